@@ -1,0 +1,100 @@
+//! Reading and writing little-endian fields, for the fixed layouts of `wire` and `local`.
+
+/// Reads fields from the front of a slice; `None` where it is too short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    #[inline]
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[b]| b)
+    }
+
+    #[inline]
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    #[inline]
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    #[inline]
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+/// Appends fields to a buffer.
+pub(crate) trait Put {
+    fn put(&mut self, bytes: &[u8]);
+
+    #[inline]
+    fn put_u8(&mut self, v: u8) {
+        self.put(&[v]);
+    }
+
+    #[inline]
+    fn put_u16(&mut self, v: u16) {
+        self.put(&v.to_le_bytes());
+    }
+
+    #[inline]
+    fn put_u32(&mut self, v: u32) {
+        self.put(&v.to_le_bytes());
+    }
+
+    #[inline]
+    fn put_u64(&mut self, v: u64) {
+        self.put(&v.to_le_bytes());
+    }
+}
+
+impl Put for Vec<u8> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// A length as a `u16` field. Callers have checked it against a limit that fits; a longer one would be
+/// our own fault and saturates, which the other side refuses.
+#[inline]
+pub(crate) fn len_u16(n: usize) -> u16 {
+    debug_assert!(n <= usize::from(u16::MAX));
+    u16::try_from(n).unwrap_or(u16::MAX)
+}
+
+/// A length as a `u32` field, under the same rule as [`len_u16`].
+#[inline]
+pub(crate) fn len_u32(n: usize) -> u32 {
+    debug_assert!(u32::try_from(n).is_ok());
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,147 @@
+//! Every limit, in one place: its value, why it is that, and what it costs at worst.
+//!
+//! The relations between them hold at compile time.
+
+/// User data that a send takes and its failure callback hands back (R1).
+pub const MAX_USER_BYTES: usize = 64;
+
+/// The largest `max_message_bytes` that a config may set, and its default. One message's reassembly costs this.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Messages in one client's retransmit chain unless configured otherwise (R3).
+pub const DEFAULT_MAX_STORED: u32 = 1000;
+
+/// The largest `max_stored`. With [`SEQ_SPAN`] it bounds a flow's bitmap.
+pub const MAX_STORED_CEILING: u32 = 65_536;
+
+/// How far a flow's highest sequence number may be beyond its floor. A receiver's flow costs at most 8 bytes for each.
+pub const SEQ_SPAN: u32 = 65_536;
+
+/// How far a msgid may be ahead of the oldest unresolved one of its client (ring index in the chain; 4 bytes each).
+pub const MSGID_SPAN: u32 = 1 << 18;
+
+/// Retransmissions unless configured otherwise (R5).
+pub const DEFAULT_TIMES: u8 = 10;
+
+/// `interval` unless configured otherwise, in milliseconds (R4).
+pub const DEFAULT_INTERVAL_MS: u32 = 1000;
+
+/// The shortest `interval`: a scan every 5 ms is what a general-purpose kernel keeps.
+pub const MIN_INTERVAL_MS: u32 = 10;
+
+/// The longest `interval`: ten minutes, so that `interval * (times + 1)` stays under two days.
+pub const MAX_INTERVAL_MS: u32 = 600_000;
+
+/// Clients registered with one daemon unless configured otherwise.
+pub const DEFAULT_MAX_CLIENTS: usize = 1024;
+
+/// The largest `max_clients`: what `LimitNOFILE` of the unit leaves room for.
+pub const MAX_CLIENTS_CEILING: usize = 16_384;
+
+/// Connections that have not registered yet; the next one is closed at once. They time out after
+/// [`REGISTER_TIMEOUT_MS`].
+pub const MAX_UNREGISTERED: usize = 128;
+
+/// A connection that has not registered by then is closed.
+pub const REGISTER_TIMEOUT_MS: u64 = 5_000;
+
+/// Bytes that may stand in one client's receive queue, and in its chain, unless configured otherwise.
+pub const DEFAULT_CLIENT_QUEUE_BYTES: usize = 8 << 20;
+
+/// The smallest `client_queue_bytes`: it must hold two of the largest messages, one in each direction of doubt.
+pub const MIN_CLIENT_QUEUE_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
+
+/// The largest `client_queue_bytes`.
+pub const MAX_CLIENT_QUEUE_BYTES: usize = 1 << 30;
+
+/// Bytes of deliveries that may be on their way to a client's library, not yet taken. What is beyond waits
+/// in the daemon, where a new copy can refresh it (R4) and where it can still be called back.
+pub const DELIVERY_WINDOW_BYTES: usize = 512 << 10;
+
+/// Deliveries on their way to one client's library. Beside [`DELIVERY_WINDOW_BYTES`], for small messages.
+pub const DELIVERY_WINDOW_MESSAGES: usize = 4096;
+
+/// Flows that one client may have towards others, and that others may have towards it. About 200 bytes each, and its slots.
+pub const MAX_FLOWS_PER_CLIENT: usize = 4096;
+
+/// Peers in the config.
+pub const MAX_PEERS: usize = 256;
+
+/// Addresses of one peer, and listeners of one daemon: paths of a link.
+pub const MAX_PATHS: usize = 8;
+
+/// Bytes of a node's name.
+pub const MAX_NODE_NAME_BYTES: usize = 64;
+
+/// Bytes of the name that a client registers with (its program, for the status).
+pub const MAX_CLIENT_NAME_BYTES: usize = 64;
+
+/// The smallest and the default datagram (RFC 8899's base): every path carries it.
+pub const MIN_MTU: usize = 1200;
+
+/// The largest datagram: the most that UDP over IPv4 carries, rounded down to whole fragments.
+pub const MAX_MTU: usize = 65_000;
+
+/// A large message is cut into units of this size; a fragment is a run of them. Fixed, so that a message
+/// can go on over a path with a smaller MTU than the one that it began on.
+pub const FRAGMENT_UNIT: usize = 1024;
+
+/// Units of the largest message.
+pub const MAX_FRAGMENT_UNITS: usize = MAX_MESSAGE_BYTES.div_ceil(FRAGMENT_UNIT);
+
+/// A hello and its answer have exactly this size, so that an answer is never larger than what came in.
+pub const HELLO_DATAGRAM_BYTES: usize = 320;
+
+/// Bytes of a bincode control body, between daemons or on the local socket.
+pub const MAX_CONTROL_BODY_BYTES: usize = 1024;
+
+/// Bytes of one frame on the local socket: the largest message with its header and user data.
+pub const MAX_LOCAL_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 256;
+
+/// Control bodies that may wait for one peer's acknowledgement; beyond, the link starts anew (and with it the
+/// announcements). About 100 bytes each.
+pub const MAX_CONTROL_QUEUE: usize = 2 * MAX_CLIENTS_CEILING + 64;
+
+/// Datagram numbers remembered against replay: those further back are refused unseen. 1 KiB a link.
+pub const REPLAY_WINDOW: u64 = 8192;
+
+/// Ranges in one link acknowledgement.
+pub const MAX_ACK_RANGES: usize = 32;
+
+/// The clock keeps its best sample over this span (DESIGN: least delayed of the last 10 s).
+pub const CLOCK_WINDOW_MS: u64 = 10_000;
+
+/// How fast two clocks may drift apart, in parts per million (500 each): a sample is trusted that much less as it ages.
+pub const CLOCK_DRIFT_PPM: u64 = 1000;
+
+/// A driver that calls this much later than it was asked to was suspended, or its clock jumped.
+pub const CLOCK_GAP_MS: u64 = 250;
+
+/// A heartbeat goes out on every path this often when nothing else does.
+pub const HEARTBEAT_MS: u64 = 1000;
+
+/// A link that was silent this long is down: its routes are withdrawn and hellos begin again.
+pub const LINK_LOST_MS: u64 = 5_000;
+
+/// Hellos start this far apart and back off to [`HEARTBEAT_MS`].
+pub const HELLO_MS: u64 = 50;
+
+/// How long after the last copy's `interval` the failure comes at the earliest: covers `interval`s of
+/// ten minutes at [`CLOCK_DRIFT_PPM`] only together with the drift share, see `engine::due`.
+pub const FINALITY_GUARD_US: u64 = 1000;
+
+const _: () = assert!(MAX_STORED_CEILING <= SEQ_SPAN);
+const _: () = assert!(SEQ_SPAN < MSGID_SPAN);
+const _: () = assert!(DEFAULT_MAX_STORED <= MAX_STORED_CEILING);
+const _: () = assert!(DEFAULT_CLIENT_QUEUE_BYTES >= MIN_CLIENT_QUEUE_BYTES);
+const _: () = assert!(DEFAULT_CLIENT_QUEUE_BYTES <= MAX_CLIENT_QUEUE_BYTES);
+const _: () = assert!(DELIVERY_WINDOW_BYTES < MIN_CLIENT_QUEUE_BYTES);
+const _: () = assert!(MIN_MTU >= HELLO_DATAGRAM_BYTES);
+const _: () = assert!(MIN_MTU >= MAX_CONTROL_BODY_BYTES + 64, "a control body fits one datagram");
+const _: () =
+    assert!(MIN_MTU >= FRAGMENT_UNIT + 28 + 48 + 20, "header, FLOW and FRAGMENT heads leave a whole unit");
+const _: () = assert!(MIN_MTU >= MAX_FRAGMENT_UNITS / 8 + 28 + 64, "a PARTIAL frame fits one datagram");
+const _: () = assert!(MAX_MTU <= u16::MAX as usize);
+const _: () = assert!(MIN_INTERVAL_MS <= DEFAULT_INTERVAL_MS && DEFAULT_INTERVAL_MS <= MAX_INTERVAL_MS);
+const _: () = assert!(DEFAULT_MAX_CLIENTS <= MAX_CLIENTS_CEILING);
+const _: () = assert!(HELLO_MS < HEARTBEAT_MS && HEARTBEAT_MS * 4 < LINK_LOST_MS);

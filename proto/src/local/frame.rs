@@ -1,0 +1,340 @@
+//! The frames of the local socket, as values that borrow what is long.
+
+use super::{LocalError, RawFrame};
+use crate::{
+    bytes::Reader,
+    control::{self, LocalNack, Register, Registered},
+    ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
+    limits,
+    outcome::{Certainty, Reason, Verdict},
+    units::{Span, Time},
+};
+
+pub(super) mod kind {
+    pub(crate) const REGISTER: u8 = 1;
+    pub(crate) const FLOW_TAKEN: u8 = 2;
+    pub(crate) const READY: u8 = 3;
+    pub(crate) const SUBMIT: u8 = 4;
+    pub(crate) const TAKEN: u8 = 5;
+    pub(crate) const STALE: u8 = 6;
+    pub(crate) const CLIENT_GOODBYE: u8 = 7;
+    pub(crate) const REGISTERED: u8 = 65;
+    pub(crate) const DELIVER: u8 = 66;
+    pub(crate) const RESOLVED: u8 = 67;
+    pub(crate) const FAILED: u8 = 68;
+    pub(crate) const NACK: u8 = 69;
+    pub(crate) const DAEMON_GOODBYE: u8 = 70;
+}
+
+pub(super) mod flag {
+    pub(crate) const UNORDERED: u8 = 1;
+    pub(crate) const AT_LEAST_ONCE: u8 = 2;
+}
+
+pub(super) const RESOLVED_RUN: usize = 8;
+
+/// What a client's library sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientFrame<'a> {
+    /// Asks to be a client. The first frame of a connection.
+    Register(Register),
+    /// What a client that comes back has taken of one flow. Between REGISTER and READY.
+    FlowTaken(FlowTaken<'a>),
+    /// Everything was reported: messages may come.
+    Ready,
+    /// A message (R1).
+    Submit(Submit<'a>),
+    /// Every delivery up to this number was taken, but for those reported stale.
+    Taken {
+        /// The highest number.
+        upto: u64,
+    },
+    /// A delivery that was stale when its turn came (R6): dropped, never handed over.
+    Stale {
+        /// Its number.
+        number: u64,
+    },
+    /// The client leaves.
+    Goodbye,
+}
+
+/// What the daemon sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DaemonFrame<'a> {
+    /// The client is registered.
+    Registered(Registered),
+    /// A message for the client.
+    Deliver(Deliver<'a>),
+    /// Messages of the client that were taken.
+    Resolved(Resolved<'a>),
+    /// A message of the client that failed.
+    Failed(Failed<'a>),
+    /// The client broke a rule: the connection ends.
+    Nack(LocalNack),
+    /// The daemon goes away.
+    Goodbye,
+}
+
+/// A message, from the library to the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Submit<'a> {
+    /// Whom it is for.
+    pub dst: ClientId,
+    /// Its number in the process.
+    pub msgid: MsgId,
+    /// Its number in its flow.
+    pub seq: Seq,
+    /// Which of the two flows to `dst`.
+    pub channel: Channel,
+    /// Another instance may be given it even if the first may have begun.
+    pub at_least_once: bool,
+    /// The sender's user data, at most [`limits::MAX_USER_BYTES`].
+    pub user: &'a [u8],
+    /// The message.
+    pub payload: &'a [u8],
+}
+
+/// A message, from the daemon to the library.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deliver<'a> {
+    /// Counts the deliveries of the connection: 1, 2, ...
+    pub number: u64,
+    /// Who sent it.
+    pub src: Instance,
+    /// Its number in its sender's process.
+    pub msgid: MsgId,
+    /// Its number in its flow.
+    pub seq: Seq,
+    /// The lowest number of the flow that is unresolved at the sender.
+    pub floor: Seq,
+    /// Which of the two flows.
+    pub channel: Channel,
+    /// When this copy was sent, in this node's clock.
+    pub send_time: Time,
+    /// After which it is stale (R6).
+    pub interval: Span,
+    /// Grows each time that the flow starts again after a stale delivery: see SPEC.md, section 4.3.
+    pub round: u32,
+    /// The message.
+    pub payload: &'a [u8],
+}
+
+/// Messages that were taken: runs of msgids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resolved<'a>(&'a [u8]);
+
+/// A message that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failed<'a> {
+    /// Its number in the process.
+    pub msgid: MsgId,
+    /// Whom it was for.
+    pub dst: ClientId,
+    /// Copies that left this node.
+    pub tries: u32,
+    /// Why, and what is known.
+    pub verdict: Verdict,
+    /// The sender's user data.
+    pub user: &'a [u8],
+}
+
+/// What a client has taken of one flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowTaken<'a> {
+    /// Who sends.
+    pub src: Instance,
+    /// Which of the two flows.
+    pub channel: Channel,
+    /// Everything below is decided.
+    pub floor: Seq,
+    /// A bit for each number from `floor` on, lowest first: taken.
+    pub bitmap: &'a [u8],
+}
+
+impl<'a> Resolved<'a> {
+    /// (first msgid, how many); parsing has checked them.
+    pub fn runs(&self) -> impl Iterator<Item = (MsgId, u32)> + use<'a> {
+        self.0.chunks_exact(RESOLVED_RUN).filter_map(|c| {
+            let mut r = Reader::new(c);
+            Some((MsgId(r.u32()?), r.u32()?))
+        })
+    }
+}
+
+impl<'a> ClientFrame<'a> {
+    /// Reads a frame that a library sent.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is out of range.
+    #[inline]
+    pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
+        let r = Reader::new(raw.body);
+        let allowed = match raw.kind {
+            kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE,
+            kind::FLOW_TAKEN => flag::UNORDERED,
+            _ => 0,
+        };
+        check_flags(raw.flags, allowed)?;
+        match raw.kind {
+            kind::SUBMIT => parse_submit(r, raw.flags),
+            kind::TAKEN => parse_number(r).map(|upto| Self::Taken { upto }),
+            kind::STALE => parse_number(r).map(|number| Self::Stale { number }),
+            kind::REGISTER => parse_register(raw.body),
+            kind::FLOW_TAKEN => parse_flow_taken(r, raw.flags),
+            kind::READY => parse_empty(raw.body, Self::Ready),
+            kind::CLIENT_GOODBYE => parse_empty(raw.body, Self::Goodbye),
+            _ => Err(LocalError("frame type: 1 to 7 from a client")),
+        }
+    }
+}
+
+impl<'a> DaemonFrame<'a> {
+    /// Reads a frame that a daemon sent.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that is out of range.
+    #[inline]
+    pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
+        let r = Reader::new(raw.body);
+        check_flags(raw.flags, if raw.kind == kind::DELIVER { flag::UNORDERED } else { 0 })?;
+        match raw.kind {
+            kind::DELIVER => parse_deliver(r, raw.flags),
+            kind::RESOLVED => parse_resolved(raw.body),
+            kind::FAILED => parse_failed(r),
+            kind::REGISTERED => body(raw.body, "REGISTERED body").map(Self::Registered),
+            kind::NACK => body(raw.body, "NACK body").map(Self::Nack),
+            kind::DAEMON_GOODBYE => parse_empty(raw.body, Self::Goodbye),
+            _ => Err(LocalError("frame type: 65 to 70 from a daemon")),
+        }
+    }
+}
+
+fn check_flags(flags: u8, allowed: u8) -> Result<(), LocalError> {
+    if flags & !allowed == 0 { Ok(()) } else { Err(LocalError("frame flags: unknown bit")) }
+}
+
+fn channel(flags: u8) -> Channel {
+    if flags & flag::UNORDERED == 0 { Channel::Ordered } else { Channel::Unordered }
+}
+
+fn body<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, LocalError> {
+    control::decode(bytes).ok_or(LocalError(what))
+}
+
+fn parse_empty<T>(body: &[u8], value: T) -> Result<T, LocalError> {
+    if body.is_empty() { Ok(value) } else { Err(LocalError("frame length: this type has no body")) }
+}
+
+fn parse_number(mut r: Reader<'_>) -> Result<u64, LocalError> {
+    r.u64().filter(|_| r.is_empty()).ok_or(LocalError("frame length: a delivery number is 8 bytes"))
+}
+
+fn parse_register(bytes: &[u8]) -> Result<ClientFrame<'_>, LocalError> {
+    let register: Register = body(bytes, "REGISTER body")?;
+    let interval = register.interval_ms;
+    if interval != 0 && !(limits::MIN_INTERVAL_MS..=limits::MAX_INTERVAL_MS).contains(&interval) {
+        return Err(LocalError("interval_ms: 10 to 600,000, or 0 for the daemon's"));
+    }
+    if register.max_stored > limits::MAX_STORED_CEILING {
+        return Err(LocalError("max_stored: at most 65,536"));
+    }
+    if register.name.len() > limits::MAX_CLIENT_NAME_BYTES {
+        return Err(LocalError("name: at most 64 bytes"));
+    }
+    Ok(ClientFrame::Register(register))
+}
+
+fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.array::<3>()?));
+    let Some((dst, msgid, seq, user_len, zero)) = fields() else {
+        return Err(LocalError("frame length: SUBMIT has at least 16 bytes of body"));
+    };
+    if usize::from(user_len) > limits::MAX_USER_BYTES {
+        return Err(LocalError("user data: at most 64 bytes"));
+    }
+    let user = r.bytes(usize::from(user_len)).ok_or(LocalError("user data: longer than the frame"))?;
+    if zero != [0; 3] {
+        return Err(LocalError("SUBMIT: bytes 13 to 15 of the body are zero"));
+    }
+    Ok(ClientFrame::Submit(Submit {
+        dst: ClientId(dst),
+        msgid: MsgId(msgid),
+        seq: Seq(seq),
+        channel: channel(flags),
+        at_least_once: flags & flag::AT_LEAST_ONCE != 0,
+        user,
+        payload: r.rest(),
+    }))
+}
+
+fn parse_flow_taken(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u64()?));
+    let Some((client, floor, incarnation)) = fields() else {
+        return Err(LocalError("frame length: FLOW_TAKEN has at least 16 bytes of body"));
+    };
+    let bitmap = r.rest();
+    if bitmap.len() > limits::SEQ_SPAN as usize / 8 {
+        return Err(LocalError("FLOW_TAKEN bitmap: at most 8,192 bytes"));
+    }
+    if incarnation == 0 {
+        return Err(LocalError("incarnation: not 0"));
+    }
+    let src = Instance { client: ClientId(client), incarnation: Incarnation(incarnation) };
+    Ok(ClientFrame::FlowTaken(FlowTaken { src, channel: channel(flags), floor: Seq(floor), bitmap }))
+}
+
+fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalError> {
+    let mut fields = || {
+        let number = r.u64()?;
+        let (client, msgid, incarnation) = (r.u32()?, r.u32()?, r.u64()?);
+        let (seq, floor, send_time) = (r.u32()?, r.u32()?, r.u64()?);
+        Some(Deliver {
+            number,
+            src: Instance { client: ClientId(client), incarnation: Incarnation(incarnation) },
+            msgid: MsgId(msgid),
+            seq: Seq(seq),
+            floor: Seq(floor),
+            channel: channel(flags),
+            send_time: Time(send_time),
+            interval: Span::from_millis(u64::from(r.u32()?)),
+            round: r.u32()?,
+            payload: r.rest(),
+        })
+    };
+    fields()
+        .map(DaemonFrame::Deliver)
+        .ok_or(LocalError("frame length: DELIVER has at least 48 bytes of body"))
+}
+
+fn parse_resolved(body: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
+    if body.is_empty() || !body.len().is_multiple_of(RESOLVED_RUN) {
+        return Err(LocalError("frame length: RESOLVED is runs of 8 bytes"));
+    }
+    let resolved = Resolved(body);
+    if resolved.runs().any(|(_, n)| n == 0 || n > limits::MSGID_SPAN) {
+        return Err(LocalError("RESOLVED count: 1 to 262,144"));
+    }
+    Ok(DaemonFrame::Resolved(resolved))
+}
+
+fn parse_failed(mut r: Reader<'_>) -> Result<DaemonFrame<'_>, LocalError> {
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.u8()?, r.u16()?));
+    let Some((msgid, dst, tries, reason, certainty, zero)) = fields() else {
+        return Err(LocalError("frame length: FAILED has at least 16 bytes of body"));
+    };
+    let verdict = Reason::from_wire(reason).zip(Certainty::from_wire(certainty));
+    let (reason, certainty) = verdict.ok_or(LocalError("FAILED: unknown reason or certainty"))?;
+    if zero != 0 || r.rest().len() > limits::MAX_USER_BYTES {
+        return Err(LocalError("FAILED: at most 64 bytes of user data"));
+    }
+    let verdict = Verdict { reason, certainty };
+    Ok(DaemonFrame::Failed(Failed {
+        msgid: MsgId(msgid),
+        dst: ClientId(dst),
+        tries,
+        verdict,
+        user: r.rest(),
+    }))
+}

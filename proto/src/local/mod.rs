@@ -1,0 +1,53 @@
+//! Between a client's library and its daemon: frames on a stream socket. Byte pictures are in `SPEC.md`, section 4.
+//!
+//! Both directions share the frame's head; [`split`] finds frames, [`ClientFrame`] and [`DaemonFrame`] read them,
+//! `put` writes them.
+
+mod frame;
+pub mod put;
+
+pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit};
+
+/// Versions of the local format that this crate speaks.
+pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };
+
+/// Bytes of a frame's head: length (head included), type, flags, two zero bytes.
+pub const HEAD_BYTES: usize = 8;
+
+/// A frame with a length, type, flag or field out of range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocalError(
+    /// Which field, and what is allowed.
+    pub &'static str,
+);
+
+/// A whole frame, not yet read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawFrame<'a> {
+    /// Its type.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// What follows the head.
+    pub body: &'a [u8],
+}
+
+/// The first frame in `bytes` and how many bytes it takes, or `None` if it is not all there yet.
+///
+/// # Errors
+///
+/// A head that no frame can have; the stream cannot be read on.
+#[inline]
+pub fn split(bytes: &[u8]) -> Result<Option<(RawFrame<'_>, usize)>, LocalError> {
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
+    let [l0, l1, l2, l3, kind, flags, z0, z1] = *head;
+    let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+    if !(HEAD_BYTES..=crate::limits::MAX_LOCAL_FRAME_BYTES).contains(&len) {
+        return Err(LocalError("frame length: 8 to 1,048,832 bytes"));
+    }
+    if [z0, z1] != [0, 0] {
+        return Err(LocalError("frame head: bytes 6 and 7 are zero"));
+    }
+    let Some(body) = bytes.get(HEAD_BYTES..len) else { return Ok(None) };
+    Ok(Some((RawFrame { kind, flags, body }, len)))
+}

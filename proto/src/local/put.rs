@@ -1,0 +1,137 @@
+//! Writes frames of the local socket behind what a buffer holds. Sizes have been checked by the caller.
+
+use super::{
+    Deliver, Failed, FlowTaken, HEAD_BYTES, Submit,
+    frame::{flag, kind},
+};
+use crate::{
+    bytes::{Put, len_u32},
+    control::{self, LocalNack, Register, Registered},
+    ids::{Channel, MsgId},
+    outcome::Verdict,
+};
+
+/// Bytes of a DELIVER before its payload.
+pub const DELIVER_HEAD: usize = HEAD_BYTES + 48;
+
+/// Bytes of a SUBMIT before its user data and payload.
+pub const SUBMIT_HEAD: usize = HEAD_BYTES + 16;
+
+/// REGISTER.
+pub fn register(out: &mut Vec<u8>, body: &Register) {
+    with_body(out, kind::REGISTER, body);
+}
+
+/// FLOW_TAKEN.
+pub fn flow_taken(out: &mut Vec<u8>, taken: &FlowTaken<'_>) {
+    head(out, kind::FLOW_TAKEN, channel_flag(taken.channel), 16 + taken.bitmap.len());
+    out.put_u32(taken.src.client.0);
+    out.put_u32(taken.floor.0);
+    out.put_u64(taken.src.incarnation.0);
+    out.put(taken.bitmap);
+}
+
+/// READY.
+pub fn ready(out: &mut Vec<u8>) {
+    head(out, kind::READY, 0, 0);
+}
+
+/// SUBMIT.
+pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
+    let flags = channel_flag(submit.channel) | if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
+    head(out, kind::SUBMIT, flags, 16 + submit.user.len() + submit.payload.len());
+    out.put_u32(submit.dst.0);
+    out.put_u32(submit.msgid.0);
+    out.put_u32(submit.seq.0);
+    out.put_u32(len_u32(submit.user.len()));
+    out.put(submit.user);
+    out.put(submit.payload);
+}
+
+/// TAKEN.
+pub fn taken(out: &mut Vec<u8>, upto: u64) {
+    head(out, kind::TAKEN, 0, 8);
+    out.put_u64(upto);
+}
+
+/// STALE.
+pub fn stale(out: &mut Vec<u8>, number: u64) {
+    head(out, kind::STALE, 0, 8);
+    out.put_u64(number);
+}
+
+/// GOODBYE, from a client.
+pub fn client_goodbye(out: &mut Vec<u8>) {
+    head(out, kind::CLIENT_GOODBYE, 0, 0);
+}
+
+/// REGISTERED.
+pub fn registered(out: &mut Vec<u8>, body: &Registered) {
+    with_body(out, kind::REGISTERED, body);
+}
+
+/// DELIVER.
+pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
+    head(out, kind::DELIVER, channel_flag(d.channel), DELIVER_HEAD - HEAD_BYTES + d.payload.len());
+    out.put_u64(d.number);
+    out.put_u32(d.src.client.0);
+    out.put_u32(d.msgid.0);
+    out.put_u64(d.src.incarnation.0);
+    out.put_u32(d.seq.0);
+    out.put_u32(d.floor.0);
+    out.put_u64(d.send_time.0);
+    out.put_u32(u32::try_from(d.interval.as_millis()).unwrap_or(u32::MAX));
+    out.put_u32(d.round);
+    out.put(d.payload);
+}
+
+/// RESOLVED, of one run or more.
+pub fn resolved(out: &mut Vec<u8>, runs: &[(MsgId, u32)]) {
+    head(out, kind::RESOLVED, 0, runs.len() * 8);
+    for (msgid, count) in runs {
+        out.put_u32(msgid.0);
+        out.put_u32(*count);
+    }
+}
+
+/// FAILED.
+pub fn failed(out: &mut Vec<u8>, f: &Failed<'_>) {
+    head(out, kind::FAILED, 0, 16 + f.user.len());
+    out.put_u32(f.msgid.0);
+    out.put_u32(f.dst.0);
+    out.put_u32(f.tries);
+    let Verdict { reason, certainty } = f.verdict;
+    out.put(&[reason as u8, certainty as u8, 0, 0]);
+    out.put(f.user);
+}
+
+/// NACK.
+pub fn nack(out: &mut Vec<u8>, body: &LocalNack) {
+    with_body(out, kind::NACK, body);
+}
+
+/// GOODBYE, from the daemon.
+pub fn daemon_goodbye(out: &mut Vec<u8>) {
+    head(out, kind::DAEMON_GOODBYE, 0, 0);
+}
+
+#[inline]
+fn head(out: &mut Vec<u8>, kind: u8, flags: u8, body: usize) {
+    out.put_u32(len_u32(HEAD_BYTES + body));
+    out.put(&[kind, flags, 0, 0]);
+}
+
+fn with_body<T: serde::Serialize>(out: &mut Vec<u8>, kind: u8, body: &T) {
+    let at = out.len();
+    head(out, kind, 0, 0);
+    control::encode(body, out);
+    let len = len_u32(out.len() - at);
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+fn channel_flag(channel: Channel) -> u8 {
+    match channel {
+        Channel::Ordered => 0,
+        Channel::Unordered => flag::UNORDERED,
+    }
+}

@@ -1,0 +1,336 @@
+//! Writes datagrams.
+
+use super::{
+    frame::{
+        ACK_RUN, AckRun, CONTEXT, DATA_HEAD, Data, FLOW_BODY, FRAGMENT_HEAD, FRAME_HEAD, Flow, Fragment,
+        Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
+    },
+    header::{self, HEADER_BYTES, Header},
+};
+use crate::{
+    bytes::{Put, len_u16},
+    control::{self, Control, Hello},
+    ids::{Channel, FlowId, MsgId, Seq},
+    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES},
+    units::{Span, Time},
+};
+
+/// Appends one datagram to a buffer, frame by frame, up to `size` bytes.
+///
+/// A `put_*` writes nothing and returns `false` (or how much it took) where the frame does not fit.
+#[derive(Debug)]
+pub struct DatagramBuilder<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> DatagramBuilder<'a> {
+    /// Begins a datagram of at most `size` bytes behind what `out` holds.
+    pub fn new(out: &'a mut Vec<u8>, header: Header, size: usize) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&header.to_bytes());
+        Self { out, start, end: start + size }
+    }
+
+    /// Bytes that are still free.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.end.saturating_sub(self.out.len())
+    }
+
+    /// Bytes written, head included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    /// Whether no frame has been written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == HEADER_BYTES
+    }
+
+    /// Takes the datagram back: as if it had never begun.
+    pub fn abandon(self) {
+        self.out.truncate(self.start);
+    }
+
+    /// Seals the datagram and returns its length.
+    #[must_use]
+    pub fn finish(self) -> usize {
+        header::seal(&mut self.out[self.start..]);
+        self.out.len() - self.start
+    }
+
+    /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`].
+    pub fn put_hello(&mut self, hello: &Hello) {
+        let at = self.begin(kind::HELLO, 0);
+        control::encode(hello, self.out);
+        self.close(at);
+        self.put_padding(HELLO_DATAGRAM_BYTES);
+    }
+
+    /// Pads the datagram to `size` bytes, where at least a frame's head is missing.
+    pub fn put_padding(&mut self, size: usize) {
+        if let Some(n) = size.checked_sub(self.len() + FRAME_HEAD) {
+            let at = self.begin(kind::PADDING, 0);
+            self.out.resize(self.out.len() + n, 0);
+            self.close(at);
+        }
+    }
+
+    /// A HEARTBEAT.
+    pub fn put_heartbeat(&mut self, heartbeat: &Heartbeat) -> bool {
+        if self.remaining() < FRAME_HEAD + 20 {
+            return false;
+        }
+        let at = self.begin(kind::HEARTBEAT, if heartbeat.wants_reply { flag::REPLY } else { 0 });
+        self.out.put_u64(heartbeat.clock.0);
+        self.out.put_u64(heartbeat.echo.0);
+        self.out.put_u32(micros_u32(heartbeat.held));
+        self.close(at);
+        true
+    }
+
+    /// A FLOW, if at least `then` bytes fit behind it.
+    pub fn put_flow(&mut self, flow: &Flow, then: usize) -> bool {
+        if self.remaining() < FRAME_HEAD + FLOW_BODY + then {
+            return false;
+        }
+        let at = self.begin(kind::FLOW, channel_flag(flow.id.channel));
+        self.put_flow_id(&flow.id);
+        self.out.put_u64(flow.send_time.0);
+        self.out.put_u32(u32::try_from(flow.interval.as_millis()).unwrap_or(u32::MAX));
+        self.out.put_u32(flow.floor.0);
+        self.out.put_u32(flow.presence);
+        self.close(at);
+        true
+    }
+
+    /// Bytes that [`put_flow`](Self::put_flow) takes.
+    #[must_use]
+    pub const fn flow_bytes() -> usize {
+        FRAME_HEAD + FLOW_BODY
+    }
+
+    /// Bytes that a DATA with a payload of `len` takes.
+    #[must_use]
+    pub const fn data_bytes(len: usize) -> usize {
+        FRAME_HEAD + DATA_HEAD + len
+    }
+
+    /// The largest payload that one DATA carries in a datagram of `size` bytes.
+    #[must_use]
+    pub const fn max_data(size: usize) -> usize {
+        size - HEADER_BYTES - Self::flow_bytes() - Self::data_bytes(0)
+    }
+
+    /// A DATA.
+    pub fn put_data(&mut self, data: &Data<'_>) -> bool {
+        if self.remaining() < Self::data_bytes(data.payload.len()) {
+            return false;
+        }
+        let at = self.begin(kind::DATA, if data.at_least_once { flag::AT_LEAST_ONCE } else { 0 });
+        self.out.put_u32(data.msgid.0);
+        self.out.put_u32(data.seq.0);
+        self.out.put(data.payload);
+        self.close(at);
+        true
+    }
+
+    /// Bytes of a message that a FRAGMENT can carry now: whole units.
+    #[must_use]
+    pub fn fragment_room(&self) -> usize {
+        let room = self.remaining().saturating_sub(FRAME_HEAD + FRAGMENT_HEAD);
+        room / FRAGMENT_UNIT * FRAGMENT_UNIT
+    }
+
+    /// A FRAGMENT.
+    pub fn put_fragment(&mut self, fragment: &Fragment<'_>) -> bool {
+        if self.remaining() < FRAME_HEAD + FRAGMENT_HEAD + fragment.bytes.len() {
+            return false;
+        }
+        let at = self.begin(kind::FRAGMENT, if fragment.at_least_once { flag::AT_LEAST_ONCE } else { 0 });
+        self.out.put_u32(fragment.msgid.0);
+        self.out.put_u32(fragment.seq.0);
+        self.out.put_u32(fragment.offset);
+        self.out.put_u32(fragment.total);
+        self.out.put(fragment.bytes);
+        self.close(at);
+        true
+    }
+
+    /// Bytes that a SKIP takes.
+    #[must_use]
+    pub const fn skip_bytes() -> usize {
+        FRAME_HEAD + 8
+    }
+
+    /// A SKIP.
+    pub fn put_skip(&mut self, skip: &Skip) -> bool {
+        if self.remaining() < Self::skip_bytes() {
+            return false;
+        }
+        let at = self.begin(kind::SKIP, 0);
+        self.out.put_u32(skip.seq.0);
+        self.out.put_u32(skip.count);
+        self.close(at);
+        true
+    }
+
+    /// An ACK with as many of `runs` as fit; returns how many.
+    pub fn put_ack(&mut self, flow: &FlowId, send_time: Time, runs: &[AckRun]) -> usize {
+        let n = self.fitting(CONTEXT, ACK_RUN, runs.len());
+        if n > 0 {
+            let at = self.begin(kind::ACK, channel_flag(flow.channel));
+            self.put_flow_id(flow);
+            self.out.put_u64(send_time.0);
+            for run in &runs[..n] {
+                self.out.put_u32(run.msgid.0);
+                self.out.put_u32(run.seq.0);
+                self.out.put_u32(run.count);
+            }
+            self.close(at);
+        }
+        n
+    }
+
+    /// A NACK with as many of `entries` as fit; returns how many.
+    pub fn put_nack(&mut self, flow: &FlowId, send_time: Time, entries: &[NackEntry]) -> usize {
+        let n = self.fitting(CONTEXT, NACK_ENTRY, entries.len());
+        if n > 0 {
+            let at = self.begin(kind::NACK, channel_flag(flow.channel));
+            self.put_flow_id(flow);
+            self.out.put_u64(send_time.0);
+            for entry in &entries[..n] {
+                self.out.put_u32(entry.msgid.0);
+                self.out.put_u32(entry.seq.0);
+                self.out.put_u8(entry.verdict.reason as u8);
+                self.out.put_u8(entry.verdict.certainty as u8);
+                self.out.put_u16(0);
+            }
+            self.close(at);
+        }
+        n
+    }
+
+    /// A PARTIAL.
+    pub fn put_partial(
+        &mut self,
+        flow: &FlowId,
+        send_time: Time,
+        msgid: MsgId,
+        seq: Seq,
+        bitmap: &[u8],
+    ) -> bool {
+        if self.remaining() < FRAME_HEAD + CONTEXT + 8 + bitmap.len() {
+            return false;
+        }
+        let at = self.begin(kind::PARTIAL, channel_flag(flow.channel));
+        self.put_flow_id(flow);
+        self.out.put_u64(send_time.0);
+        self.out.put_u32(msgid.0);
+        self.out.put_u32(seq.0);
+        self.out.put(bitmap);
+        self.close(at);
+        true
+    }
+
+    /// A CONTROL.
+    pub fn put_control(&mut self, seq: u32, body: &Control) -> bool {
+        let before = self.out.len();
+        let at = self.begin(kind::CONTROL, 0);
+        self.out.put_u32(seq);
+        control::encode(body, self.out);
+        self.close(at);
+        if self.out.len() > self.end {
+            self.out.truncate(before);
+            return false;
+        }
+        true
+    }
+
+    /// A CONTROL_ACK.
+    pub fn put_control_ack(&mut self, next: u32) -> bool {
+        if self.remaining() < FRAME_HEAD + 4 {
+            return false;
+        }
+        let at = self.begin(kind::CONTROL_ACK, 0);
+        self.out.put_u32(next);
+        self.close(at);
+        true
+    }
+
+    /// A LINK_ACK of `ranges` (lowest, highest), highest first: as many as fit. `false` if not even one did.
+    pub fn put_link_ack(
+        &mut self,
+        delay: Span,
+        window: u32,
+        ranges: impl IntoIterator<Item = (u64, u64)>,
+    ) -> bool {
+        let mut ranges = ranges.into_iter();
+        let Some((mut low, high)) = ranges.next() else { return false };
+        if self.remaining() < FRAME_HEAD + LINK_ACK_HEAD {
+            return false;
+        }
+        let at = self.begin(kind::LINK_ACK, 0);
+        self.out.put_u64(high);
+        self.out.put_u32(micros_u32(delay));
+        self.out.put_u32(u32::try_from(high - low + 1).unwrap_or(u32::MAX));
+        self.out.put_u32(window);
+        for (next_low, next_high) in ranges {
+            if self.remaining() < LINK_ACK_RANGE {
+                break;
+            }
+            self.out.put_u32(u32::try_from(low - next_high - 1).unwrap_or(u32::MAX));
+            self.out.put_u32(u32::try_from(next_high - next_low + 1).unwrap_or(u32::MAX));
+            low = next_low;
+        }
+        self.close(at);
+        true
+    }
+
+    /// A GOODBYE.
+    pub fn put_goodbye(&mut self) -> bool {
+        if self.remaining() < FRAME_HEAD {
+            return false;
+        }
+        let at = self.begin(kind::GOODBYE, 0);
+        self.close(at);
+        true
+    }
+
+    fn fitting(&self, head: usize, each: usize, wanted: usize) -> usize {
+        let room = self.remaining().saturating_sub(FRAME_HEAD + head);
+        wanted.min(room / each).min((usize::from(u16::MAX) - head) / each)
+    }
+
+    fn begin(&mut self, kind: u8, flags: u8) -> usize {
+        self.out.put(&[kind, flags, 0, 0]);
+        self.out.len()
+    }
+
+    fn close(&mut self, body: usize) {
+        let len = len_u16(self.out.len() - body);
+        self.out[body - 2..body].copy_from_slice(&len.to_le_bytes());
+    }
+
+    fn put_flow_id(&mut self, flow: &FlowId) {
+        self.out.put_u32(flow.src.client.0);
+        self.out.put_u32(flow.dst.client.0);
+        self.out.put_u64(flow.src.incarnation.0);
+        self.out.put_u64(flow.dst.incarnation.0);
+    }
+}
+
+fn channel_flag(channel: Channel) -> u8 {
+    match channel {
+        Channel::Ordered => 0,
+        Channel::Unordered => flag::UNORDERED,
+    }
+}
+
+fn micros_u32(span: Span) -> u32 {
+    u32::try_from(span.0).unwrap_or(u32::MAX)
+}

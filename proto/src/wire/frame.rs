@@ -1,0 +1,445 @@
+//! The frames of a datagram. Each begins with type, flags and the length of what follows.
+
+use super::WireError;
+use crate::{
+    bytes::Reader,
+    control::{self, Control, Hello},
+    ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq},
+    limits,
+    outcome::{Certainty, Reason, Verdict},
+    units::{Span, Time},
+};
+
+pub(super) const FRAME_HEAD: usize = 4;
+pub(super) const FLOW_BODY: usize = 44;
+pub(super) const DATA_HEAD: usize = 8;
+pub(super) const FRAGMENT_HEAD: usize = 16;
+pub(super) const CONTEXT: usize = 32;
+pub(super) const ACK_RUN: usize = 12;
+pub(super) const NACK_ENTRY: usize = 12;
+pub(super) const LINK_ACK_HEAD: usize = 20;
+pub(super) const LINK_ACK_RANGE: usize = 8;
+
+pub(super) mod kind {
+    pub(crate) const PADDING: u8 = 0;
+    pub(crate) const HELLO: u8 = 1;
+    pub(crate) const HEARTBEAT: u8 = 2;
+    pub(crate) const FLOW: u8 = 3;
+    pub(crate) const DATA: u8 = 4;
+    pub(crate) const FRAGMENT: u8 = 5;
+    pub(crate) const SKIP: u8 = 6;
+    pub(crate) const ACK: u8 = 7;
+    pub(crate) const NACK: u8 = 8;
+    pub(crate) const PARTIAL: u8 = 9;
+    pub(crate) const CONTROL: u8 = 10;
+    pub(crate) const CONTROL_ACK: u8 = 11;
+    pub(crate) const LINK_ACK: u8 = 12;
+    pub(crate) const GOODBYE: u8 = 13;
+}
+
+pub(super) mod flag {
+    /// FLOW, ACK, NACK, PARTIAL: the flow is the unordered one.
+    pub(crate) const UNORDERED: u8 = 1;
+    /// DATA, FRAGMENT: another instance may be given it even if this one may have begun.
+    pub(crate) const AT_LEAST_ONCE: u8 = 2;
+    /// HEARTBEAT: send one back at once.
+    pub(crate) const REPLY: u8 = 1;
+}
+
+/// One frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame<'a> {
+    /// Nothing: makes a datagram longer.
+    Padding,
+    /// Opens a link.
+    Hello(Hello),
+    /// Clock, round trip, sign of life.
+    Heartbeat(Heartbeat),
+    /// The flow that the following DATA, FRAGMENT and SKIP belong to.
+    Flow(Flow),
+    /// A whole message (R1).
+    Data(Data<'a>),
+    /// A part of a message.
+    Fragment(Fragment<'a>),
+    /// Sequence numbers that the sender has decided: nothing waits for them.
+    Skip(Skip),
+    /// Messages taken (R7).
+    Ack(Ack<'a>),
+    /// Messages that will not be taken.
+    Nack(Nack<'a>),
+    /// Which parts of a message are there.
+    Partial(Partial<'a>),
+    /// A step of the ordered control stream.
+    Control {
+        /// Its number in the stream: 1, 2, ...
+        seq: u32,
+        /// What it says.
+        body: Control,
+    },
+    /// Control steps below this number have been applied.
+    ControlAck {
+        /// The next one wanted.
+        next: u32,
+    },
+    /// Datagrams that have arrived.
+    LinkAck(LinkAck<'a>),
+    /// The node goes away.
+    Goodbye,
+}
+
+/// Clock, round trip, sign of life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// The sender wants one back at once.
+    pub wants_reply: bool,
+    /// The sender's clock.
+    pub clock: Time,
+    /// The last clock value that the sender had from the receiver; 0: none yet.
+    pub echo: Time,
+    /// How long before this heartbeat that value came.
+    pub held: Span,
+}
+
+/// Context of the messages that follow in the same datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flow {
+    /// Which flow.
+    pub id: FlowId,
+    /// When these copies were sent, in the receiver's clock (R1, R6).
+    pub send_time: Time,
+    /// After which they are stale (R6).
+    pub interval: Span,
+    /// The lowest sequence number that is unresolved at the sender.
+    pub floor: Seq,
+    /// The step of the control stream that announced the sending client: it comes first.
+    pub presence: u32,
+}
+
+/// A whole message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Data<'a> {
+    /// Its number in its process.
+    pub msgid: MsgId,
+    /// Its number in its flow.
+    pub seq: Seq,
+    /// Another instance may be given it even if this one may have begun.
+    pub at_least_once: bool,
+    /// What the client gave.
+    pub payload: &'a [u8],
+}
+
+/// A run of units of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragment<'a> {
+    /// Its message's number in its process.
+    pub msgid: MsgId,
+    /// Its message's number in its flow.
+    pub seq: Seq,
+    /// See [`Data::at_least_once`].
+    pub at_least_once: bool,
+    /// The first byte; a multiple of [`limits::FRAGMENT_UNIT`].
+    pub offset: u32,
+    /// Bytes of the whole message.
+    pub total: u32,
+    /// Whole units, or up to the end of the message.
+    pub bytes: &'a [u8],
+}
+
+/// A run of sequence numbers that the sender has decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Skip {
+    /// The first.
+    pub seq: Seq,
+    /// How many.
+    pub count: u32,
+}
+
+/// Messages taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ack<'a> {
+    /// Whose messages.
+    pub flow: FlowId,
+    /// When it was sent, in the receiver's clock (R7, R9).
+    pub send_time: Time,
+    runs: &'a [u8],
+}
+
+/// Messages with consecutive msgids and sequence numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AckRun {
+    /// The first one's msgid.
+    pub msgid: MsgId,
+    /// The first one's sequence number.
+    pub seq: Seq,
+    /// How many: 1 to [`limits::SEQ_SPAN`].
+    pub count: u32,
+}
+
+/// Messages that will not be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nack<'a> {
+    /// Whose messages.
+    pub flow: FlowId,
+    /// When it was sent, in the receiver's clock.
+    pub send_time: Time,
+    entries: &'a [u8],
+}
+
+/// One message that will not be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NackEntry {
+    /// Its msgid.
+    pub msgid: MsgId,
+    /// Its sequence number.
+    pub seq: Seq,
+    /// Why, and what is known.
+    pub verdict: Verdict,
+}
+
+/// Which units of a message are there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Partial<'a> {
+    /// Whose message.
+    pub flow: FlowId,
+    /// When it was sent, in the receiver's clock.
+    pub send_time: Time,
+    /// The message's msgid.
+    pub msgid: MsgId,
+    /// Its sequence number.
+    pub seq: Seq,
+    /// A bit for each unit, lowest first; units beyond the last byte are missing.
+    pub bitmap: &'a [u8],
+}
+
+/// Datagrams that have arrived (RFC 9000, section 19.3, in fixed fields).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkAck<'a> {
+    /// The highest number.
+    pub largest: u64,
+    /// How long its acknowledgement was held back.
+    pub delay: Span,
+    /// Numbers in a row from `largest` down, itself included: at least 1.
+    pub first: u32,
+    /// Bytes of datagrams that the receiver's socket can hold.
+    pub window: u32,
+    ranges: &'a [u8],
+}
+
+impl<'a> Ack<'a> {
+    /// The runs; parsing has checked them.
+    pub fn runs(&self) -> impl Iterator<Item = AckRun> + use<'a> {
+        self.runs.chunks_exact(ACK_RUN).filter_map(|c| parse_run(&mut Reader::new(c)))
+    }
+}
+
+impl<'a> Nack<'a> {
+    /// The entries; parsing has checked them.
+    pub fn entries(&self) -> impl Iterator<Item = NackEntry> + use<'a> {
+        self.entries.chunks_exact(NACK_ENTRY).filter_map(|c| parse_nack_entry(&mut Reader::new(c)))
+    }
+}
+
+impl<'a> LinkAck<'a> {
+    /// The acknowledged ranges as (lowest, highest) numbers, highest range first. It ends where a range would
+    /// pass below 0.
+    pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + use<'a> {
+        let mut low = self.largest.checked_sub(u64::from(self.first) - 1);
+        let head = low.map(|l| (l, self.largest));
+        let rest = self.ranges.chunks_exact(LINK_ACK_RANGE).map_while(move |c| {
+            let mut r = Reader::new(c);
+            let (gap, len) = (u64::from(r.u32()?), u64::from(r.u32()?));
+            let high = low?.checked_sub(gap + 1)?;
+            low = high.checked_sub(len - 1);
+            Some((low?, high))
+        });
+        head.into_iter().chain(rest)
+    }
+}
+
+/// Reads a datagram's frames, front to back. After an error it ends.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: Reader<'a>,
+    has_flow: bool,
+}
+
+impl<'a> Frames<'a> {
+    /// The frames in what follows a datagram's head.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: Reader::new(bytes), has_flow: false }
+    }
+
+    fn parse(&mut self) -> Option<Frame<'a>> {
+        let (kind, flags, len) = (self.rest.u8()?, self.rest.u8()?, self.rest.u16()?);
+        let body = self.rest.bytes(usize::from(len))?;
+        let allowed = match kind {
+            kind::FLOW | kind::ACK | kind::NACK | kind::PARTIAL => flag::UNORDERED,
+            kind::DATA | kind::FRAGMENT => flag::AT_LEAST_ONCE,
+            kind::HEARTBEAT => flag::REPLY,
+            _ => 0,
+        };
+        if flags & !allowed != 0 {
+            return None;
+        }
+        let r = Reader::new(body);
+        match kind {
+            kind::PADDING => body.iter().all(|b| *b == 0).then_some(Frame::Padding),
+            kind::HELLO => control::decode(body).map(Frame::Hello),
+            kind::HEARTBEAT => parse_heartbeat(r, flags),
+            kind::FLOW => {
+                self.has_flow = true;
+                parse_flow(r, flags)
+            }
+            kind::DATA if self.has_flow => parse_data(r, flags),
+            kind::FRAGMENT if self.has_flow => parse_fragment(r, flags),
+            kind::SKIP if self.has_flow => parse_skip(r),
+            kind::ACK => parse_ack(r, flags),
+            kind::NACK => parse_nack(r, flags),
+            kind::PARTIAL => parse_partial(r, flags),
+            kind::CONTROL => parse_control(r),
+            kind::CONTROL_ACK => parse_control_ack(r),
+            kind::LINK_ACK => parse_link_ack(r),
+            kind::GOODBYE => body.is_empty().then_some(Frame::Goodbye),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let frame = self.parse();
+        if frame.is_none() {
+            self.rest = Reader::new(&[]);
+        }
+        Some(frame.ok_or(WireError::Malformed))
+    }
+}
+
+fn done<T>(r: Reader<'_>, value: T) -> Option<T> {
+    r.is_empty().then_some(value)
+}
+
+fn channel(flags: u8) -> Channel {
+    if flags & flag::UNORDERED == 0 { Channel::Ordered } else { Channel::Unordered }
+}
+
+fn parse_flow_id(r: &mut Reader<'_>, flags: u8) -> Option<FlowId> {
+    let (src, dst) = (ClientId(r.u32()?), ClientId(r.u32()?));
+    let (src_inc, dst_inc) = (Incarnation(r.u64()?), Incarnation(r.u64()?));
+    (src_inc != Incarnation::NONE && dst_inc != Incarnation::NONE).then_some(FlowId {
+        src: Instance { client: src, incarnation: src_inc },
+        dst: Instance { client: dst, incarnation: dst_inc },
+        channel: channel(flags),
+    })
+}
+
+fn parse_heartbeat<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let heartbeat = Heartbeat {
+        wants_reply: flags & flag::REPLY != 0,
+        clock: Time(r.u64()?),
+        echo: Time(r.u64()?),
+        held: Span(u64::from(r.u32()?)),
+    };
+    done(r, Frame::Heartbeat(heartbeat))
+}
+
+fn parse_flow<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let id = parse_flow_id(&mut r, flags)?;
+    let send_time = Time(r.u64()?);
+    let interval_ms = r.u32()?;
+    if !(limits::MIN_INTERVAL_MS..=limits::MAX_INTERVAL_MS).contains(&interval_ms) {
+        return None;
+    }
+    let interval = Span::from_millis(u64::from(interval_ms));
+    let flow = Flow { id, send_time, interval, floor: Seq(r.u32()?), presence: r.u32()? };
+    done(r, Frame::Flow(flow))
+}
+
+fn parse_data<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let (msgid, seq) = (MsgId(r.u32()?), Seq(r.u32()?));
+    let at_least_once = flags & flag::AT_LEAST_ONCE != 0;
+    Some(Frame::Data(Data { msgid, seq, at_least_once, payload: r.rest() }))
+}
+
+fn parse_fragment<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let (msgid, seq, offset, total) = (MsgId(r.u32()?), Seq(r.u32()?), r.u32()?, r.u32()?);
+    let bytes = r.rest();
+    let (start, end) = (offset as usize, (offset as usize).checked_add(bytes.len())?);
+    let whole_units = bytes.len().is_multiple_of(limits::FRAGMENT_UNIT) || end == total as usize;
+    let fits = end <= total as usize && total as usize <= limits::MAX_MESSAGE_BYTES;
+    if bytes.is_empty() || !fits || !whole_units || !start.is_multiple_of(limits::FRAGMENT_UNIT) {
+        return None;
+    }
+    let at_least_once = flags & flag::AT_LEAST_ONCE != 0;
+    Some(Frame::Fragment(Fragment { msgid, seq, at_least_once, offset, total, bytes }))
+}
+
+fn parse_skip(mut r: Reader<'_>) -> Option<Frame<'_>> {
+    let skip = Skip { seq: Seq(r.u32()?), count: r.u32()? };
+    (1..=limits::SEQ_SPAN).contains(&skip.count).then_some(())?;
+    done(r, Frame::Skip(skip))
+}
+
+fn parse_run(r: &mut Reader<'_>) -> Option<AckRun> {
+    let run = AckRun { msgid: MsgId(r.u32()?), seq: Seq(r.u32()?), count: r.u32()? };
+    (1..=limits::SEQ_SPAN).contains(&run.count).then_some(run)
+}
+
+fn parse_ack<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let flow = parse_flow_id(&mut r, flags)?;
+    let send_time = Time(r.u64()?);
+    let runs = r.rest();
+    let whole = !runs.is_empty() && runs.len().is_multiple_of(ACK_RUN);
+    let valid = whole && runs.chunks_exact(ACK_RUN).all(|c| parse_run(&mut Reader::new(c)).is_some());
+    valid.then_some(Frame::Ack(Ack { flow, send_time, runs }))
+}
+
+fn parse_nack_entry(r: &mut Reader<'_>) -> Option<NackEntry> {
+    let (msgid, seq) = (MsgId(r.u32()?), Seq(r.u32()?));
+    let (reason, certainty) = (Reason::from_wire(r.u8()?)?, Certainty::from_wire(r.u8()?)?);
+    (r.u16()? == 0).then_some(NackEntry { msgid, seq, verdict: Verdict { reason, certainty } })
+}
+
+fn parse_nack<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let flow = parse_flow_id(&mut r, flags)?;
+    let send_time = Time(r.u64()?);
+    let entries = r.rest();
+    let whole = !entries.is_empty() && entries.len().is_multiple_of(NACK_ENTRY);
+    let valid =
+        whole && entries.chunks_exact(NACK_ENTRY).all(|c| parse_nack_entry(&mut Reader::new(c)).is_some());
+    valid.then_some(Frame::Nack(Nack { flow, send_time, entries }))
+}
+
+fn parse_partial<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
+    let flow = parse_flow_id(&mut r, flags)?;
+    let (send_time, msgid, seq) = (Time(r.u64()?), MsgId(r.u32()?), Seq(r.u32()?));
+    let bitmap = r.rest();
+    let valid = !bitmap.is_empty() && bitmap.len() <= limits::MAX_FRAGMENT_UNITS / 8;
+    valid.then_some(Frame::Partial(Partial { flow, send_time, msgid, seq, bitmap }))
+}
+
+fn parse_control(mut r: Reader<'_>) -> Option<Frame<'_>> {
+    let seq = r.u32()?;
+    Some(Frame::Control { seq, body: control::decode(r.rest())? })
+}
+
+fn parse_control_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {
+    let next = r.u32()?;
+    done(r, Frame::ControlAck { next })
+}
+
+fn parse_link_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {
+    let (largest, delay) = (r.u64()?, Span(u64::from(r.u32()?)));
+    let (first, window) = (r.u32()?, r.u32()?);
+    let ranges = r.rest();
+    let whole = ranges.len().is_multiple_of(LINK_ACK_RANGE);
+    let few = ranges.len() / LINK_ACK_RANGE < limits::MAX_ACK_RANGES;
+    let valid = whole && few && first > 0 && ranges.chunks_exact(LINK_ACK_RANGE).all(|c| c[4..] != [0; 4]);
+    valid.then_some(Frame::LinkAck(LinkAck { largest, delay, first, window, ranges }))
+}

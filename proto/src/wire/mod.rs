@@ -1,0 +1,31 @@
+//! Between daemons: datagrams and the frames in them. Byte pictures are in `SPEC.md`, section 3.
+//!
+//! * `header`: the first 28 bytes of every datagram, and its checksum.
+//! * `frame`: the frames, as values that borrow what is long.
+//! * `builder`: writes a datagram, frame by frame, up to its size.
+
+mod builder;
+mod frame;
+mod header;
+
+pub use builder::DatagramBuilder;
+pub use frame::{
+    Ack, AckRun, Data, Flow, Fragment, Frame, Frames, Heartbeat, LinkAck, Nack, NackEntry, Partial, Skip,
+};
+pub use header::{HEADER_BYTES, Header, Kind};
+
+/// Versions of the wire format that this crate speaks.
+pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };
+
+/// What is wrong with a datagram. It is dropped; each kind is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WireError {
+    /// Shorter than its header, or not ours at all.
+    NotOurs,
+    /// A version that this crate does not speak. The sender's own range is in its header.
+    Version,
+    /// The checksum does not match.
+    Checksum,
+    /// A frame with a length, count, enum or number out of range: the rest of the datagram is not read.
+    Malformed,
+}
