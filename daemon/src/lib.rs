@@ -1,1 +1,4 @@
 //! msgd.
+
+pub mod ctl;
+pub mod relay;

@@ -1,0 +1,2 @@
+//! ctl
+pub mod clock;
