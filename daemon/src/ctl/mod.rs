@@ -1,2 +1,1 @@
 //! ctl
-pub mod clock;

@@ -20,7 +20,7 @@ use super::{
     Direction, Line, MAX_HELD, Shared,
     fate::{Fate, Fates, Passage, corrupt},
 };
-use crate::ctl::clock;
+use crate::clock;
 
 /// Datagrams read from one side before the other has its turn.
 const BATCH: usize = 128;
