@@ -14,7 +14,7 @@ pub const DEFAULT_MAX_STORED: u32 = 1000;
 /// The largest `max_stored`. With [`SEQ_SPAN`] it bounds a flow's bitmap.
 pub const MAX_STORED_CEILING: u32 = 65_536;
 
-/// How far a flow's highest sequence number may be beyond its floor. A receiver's flow costs at most 8 bytes for each.
+/// How far a flow's highest sequence number may be beyond its floor. A receiver's flow costs at most 16 bytes for each.
 pub const SEQ_SPAN: u32 = 65_536;
 
 /// How far a msgid may be ahead of the oldest unresolved one of its client (ring index in the chain; 4 bytes each).
@@ -126,9 +126,26 @@ pub const LINK_LOST_MS: u64 = 5_000;
 /// Hellos start this far apart and back off to [`HEARTBEAT_MS`].
 pub const HELLO_MS: u64 = 50;
 
-/// How long after the last copy's `interval` the failure comes at the earliest: covers `interval`s of
-/// ten minutes at [`CLOCK_DRIFT_PPM`] only together with the drift share, see `engine::due`.
-pub const FINALITY_GUARD_US: u64 = 1000;
+/// The last copy may leave this much later than its scan, where the link is busy; the failure comes that much
+/// later than `interval` after the scan (I1 leaves 10 ms).
+pub const LAST_COPY_SLACK_MS: u64 = 5;
+
+/// Half-reassembled and waiting messages are looked through this often for stale ones (R6), while there are any.
+pub const SWEEP_MS: u64 = 250;
+
+/// How long what is known of a departed client's flows is kept, so that late copies get a true certainty.
+/// After half of it, a copy of a flow that is not known is answered `Unknown`.
+pub const TOMBSTONE_MS: u64 = 120_000;
+
+/// Departed clients, and flows whose sender is gone, are looked through this often, while there are any.
+pub const EXPIRE_MS: u64 = 10_000;
+
+/// A flow whose sender is gone is forgotten after this many intervals without a copy: more than the chain's longest
+/// life, `interval * (times + 1)` with `times` = 255.
+pub const SOURCE_GONE_INTERVALS: u64 = 257;
+
+/// Departed client incarnations remembered. 32 bytes each.
+pub const MAX_DEPARTED: usize = 4096;
 
 const _: () = assert!(MAX_STORED_CEILING <= SEQ_SPAN);
 const _: () = assert!(SEQ_SPAN < MSGID_SPAN);
@@ -145,3 +162,4 @@ const _: () = assert!(MAX_MTU <= u16::MAX as usize);
 const _: () = assert!(MIN_INTERVAL_MS <= DEFAULT_INTERVAL_MS && DEFAULT_INTERVAL_MS <= MAX_INTERVAL_MS);
 const _: () = assert!(DEFAULT_MAX_CLIENTS <= MAX_CLIENTS_CEILING);
 const _: () = assert!(HELLO_MS < HEARTBEAT_MS && HEARTBEAT_MS * 4 < LINK_LOST_MS);
+const _: () = assert!(LAST_COPY_SLACK_MS < 10, "I1 leaves 10 ms");

@@ -1,1 +1,277 @@
-//! The client's side: numbering, unresolved messages, replay, what was taken. Sans-I/O.
+//! The client's side: numbering, unresolved messages, replay after a reconnect, what was taken. Sans-I/O.
+//!
+//! The driver's law: one `handle_*`, then drain [`poll_event`](Session::poll_event), write
+//! [`output`](Session::output), close the stream if the [`state`](Session::state) is [`State::Broken`] or
+//! [`State::Refused`], and sleep until [`poll_timeout`](Session::poll_timeout).
+//!
+//! * `config`, `event`: what goes in and what comes out. `user`: the 64 bytes.
+//! * `input`, `output`: the two byte queues of the stream.
+//! * `unresolved`, `out_flows`: messages without an outcome, and their numbers.
+//! * `taken`, `in_flows`, `deliver`: what was taken, and what is done with a delivery.
+//! * `stream`: connecting, replay, the daemon's frames. `outcome`: how each message ends.
+
+mod config;
+mod deliver;
+mod event;
+mod in_flows;
+mod input;
+mod out_flows;
+mod outcome;
+mod output;
+mod stream;
+mod taken;
+mod unresolved;
+mod user;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
+pub use event::{Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State};
+pub use user::{UserBuf, UserTooLong};
+
+use std::collections::VecDeque;
+
+use crate::{
+    ids::{Channel, ClientId, Incarnation, MsgId, Seq},
+    limits,
+    units::{Span, Time},
+};
+use deliver::Deliveries;
+use event::Notice;
+use input::Input;
+use out_flows::OutFlows;
+use output::Output;
+use unresolved::{NewEntry, Unresolved};
+
+/// A client's side of the local socket.
+///
+/// Every accepted [`send`](Self::send) ends in exactly one outcome, whatever happens to the daemon. Memory is
+/// bounded: by the granted `max_stored` and `max_stored_bytes` (twice: the store and the output), by the
+/// input buffer's limit, and by [`limits::MAX_FLOWS_PER_CLIENT`] flows in each direction.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    state: State,
+    granted: Granted,
+    node: String,
+    refusal: Option<crate::control::LocalRule>,
+    input: Input,
+    output: Output,
+    unresolved: Unresolved,
+    out_flows: OutFlows,
+    deliveries: Deliveries,
+    notices: VecDeque<Notice>,
+    /// How many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
+    outcomes_waiting: usize,
+    counters: SessionCounters,
+}
+
+impl Session {
+    /// A session that is not connected. `first_msgid` and `first_seq` are where the numbers start: 1, unless
+    /// a predecessor's numbers are gone on with.
+    #[must_use]
+    pub fn new(config: SessionConfig, first_msgid: MsgId, first_seq: Seq) -> Self {
+        Self {
+            state: State::Disconnected,
+            granted: Granted::before_registration(&config),
+            node: String::new(),
+            refusal: None,
+            input: Input::new(),
+            output: Output::new(),
+            unresolved: Unresolved::new(first_msgid),
+            out_flows: OutFlows::new(first_seq),
+            deliveries: Deliveries::new(config.ack),
+            notices: VecDeque::new(),
+            outcomes_waiting: 0,
+            counters: SessionCounters::default(),
+            config,
+        }
+    }
+
+    /// Accepts a message: it is numbered, kept until its outcome, and written with the next
+    /// [`output`](Self::output). `user` is handed back if it fails (R1).
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed then. [`SendError::WouldBlock`] passes as outcomes come and output is written.
+    pub fn send(
+        &mut self,
+        now: Time,
+        dst: ClientId,
+        payload: &[u8],
+        user: &[u8],
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
+        self.check_send(payload, user)?;
+        let channel = flags.channel();
+        let flow = self.out_flows.find_room(dst, channel, &self.unresolved)?;
+        let msgid = self.unresolved.next_msgid();
+        let seq = self.out_flows.record_send(flow, dst, channel, msgid);
+        let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
+        let at_least_once = flags.at_least_once;
+        let new = NewEntry { dst, seq, channel, at_least_once, sent_at: now, start_at, user, payload };
+        self.unresolved.push(&new);
+        if self.state.takes_submits() {
+            self.output.submit(msgid, &new);
+        }
+        Ok(msgid)
+    }
+
+    /// The next thing to tell. Outcomes come before messages. Call until `None`.
+    ///
+    /// A message that was sent longer than its `interval` before `now` is dropped here (R6). One that is returned
+    /// is *taken* from that moment on, before any handler sees it; with [`AckMode::OnHandled`] the daemon is told
+    /// so after [`message_handled`](Self::message_handled), until which no further message is returned.
+    pub fn poll_event(&mut self, now: Time) -> Option<Event<'_>> {
+        if self.notices.is_empty() {
+            return self.poll_message(now).map(Event::Message);
+        }
+        self.poll_notice()
+    }
+
+    /// The next event that is not a message, for a driver whose user takes messages at another time.
+    pub fn poll_notice(&mut self) -> Option<Event<'static>> {
+        let notice = self.notices.pop_front()?;
+        if matches!(notice, Notice::Acked(_) | Notice::Failed(_)) {
+            self.outcomes_waiting -= 1;
+        }
+        Some(notice.into())
+    }
+
+    /// The handler of the last message has returned ([`AckMode::OnHandled`]; nothing happens otherwise).
+    pub fn message_handled(&mut self) {
+        self.deliveries.on_handled();
+    }
+
+    /// Whether [`poll_notice`](Self::poll_notice) has something.
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// Whether deliveries wait to be polled. Some of them may turn out to be stale or duplicates.
+    #[must_use]
+    pub const fn has_messages(&self) -> bool {
+        self.input.deliveries() > 0
+    }
+
+    /// What is to be written to the stream.
+    pub fn output(&mut self) -> &[u8] {
+        if self.state.is_up() {
+            self.deliveries.write_taken(&mut self.output);
+        }
+        self.output.bytes()
+    }
+
+    /// The first `n` bytes of [`output`](Self::output) were written. `now` is not needed for it; drivers pass it
+    /// as to every other input.
+    pub fn consume_output(&mut self, _now: Time, n: usize) {
+        self.output.consume(n);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing can fall due. While the
+    /// daemon has registered us it owns the deadlines, and this is later: when it must be hanging.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.give_up_at()
+    }
+
+    /// Where the session stands.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Messages without an outcome.
+    #[must_use]
+    pub const fn unresolved(&self) -> usize {
+        self.unresolved.len()
+    }
+
+    /// What they are charged: payload, user data and 64 bytes each.
+    #[must_use]
+    pub const fn unresolved_bytes(&self) -> usize {
+        self.unresolved.bytes()
+    }
+
+    /// The incarnation that the daemon gave, or that the config asked for.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.granted.incarnation
+    }
+
+    /// What the daemon granted; before REGISTERED, what the config asks for.
+    #[must_use]
+    pub const fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    /// The daemon's node; empty before REGISTERED.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// What happened, in numbers.
+    #[must_use]
+    pub const fn counters(&self) -> SessionCounters {
+        self.counters
+    }
+
+    /// Bytes of heap that the session holds.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.input.memory_bytes()
+            + self.output.memory_bytes()
+            + self.unresolved.memory_bytes()
+            + self.deliveries.memory_bytes()
+            + self.out_flows.memory_bytes()
+            + self.notices.capacity() * size_of::<Notice>()
+    }
+
+    fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
+        if let Some(rule) = self.refusal {
+            return Err(SendError::Refused(rule));
+        }
+        if self.state == State::Closed {
+            return Err(SendError::Closed);
+        }
+        if user.len() > limits::MAX_USER_BYTES {
+            return Err(SendError::UserDataTooLong { limit: limits::MAX_USER_BYTES });
+        }
+        if payload.len() > self.granted.max_message_bytes {
+            return Err(SendError::TooLarge { limit: self.granted.max_message_bytes });
+        }
+        let charge = unresolved::charge(user.len(), payload.len());
+        let fits = self.unresolved.len() + self.outcomes_waiting < self.granted.max_stored
+            && self.unresolved.span() < limits::MSGID_SPAN - limits::SEQ_SPAN
+            && self.unresolved.bytes() + charge <= self.granted.max_stored_bytes
+            && self.output.len() + charge <= self.granted.max_stored_bytes;
+        if fits { Ok(()) } else { Err(SendError::WouldBlock) }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if matches!(notice, Notice::Acked(_) | Notice::Failed(_)) {
+            self.outcomes_waiting += 1;
+        }
+        self.notices.push_back(notice);
+    }
+}
+
+/// How long after the send the library itself gives an outcome while no daemon does: I1.
+fn lifetime(interval: Span, times: u8) -> Span {
+    interval.times(u64::from(times) + 1) + interval.div(2) + Span::from_millis(OUTCOME_SLACK_MS)
+}
+
+/// The last term of I1.
+const OUTCOME_SLACK_MS: u64 = 10;
+
+/// A daemon that is late by this and half an `interval` hangs.
+const HANG_SLACK_MS: u64 = 500;
+
+impl SendFlags {
+    const fn channel(self) -> Channel {
+        if self.unordered { Channel::Unordered } else { Channel::Ordered }
+    }
+}

@@ -139,6 +139,12 @@ impl<'a> DatagramBuilder<'a> {
         true
     }
 
+    /// Bytes that a FRAGMENT with `len` bytes of a message takes.
+    #[must_use]
+    pub const fn fragment_bytes(len: usize) -> usize {
+        FRAME_HEAD + FRAGMENT_HEAD + len
+    }
+
     /// Bytes of a message that a FRAGMENT can carry now: whole units.
     #[must_use]
     pub fn fragment_room(&self) -> usize {

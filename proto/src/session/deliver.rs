@@ -1,0 +1,150 @@
+//! What is done with a delivery: taken, recognised as a duplicate (R8), or dropped as stale (R6).
+
+use super::{AckMode, Message, Session, SessionCounters, in_flows::InFlows, output::Output, taken::Seen};
+use crate::{
+    ids::Channel,
+    limits::SEQ_SPAN,
+    local::{DaemonFrame, Deliver, LocalError, put},
+    units::Time,
+};
+
+/// What was taken of everything that was delivered, and what the daemon knows of it.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    ack: AckMode,
+    flows: InFlows,
+    /// The number of the last delivery of this stream that was scanned.
+    scanned: u64,
+    /// TAKEN is due up to here, STALE deliveries excepted...
+    taken: u64,
+    /// ... and was written up to here.
+    written: u64,
+    /// The delivery whose handler has not returned ([`AckMode::OnHandled`]).
+    handling: Option<u64>,
+}
+
+/// What is done with a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Judgement {
+    Take,
+    Duplicate,
+    Stale,
+}
+
+impl Session {
+    /// The next message, as [`poll_event`](Self::poll_event) returns it.
+    pub fn poll_message(&mut self, now: Time) -> Option<Message<'_>> {
+        let (src, msgid, channel, age, len) = loop {
+            // Behind the deliveries there may be a frame that broke the stream.
+            if self.deliveries.handling.is_some() || self.input.deliveries() == 0 {
+                return None;
+            }
+            let DaemonFrame::Deliver(d) = DaemonFrame::parse(self.input.next()?).ok()? else { continue };
+            let (src, msgid, channel) = (d.src, d.msgid, d.channel);
+            let (age, len) = (now.since(d.send_time), d.payload.len());
+            // A stream that is gone takes no answers: FLOW_TAKEN tells the next daemon.
+            let output = self.state.is_up().then_some(&mut self.output);
+            let judgement = self.deliveries.judge(now, &d, output, &mut self.counters);
+            self.input.forget_delivery();
+            if judgement == Judgement::Take {
+                break (src, msgid, channel, age, len);
+            }
+        };
+        Some(Message { src, msgid, channel, age, data: self.input.last(len) })
+    }
+}
+
+impl Deliveries {
+    pub(super) const fn new(ack: AckMode) -> Self {
+        Self { ack, flows: InFlows::new(), scanned: 0, taken: 0, written: 0, handling: None }
+    }
+
+    /// A new stream begins: what was taken is reported, and numbers and rounds start again.
+    pub(super) fn handle_connected(&mut self, out: &mut Vec<u8>) {
+        self.flows.report(out);
+        self.flows.handle_connected();
+        (self.scanned, self.taken, self.written, self.handling) = (0, 0, 0, None);
+    }
+
+    /// Checks what cannot be made good later.
+    pub(super) fn check_scanned(&mut self, d: &Deliver<'_>) -> Result<(), LocalError> {
+        if d.number != self.scanned + 1 {
+            return Err(LocalError("DELIVER number: one more than the last"));
+        }
+        if d.seq.since(d.floor).is_some_and(|n| n >= SEQ_SPAN) {
+            return Err(LocalError("DELIVER seq: less than 65,536 beyond its floor"));
+        }
+        self.scanned = d.number;
+        Ok(())
+    }
+
+    pub(super) fn on_handled(&mut self) {
+        if let Some(number) = self.handling.take() {
+            self.taken = number;
+        }
+    }
+
+    /// TAKEN, if the daemon does not know all of it yet.
+    pub(super) fn write_taken(&mut self, output: &mut Output) {
+        if self.taken > self.written {
+            put::taken(output.frames(), self.taken);
+            self.written = self.taken;
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.flows.memory_bytes()
+    }
+
+    fn judge(
+        &mut self,
+        now: Time,
+        d: &Deliver<'_>,
+        output: Option<&mut Output>,
+        counters: &mut SessionCounters,
+    ) -> Judgement {
+        let judgement = self.judge_in_flow(now, d);
+        match judgement {
+            Judgement::Take if self.ack == AckMode::OnHandled => self.handling = Some(d.number),
+            Judgement::Take => self.taken = d.number,
+            Judgement::Duplicate => {
+                self.taken = d.number;
+                counters.duplicates += 1;
+            }
+            Judgement::Stale => {
+                counters.stale_dropped += 1;
+                if let Some(output) = output {
+                    put::stale(output.frames(), d.number);
+                }
+            }
+        }
+        judgement
+    }
+
+    fn judge_in_flow(&mut self, now: Time, d: &Deliver<'_>) -> Judgement {
+        let flow = self.flows.of_delivery(d.src, d.channel, d.floor);
+        flow.taken.advance(d.floor);
+        if !flow.taken.spans(d.seq) {
+            // The flow has gone on without us for longer than its numbers can tell: begin where it is now.
+            flow.taken = super::taken::TakenSet::new(d.floor);
+        }
+        // R8 before R6: what was taken stays taken, however old the copy is that asks.
+        if flow.taken.seen(d.seq) == Seen::Yes {
+            return Judgement::Duplicate;
+        }
+        let ordered = d.channel == Channel::Ordered;
+        if ordered && d.round < flow.min_round {
+            return Judgement::Stale;
+        }
+        // R6, once more: it may have stood in the socket while this process was stopped.
+        if now > d.send_time + d.interval {
+            if ordered {
+                // What was delivered behind it must not overtake it (I5): the daemon gives both again.
+                flow.min_round = d.round.saturating_add(1);
+            }
+            return Judgement::Stale;
+        }
+        flow.taken.insert(d.seq);
+        Judgement::Take
+    }
+}

@@ -1,0 +1,100 @@
+//! The flows that come in, and what was taken of each.
+
+use std::collections::BTreeMap;
+
+use super::taken::TakenSet;
+use crate::{
+    ids::{Channel, Instance, Seq},
+    limits::MAX_FLOWS_PER_CLIENT,
+    local::{FlowTaken, put},
+};
+
+/// The flows that come in, at most [`MAX_FLOWS_PER_CLIENT`], as the daemon holds them. Nobody tells when one
+/// ends, so for one too many the one that has been silent longest is forgotten.
+#[derive(Debug)]
+pub(super) struct InFlows {
+    index: BTreeMap<(Instance, Channel), usize>,
+    flows: Vec<InFlow>,
+    /// The flow of the last delivery: most come from where the one before came.
+    last: usize,
+    uses: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct InFlow {
+    src: Instance,
+    channel: Channel,
+    pub(super) taken: TakenSet,
+    /// Deliveries of an earlier round stand behind one that was dropped as stale.
+    pub(super) min_round: u32,
+    used: u64,
+}
+
+impl InFlows {
+    pub(super) const fn new() -> Self {
+        Self { index: BTreeMap::new(), flows: Vec::new(), last: 0, uses: 0 }
+    }
+
+    /// The flow of a delivery, whose floor this is if the flow is new.
+    pub(super) fn of_delivery(&mut self, src: Instance, channel: Channel, floor: Seq) -> &mut InFlow {
+        self.uses += 1;
+        let used = self.uses;
+        let at = self.find(src, channel).unwrap_or_else(|| {
+            let flow = InFlow { src, channel, taken: TakenSet::new(floor), min_round: 0, used };
+            self.add(flow)
+        });
+        self.last = at;
+        let flow = &mut self.flows[at];
+        flow.used = used;
+        flow
+    }
+
+    /// A new stream begins: its rounds are counted anew.
+    pub(super) fn handle_connected(&mut self) {
+        for flow in &mut self.flows {
+            flow.min_round = 0;
+        }
+    }
+
+    /// FLOW_TAKEN for each flow.
+    pub(super) fn report(&self, out: &mut Vec<u8>) {
+        let mut bitmap = Vec::new();
+        for at in self.index.values() {
+            let flow = &self.flows[*at];
+            flow.taken.write_bitmap(&mut bitmap);
+            let (src, channel, floor) = (flow.src, flow.channel, flow.taken.floor());
+            put::flow_taken(out, &FlowTaken { src, channel, floor, bitmap: &bitmap });
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let key = size_of::<(Instance, Channel)>() + size_of::<usize>();
+        let sets: usize = self.flows.iter().map(|f| f.taken.memory_bytes()).sum();
+        self.flows.capacity() * size_of::<InFlow>() + self.index.len() * key + sets
+    }
+
+    fn find(&self, src: Instance, channel: Channel) -> Option<usize> {
+        let last = self.flows.get(self.last);
+        if last.is_some_and(|f| f.src == src && f.channel == channel) {
+            return Some(self.last);
+        }
+        self.index.get(&(src, channel)).copied()
+    }
+
+    fn add(&mut self, flow: InFlow) -> usize {
+        let key = (flow.src, flow.channel);
+        let at = if self.flows.len() < MAX_FLOWS_PER_CLIENT {
+            self.flows.push(flow);
+            self.flows.len() - 1
+        } else {
+            let silent = self.flows.iter_mut().enumerate().min_by_key(|(_, f)| f.used);
+            silent.map_or(0, |(at, old)| {
+                self.index.remove(&(old.src, old.channel));
+                *old = flow;
+                at
+            })
+        };
+        self.index.insert(key, at);
+        at
+    }
+}

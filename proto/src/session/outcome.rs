@@ -1,0 +1,104 @@
+//! How each message ends: as the daemon says, or by the session itself while no daemon does.
+
+use super::{Failure, Gone, Outcomes, Session, State, event::Notice, unresolved::Ended};
+use crate::{
+    ids::MsgId,
+    local::{Failed, Resolved},
+    outcome::{Certainty, Reason, Verdict},
+    units::Time,
+};
+
+impl Session {
+    /// [`poll_timeout`](Self::poll_timeout)'s time has come: what has waited too long for a daemon fails (I1).
+    /// Harmless when it has not.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(at) = self.give_up_at() {
+            let Some((msgid, entry)) = self.unresolved.oldest().filter(|_| at <= now) else { return };
+            let consumed = self.output.consumed();
+            if self.state.is_up() && entry.waits_in_output(consumed) {
+                // None of it must be written once it has failed (I4).
+                self.break_stream(Gone::Silent);
+            }
+            if let Some(ended) = self.unresolved.remove(msgid) {
+                self.counters.given_up += 1;
+                let written = ended.was_written(consumed);
+                let verdict = if written {
+                    Verdict { reason: Reason::NoAnswer, certainty: Certainty::Unknown }
+                } else {
+                    Verdict { reason: Reason::NoRoute, certainty: Certainty::NotStarted }
+                };
+                self.fail(&ended, verdict, u32::from(written));
+            }
+        }
+    }
+
+    pub(super) fn give_up_at(&self) -> Option<Time> {
+        if matches!(self.state, State::Closed | State::Refused) {
+            return None;
+        }
+        self.unresolved.oldest().map(|(_, oldest)| self.granted.give_up_at(oldest.sent_at, self.state))
+    }
+
+    pub(super) fn on_resolved(&mut self, resolved: &Resolved<'_>) {
+        for (first, count) in resolved.runs() {
+            for n in 0..count {
+                let msgid = first.plus(n);
+                if self.unresolved.remove(msgid).is_none() {
+                    self.counters.unmatched_outcomes += 1;
+                } else if self.config.outcomes == Outcomes::All {
+                    self.notify(Notice::Acked(msgid));
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, failed: &Failed<'_>) {
+        let Some(ended) = self.unresolved.remove(failed.msgid) else {
+            self.counters.unmatched_outcomes += 1;
+            return;
+        };
+        let mut verdict = failed.verdict;
+        if ended.other_daemon {
+            // This daemon speaks for itself only (I3): the one before may have had it taken.
+            verdict.certainty = Certainty::Unknown;
+        }
+        self.fail(&ended, verdict, failed.tries);
+    }
+
+    /// The daemon refused us: everything unresolved fails.
+    pub(super) fn fail_refused(&mut self, was_registered: bool) {
+        let consumed = self.output.consumed();
+        self.fail_where(
+            |_| true,
+            |ended| {
+                // A daemon that refuses a registration reads nothing behind it.
+                let begun = if was_registered { ended.was_written(consumed) } else { ended.written_before };
+                let certainty = if begun { Certainty::Unknown } else { Certainty::NotStarted };
+                Verdict { reason: Reason::Refused, certainty }
+            },
+        );
+    }
+
+    /// The stream ended before the daemon said which incarnation we are. What it was given there cannot be
+    /// recognised under another incarnation, so it is not sent again.
+    pub(super) fn fail_without_incarnation(&mut self) {
+        let verdict = Verdict { reason: Reason::NoAnswer, certainty: Certainty::Unknown };
+        self.fail_where(|written_before| written_before, |_| verdict);
+    }
+
+    fn fail_where(&mut self, choose: impl Fn(bool) -> bool, verdict: impl Fn(&Ended) -> Verdict) {
+        let chosen: Vec<MsgId> =
+            self.unresolved.iter_mut().filter(|(_, e)| choose(e.written_before)).map(|(id, _)| id).collect();
+        for msgid in chosen {
+            if let Some(ended) = self.unresolved.remove(msgid) {
+                let verdict = verdict(&ended);
+                self.fail(&ended, verdict, u32::from(verdict.certainty == Certainty::Unknown));
+            }
+        }
+    }
+
+    fn fail(&mut self, ended: &Ended, verdict: Verdict, tries: u32) {
+        let Ended { msgid, dst, user, .. } = *ended;
+        self.notify(Notice::Failed(Failure { msgid, dst, verdict, tries, user }));
+    }
+}

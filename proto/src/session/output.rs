@@ -1,0 +1,81 @@
+//! What is to be written to the stream.
+
+use super::unresolved::NewEntry;
+use crate::{
+    ids::MsgId,
+    local::{Submit, put},
+};
+
+/// A queue of bytes that knows how many ever went through it, so that a frame's place tells whether any of
+/// it was written.
+#[derive(Debug)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    head: usize,
+    consumed: u64,
+}
+
+impl Output {
+    pub(super) const fn new() -> Self {
+        Self { bytes: Vec::new(), head: 0, consumed: 0 }
+    }
+
+    /// Forgets what was not written; the stream is gone.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP_BYTES);
+        self.head = 0;
+    }
+
+    /// For appending frames.
+    pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        if self.head >= MOVE_BYTES && self.head >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+        }
+        &mut self.bytes
+    }
+
+    pub(super) fn submit(&mut self, msgid: MsgId, m: &NewEntry<'_>) {
+        let NewEntry { dst, seq, channel, at_least_once, user, payload, .. } = *m;
+        put::submit(self.frames(), &Submit { dst, msgid, seq, channel, at_least_once, user, payload });
+    }
+
+    pub(super) fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        let n = n.min(self.len());
+        self.head += n;
+        self.consumed += n as u64;
+        if self.head == self.bytes.len() {
+            self.clear();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.head..]
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len() - self.head
+    }
+
+    /// Where the next frame will begin, counted over all streams.
+    pub(super) const fn position(&self) -> u64 {
+        self.consumed + self.len() as u64
+    }
+
+    /// Bytes written, over all streams.
+    pub(super) const fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// Capacity kept when nothing waits.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// What was written is cut off the front when it is this much, and more than what waits.
+const MOVE_BYTES: usize = 64 << 10;

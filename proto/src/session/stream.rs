@@ -1,0 +1,160 @@
+//! The stream to the daemon: connecting, replay, and the daemon's frames.
+
+use std::mem;
+
+use super::{Gone, Granted, Session, State, event::Notice, input::Input, unresolved::NOWHERE};
+use crate::{
+    control::{LocalNack, Registered},
+    ids::Incarnation,
+    local::{DaemonFrame, LocalError, put},
+    units::Time,
+};
+
+impl Session {
+    /// A stream to the daemon is up. Registration, what was taken, and everything unresolved go out at
+    /// once, in that order; the answer is not waited for (I6).
+    ///
+    /// Drain [`poll_event`](Self::poll_event) first: deliveries of the old stream that still wait are forgotten,
+    /// and the daemon gives them again.
+    pub fn handle_connected(&mut self, _now: Time) {
+        if matches!(self.state, State::Refused | State::Closed) {
+            return;
+        }
+        self.input.clear();
+        self.output.clear();
+        self.state = State::Registering;
+        put::register(self.output.frames(), &self.config.register(self.granted.incarnation));
+        self.deliveries.handle_connected(self.output.frames());
+        put::ready(self.output.frames());
+        for (msgid, entry) in self.unresolved.iter_mut() {
+            entry.start_at = self.output.position();
+            self.output.submit(msgid, &entry.as_sent());
+        }
+    }
+
+    /// The stream has ended (end of file or error). Everything is kept: messages for their replay, and whole
+    /// deliveries, which can still be polled. Harmless without a stream.
+    pub fn handle_disconnected(&mut self, _now: Time) {
+        let consumed = self.output.consumed();
+        for (_, entry) in self.unresolved.iter_mut() {
+            entry.written_before |= entry.start_at < consumed;
+            entry.start_at = NOWHERE;
+        }
+        self.output.clear();
+        if matches!(self.state, State::Refused | State::Closed) {
+            return;
+        }
+        self.state = State::Disconnected;
+        if self.granted.incarnation == Incarnation::NONE {
+            self.fail_without_incarnation();
+        }
+    }
+
+    /// Room to read into, at least `min` bytes if the buffer's limit leaves it, empty when it is full: then
+    /// messages have to be polled first. Follow with [`handle_read`](Self::handle_read).
+    pub fn input_space(&mut self, min: usize) -> &mut [u8] {
+        self.input.space(min)
+    }
+
+    /// `n` bytes were read into [`input_space`](Self::input_space). Frames may begin and end anywhere in them.
+    pub fn handle_read(&mut self, _now: Time, n: usize) {
+        self.input.filled(n);
+        let mut input = mem::replace(&mut self.input, Input::new());
+        while self.state.is_up() {
+            match input.scan().and_then(|frame| frame.map(DaemonFrame::parse).transpose()) {
+                Ok(Some(DaemonFrame::Deliver(d))) => match self.check_delivery(&d) {
+                    Ok(()) => input.record_delivery(),
+                    Err(error) => self.on_malformed(error),
+                },
+                Ok(Some(frame)) => self.on_frame(&frame),
+                Ok(None) => break,
+                Err(error) => self.on_malformed(error),
+            }
+        }
+        input.finish_scan();
+        self.input = input;
+    }
+
+    /// The same as reading into [`input_space`](Self::input_space), by copying. Returns how many bytes were taken:
+    /// fewer than given when the buffer is full and messages have to be polled first.
+    #[must_use]
+    pub fn handle_bytes(&mut self, now: Time, bytes: &[u8]) -> usize {
+        let space = self.input.space(bytes.len());
+        let n = bytes.len().min(space.len());
+        space[..n].copy_from_slice(&bytes[..n]);
+        self.handle_read(now, n);
+        n
+    }
+
+    /// Says goodbye to the daemon. What has no outcome yet goes on there, and nobody is told.
+    pub fn close(&mut self, _now: Time) {
+        if self.state.is_up() {
+            self.deliveries.write_taken(&mut self.output);
+            put::client_goodbye(self.output.frames());
+        }
+        self.state = State::Closed;
+    }
+
+    fn check_delivery(&mut self, d: &crate::local::Deliver<'_>) -> Result<(), LocalError> {
+        if self.state == State::Registering {
+            return Err(LocalError("DELIVER: not before REGISTERED"));
+        }
+        self.deliveries.check_scanned(d)
+    }
+
+    fn on_frame(&mut self, frame: &DaemonFrame<'_>) {
+        match frame {
+            DaemonFrame::Resolved(resolved) if self.state != State::Registering => self.on_resolved(resolved),
+            DaemonFrame::Failed(failed) if self.state != State::Registering => self.on_failed(failed),
+            DaemonFrame::Registered(body) if self.state == State::Registering => self.on_registered(body),
+            DaemonFrame::Nack(nack) => self.on_nack(nack),
+            DaemonFrame::Goodbye => self.on_goodbye(),
+            _ => self.on_malformed(LocalError("frame type: out of turn")),
+        }
+    }
+
+    fn on_registered(&mut self, body: &Registered) {
+        let asked = self.granted.incarnation;
+        if body.incarnation == Incarnation::NONE || (asked != Incarnation::NONE && asked != body.incarnation)
+        {
+            return self.on_malformed(LocalError("REGISTERED incarnation: the one asked for, or a new one"));
+        }
+        if body.start != self.granted.daemon_start {
+            // A daemon that was started since cannot know what its predecessor did with these.
+            for (_, entry) in self.unresolved.iter_mut() {
+                entry.other_daemon |= entry.written_before;
+            }
+        }
+        self.granted = Granted::from_registered(body);
+        self.node.clone_from(&body.node);
+        self.state = State::Registered;
+        self.notify(Notice::Registered(self.granted));
+    }
+
+    fn on_nack(&mut self, nack: &LocalNack) {
+        let was_registered = self.state != State::Registering;
+        self.state = State::Refused;
+        self.refusal = Some(nack.rule);
+        self.notify(Notice::Refused(nack.clone()));
+        self.fail_refused(was_registered);
+        self.output.clear();
+    }
+
+    fn on_goodbye(&mut self) {
+        if self.state != State::GoingAway {
+            self.state = State::GoingAway;
+            self.notify(Notice::Gone(Gone::Goodbye));
+        }
+    }
+
+    fn on_malformed(&mut self, error: LocalError) {
+        self.break_stream(Gone::Malformed(error));
+    }
+
+    /// The stream cannot be used: what was not written to it never will be.
+    pub(super) fn break_stream(&mut self, gone: Gone) {
+        self.output.clear();
+        self.state = State::Broken;
+        self.notify(Notice::Gone(gone));
+    }
+}

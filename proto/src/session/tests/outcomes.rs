@@ -1,0 +1,241 @@
+//! I1, I3, I7: each message ends once, in time, with what is known.
+
+use super::*;
+use crate::{
+    control::{LocalNack, LocalRule},
+    local::Failed,
+};
+
+const NOT_STARTED: Verdict = Verdict { reason: Reason::NoRoute, certainty: Certainty::NotStarted };
+const UNKNOWN: Verdict = Verdict { reason: Reason::NoAnswer, certainty: Certainty::Unknown };
+
+/// interval * (times + 1) + interval / 2 + 10 ms, in microseconds.
+const LIFETIME: u64 = 11_510_000;
+
+fn fail(s: &mut Session, msgid: MsgId, verdict: Verdict) {
+    let user = b"not what was given";
+    feed(s, Time(0), |out| put::failed(out, &Failed { msgid, dst: DST, tries: 11, verdict, user }));
+}
+
+#[test]
+fn a_failure_hands_back_the_user_data() {
+    let mut s = registered();
+    let user: [u8; 64] = std::array::from_fn(|i| u8::try_from(i).expect("small"));
+    let msgid = s.send(Time(0), DST, b"x", &user, SendFlags::default()).expect("room");
+    write_all(&mut s);
+    fail(&mut s, msgid, UNKNOWN);
+    let failure = Failure { msgid, dst: DST, verdict: UNKNOWN, tries: 11, user: user.into() };
+    assert_eq!(s.poll_event(Time(0)), Some(Event::Failed(failure)));
+    assert_eq!(s.poll_event(Time(0)), None);
+    // Only once.
+    fail(&mut s, msgid, UNKNOWN);
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1), (MsgId(77), 2)]));
+    assert_eq!(s.poll_event(Time(0)), None);
+    assert_eq!(s.counters().unmatched_outcomes, 4);
+}
+
+#[test]
+fn acks_are_events_only_when_asked_for() {
+    let mut s = Session::new(SessionConfig { outcomes: Outcomes::All, ..config() }, MsgId(1), Seq(1));
+    s.handle_connected(Time(0));
+    send(&mut s, Time(0));
+    let second = send(&mut s, Time(0));
+    write_all(&mut s);
+    feed(&mut s, Time(0), |out| {
+        put::registered(out, &grant(1));
+        put::resolved(out, &[(second, 1)]);
+    });
+    assert!(matches!(s.poll_event(Time(0)), Some(Event::Registered(_))));
+    assert_eq!(s.poll_event(Time(0)), Some(Event::Acked { msgid: second }));
+    assert_eq!((s.unresolved(), s.unresolved_bytes()), (1, 64 + 11));
+
+    let mut s = registered();
+    let msgid = send(&mut s, Time(0));
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
+    assert_eq!(s.poll_event(Time(0)), None);
+    assert_eq!(s.unresolved(), 0);
+}
+
+#[test]
+fn at_the_limit_nothing_changes() {
+    let mut s = registered();
+    for _ in 0..1000 {
+        send(&mut s, Time(0));
+    }
+    let before = s.output().len();
+    let sent = s.send(Time(0), ClientId(1), b"", b"", SendFlags::default());
+    assert_eq!(sent, Err(SendError::WouldBlock));
+    assert_eq!((s.unresolved(), s.output().len()), (1000, before));
+    write_all(&mut s);
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(MsgId(500), 1)]));
+    assert_eq!(send(&mut s, Time(0)), MsgId(1001));
+}
+
+#[test]
+fn failures_that_nobody_polls_count_against_the_limit() {
+    let mut s = registered();
+    for _ in 0..1000 {
+        send(&mut s, Time(0));
+    }
+    s.handle_disconnected(Time(0));
+    s.handle_timeout(Time(LIFETIME));
+    assert_eq!(s.unresolved(), 0);
+    assert_eq!(s.send(Time(0), DST, b"", b"", SendFlags::default()), Err(SendError::WouldBlock));
+    assert!(matches!(s.poll_event(Time(0)), Some(Event::Failed(_))));
+    send(&mut s, Time(0));
+}
+
+#[test]
+fn bytes_are_limited_in_store_and_output() {
+    let mut s = registered();
+    let big = vec![0; 1 << 20];
+    let mut sent = 0;
+    while s.send(Time(0), DST, &big, b"", SendFlags::default()).is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 7);
+    // A daemon that does not read cannot make the output grow, even where outcomes make room in the store.
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(MsgId(1), 7)]));
+    assert_eq!(s.unresolved_bytes(), 0);
+    assert_eq!(s.send(Time(0), DST, &big, b"", SendFlags::default()), Err(SendError::WouldBlock));
+    write_all(&mut s);
+    assert!(s.send(Time(0), DST, &big, b"", SendFlags::default()).is_ok());
+}
+
+#[test]
+fn what_is_out_of_range_is_refused() {
+    let mut s = registered();
+    let flags = SendFlags::default();
+    let huge = vec![0; (1 << 20) + 1];
+    assert_eq!(s.send(Time(0), DST, &huge, b"", flags), Err(SendError::TooLarge { limit: 1 << 20 }));
+    assert_eq!(s.send(Time(0), DST, b"", &[0; 65], flags), Err(SendError::UserDataTooLong { limit: 64 }));
+    let flows = u32::try_from(limits::MAX_FLOWS_PER_CLIENT).expect("fits");
+    for dst in 0..flows {
+        let msgid = s.send(Time(0), ClientId(dst), b"", b"", flags).expect("room");
+        feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
+    }
+    assert_eq!(s.send(Time(0), ClientId(flows), b"", b"", flags), Err(SendError::TooManyFlows));
+    s.close(Time(0));
+    assert_eq!(s.send(Time(0), ClientId(0), b"", b"", flags), Err(SendError::Closed));
+    assert_eq!(frames(&write_all(&mut s)).last(), Some(&ClientFrame::Goodbye));
+}
+
+#[test]
+fn a_flow_waits_at_its_span() {
+    let mut s = registered();
+    let stuck = s.send(Time(0), DST, b"", b"", SendFlags::default()).expect("room");
+    for _ in 1..limits::SEQ_SPAN {
+        let msgid = s.send(Time(0), DST, b"", b"", SendFlags::default()).expect("room");
+        write_all(&mut s);
+        feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
+    }
+    let flags = SendFlags::default();
+    assert_eq!(s.send(Time(0), DST, b"", b"", flags), Err(SendError::WouldBlock));
+    // Another flow goes on until the msgids' span is used up.
+    let unordered = SendFlags { unordered: true, ..flags };
+    let mut sent = limits::SEQ_SPAN;
+    while let Ok(msgid) = s.send(Time(0), ClientId(sent % 4), b"", b"", unordered) {
+        write_all(&mut s);
+        feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
+        sent += 1;
+    }
+    assert_eq!(sent, limits::MSGID_SPAN - limits::SEQ_SPAN);
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(stuck, 1)]));
+    assert!(s.send(Time(0), DST, b"", b"", flags).is_ok());
+}
+
+#[test]
+fn without_a_daemon_each_message_fails_in_time() {
+    let mut s = session();
+    assert_eq!(s.poll_timeout(), None);
+    let first = send(&mut s, Time(5));
+    let second = send(&mut s, Time(9));
+    assert_eq!(s.poll_timeout(), Some(Time(5 + LIFETIME)));
+    s.handle_timeout(Time(4 + LIFETIME));
+    assert_eq!(failures(&mut s, Time(0)), []);
+    s.handle_timeout(Time(5 + LIFETIME));
+    assert_eq!(failures(&mut s, Time(0)), [(first, NOT_STARTED)]);
+    assert_eq!(s.poll_timeout(), Some(Time(9 + LIFETIME)));
+    s.handle_timeout(Time(u64::MAX));
+    assert_eq!(failures(&mut s, Time(0)), [(second, NOT_STARTED)]);
+    assert_eq!(s.poll_timeout(), None);
+    // Never submitted afterwards.
+    s.handle_connected(Time(0));
+    assert_eq!(submits(&write_all(&mut s)), []);
+}
+
+#[test]
+fn what_was_written_even_in_part_may_have_started() {
+    let mut s = registered();
+    let whole = send(&mut s, Time(0));
+    let part = send(&mut s, Time(0));
+    let never = send(&mut s, Time(0));
+    let frame = s.output().len() / 3;
+    s.consume_output(Time(0), frame + 1);
+    s.handle_disconnected(Time(0));
+    s.handle_timeout(Time(LIFETIME));
+    let want = [(whole, UNKNOWN), (part, UNKNOWN), (never, NOT_STARTED)];
+    assert_eq!(failures(&mut s, Time(0)), want);
+}
+
+#[test]
+fn a_daemon_that_hangs_is_given_up() {
+    let mut s = registered();
+    assert_eq!(s.poll_timeout(), None);
+    let msgid = send(&mut s, Time(0));
+    write_all(&mut s);
+    let at = Time(LIFETIME + 500_000 + 500_000);
+    assert_eq!(s.poll_timeout(), Some(at));
+    s.handle_timeout(at);
+    assert_eq!(failures(&mut s, at), [(msgid, UNKNOWN)]);
+    assert_eq!(s.state(), State::Registered);
+}
+
+#[test]
+fn what_failed_in_the_output_is_never_written() {
+    let mut s = registered();
+    let msgid = send(&mut s, Time(0));
+    let later = send(&mut s, Time(2_000_000));
+    let at = s.poll_timeout().expect("a deadline");
+    s.handle_timeout(at);
+    assert_eq!((s.state(), s.output().len()), (State::Broken, 0));
+    assert_eq!(s.poll_event(at), Some(Event::DaemonGone(Gone::Silent)));
+    assert_eq!(failures(&mut s, at), [(msgid, NOT_STARTED)]);
+    s.handle_disconnected(at);
+    s.handle_connected(at);
+    let bytes = write_all(&mut s);
+    assert_eq!(submits(&bytes).iter().map(|m| m.msgid).collect::<Vec<_>>(), [later]);
+}
+
+#[test]
+fn a_refused_registration_has_started_nothing() {
+    let mut s = session();
+    s.handle_connected(Time(0));
+    let msgid = send(&mut s, Time(0));
+    write_all(&mut s);
+    let nack = LocalNack { rule: LocalRule::ClientIdTaken, text: "clientid 100 is pid 7's".to_owned() };
+    feed(&mut s, Time(0), |out| put::nack(out, &nack));
+    assert_eq!(s.poll_event(Time(0)), Some(Event::Refused(nack)));
+    let refused = verdict(Reason::Refused, Certainty::NotStarted);
+    assert_eq!(failures(&mut s, Time(0)), [(msgid, refused)]);
+    let again = s.send(Time(0), DST, b"", b"", SendFlags::default());
+    assert_eq!(again, Err(SendError::Refused(LocalRule::ClientIdTaken)));
+    assert_eq!((s.state(), s.poll_timeout()), (State::Refused, None));
+    s.handle_disconnected(Time(0));
+    s.handle_connected(Time(0));
+    assert_eq!((s.state(), s.output()), (State::Refused, &[][..]));
+}
+
+#[test]
+fn refused_later_on_what_was_written_may_have_started() {
+    let mut s = registered();
+    let written = send(&mut s, Time(0));
+    write_all(&mut s);
+    let waiting = send(&mut s, Time(0));
+    let nack = LocalNack { rule: LocalRule::Superseded, text: String::new() };
+    feed(&mut s, Time(0), |out| put::nack(out, &nack));
+    let refused = |certainty| verdict(Reason::Refused, certainty);
+    let want = [(written, refused(Certainty::Unknown)), (waiting, refused(Certainty::NotStarted))];
+    assert_eq!(failures(&mut s, Time(0)), want);
+    assert!(s.output().is_empty());
+}

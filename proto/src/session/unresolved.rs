@@ -1,0 +1,241 @@
+//! Messages without an outcome.
+
+use std::{collections::VecDeque, mem};
+
+use super::UserBuf;
+use crate::{
+    ids::{Channel, ClientId, MsgId, Seq},
+    local::put::SUBMIT_HEAD,
+    units::Time,
+};
+
+/// The messages without an outcome, as a ring from msgid to entry:
+///
+/// ```text
+/// base                      next_msgid
+///  | live | gone | gone | live |
+/// ```
+///
+/// The first entry is always live, so the oldest message is at hand. An entry costs about 80 bytes and its
+/// data; the buffers of the data are used again.
+#[derive(Debug)]
+pub(super) struct Unresolved {
+    base: MsgId,
+    ring: VecDeque<Entry>,
+    live: usize,
+    bytes: usize,
+    pool: Pool,
+    last_sent_at: Time,
+}
+
+/// A message without an outcome.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) dst: ClientId,
+    pub(super) seq: Seq,
+    pub(super) channel: Channel,
+    pub(super) at_least_once: bool,
+    live: bool,
+    /// Some of it was written to an earlier stream.
+    pub(super) written_before: bool,
+    /// Some of it was written to a daemon that the present one knows nothing of.
+    pub(super) other_daemon: bool,
+    user_len: u8,
+    pub(super) sent_at: Time,
+    /// Where its SUBMIT begins in the output, or [`NOWHERE`].
+    pub(super) start_at: u64,
+    data: Vec<u8>,
+}
+
+/// What a send adds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewEntry<'a> {
+    pub(super) dst: ClientId,
+    pub(super) seq: Seq,
+    pub(super) channel: Channel,
+    pub(super) at_least_once: bool,
+    pub(super) sent_at: Time,
+    pub(super) start_at: u64,
+    pub(super) user: &'a [u8],
+    pub(super) payload: &'a [u8],
+}
+
+/// Not in the output of the present stream.
+pub(super) const NOWHERE: u64 = u64::MAX;
+
+/// What a message is charged against `max_stored_bytes`.
+pub(super) const fn charge(user: usize, payload: usize) -> usize {
+    user + payload + 64
+}
+
+impl Unresolved {
+    pub(super) const fn new(first: MsgId) -> Self {
+        Self {
+            base: first,
+            ring: VecDeque::new(),
+            live: 0,
+            bytes: 0,
+            pool: Pool { free: Vec::new(), bytes: 0 },
+            last_sent_at: Time(0),
+        }
+    }
+
+    pub(super) fn push(&mut self, new: &NewEntry<'_>) {
+        let mut data = self.pool.take();
+        data.extend_from_slice(new.user);
+        data.extend_from_slice(new.payload);
+        self.live += 1;
+        self.bytes += charge(new.user.len(), new.payload.len());
+        // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
+        self.last_sent_at = self.last_sent_at.max(new.sent_at);
+        self.ring.push_back(Entry {
+            dst: new.dst,
+            seq: new.seq,
+            channel: new.channel,
+            at_least_once: new.at_least_once,
+            live: true,
+            written_before: false,
+            other_daemon: false,
+            user_len: u8::try_from(new.user.len()).unwrap_or(u8::MAX),
+            sent_at: self.last_sent_at,
+            start_at: new.start_at,
+            data,
+        });
+    }
+
+    /// Ends a message. `None` if it is not unresolved.
+    pub(super) fn remove(&mut self, msgid: MsgId) -> Option<Ended> {
+        let entry = self.ring.get_mut(msgid.since(self.base)? as usize).filter(|e| e.live)?;
+        entry.live = false;
+        let data = mem::take(&mut entry.data);
+        let ended = Ended {
+            msgid,
+            dst: entry.dst,
+            user: entry.user_of(&data),
+            written_before: entry.written_before,
+            other_daemon: entry.other_daemon,
+            start_at: entry.start_at,
+        };
+        self.live -= 1;
+        self.bytes -= charge(0, data.len());
+        self.pool.give(data);
+        while self.ring.front().is_some_and(|e| !e.live) {
+            self.ring.pop_front();
+            self.base = self.base.next();
+        }
+        Some(ended)
+    }
+
+    /// The unresolved, oldest first.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (MsgId, &mut Entry)> {
+        let base = self.base;
+        let numbered = self.ring.iter_mut().zip(0u32..).map(move |(e, n)| (base.plus(n), e));
+        numbered.filter(|(_, e)| e.live)
+    }
+
+    pub(super) fn oldest(&self) -> Option<(MsgId, &Entry)> {
+        self.ring.front().map(|e| (self.base, e))
+    }
+
+    /// The first of a flow at or after `from`. A `from` that is not in the ring means its beginning.
+    pub(super) fn first_of(&self, from: MsgId, dst: ClientId, channel: Channel) -> Option<(MsgId, Seq)> {
+        let skip = from.since(self.base).filter(|n| (*n as usize) < self.ring.len()).unwrap_or(0);
+        let mut rest = self.ring.range(skip as usize..).zip(skip..);
+        let found = rest.find(|(e, _)| e.live && e.dst == dst && e.channel == channel);
+        found.map(|(e, n)| (self.base.plus(n), e.seq))
+    }
+
+    /// The msgid that the next send gets.
+    pub(super) fn next_msgid(&self) -> MsgId {
+        self.base.plus(self.span())
+    }
+
+    /// How far the next msgid is from the oldest unresolved one.
+    pub(super) fn span(&self) -> u32 {
+        u32::try_from(self.ring.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.live
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes + self.pool.bytes + self.ring.capacity() * size_of::<Entry>()
+    }
+}
+
+/// What is left of a message when it ends.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) msgid: MsgId,
+    pub(super) dst: ClientId,
+    pub(super) user: UserBuf,
+    pub(super) written_before: bool,
+    pub(super) other_daemon: bool,
+    pub(super) start_at: u64,
+}
+
+impl Ended {
+    /// Whether a daemon may have read any of it, when `consumed` bytes of output were written.
+    pub(super) const fn was_written(&self, consumed: u64) -> bool {
+        self.written_before || self.start_at < consumed
+    }
+}
+
+impl Entry {
+    /// The message as it was sent.
+    pub(super) fn as_sent(&self) -> NewEntry<'_> {
+        let (user, payload) = self.data.split_at(usize::from(self.user_len).min(self.data.len()));
+        NewEntry {
+            dst: self.dst,
+            seq: self.seq,
+            channel: self.channel,
+            at_least_once: self.at_least_once,
+            sent_at: self.sent_at,
+            start_at: self.start_at,
+            user,
+            payload,
+        }
+    }
+
+    /// Whether some of its SUBMIT was not written yet, when `consumed` bytes of output were.
+    pub(super) fn waits_in_output(&self, consumed: u64) -> bool {
+        let len = (SUBMIT_HEAD + self.data.len()) as u64;
+        self.start_at != NOWHERE && self.start_at + len > consumed
+    }
+
+    fn user_of(&self, data: &[u8]) -> UserBuf {
+        let user = data.get(..usize::from(self.user_len)).map(UserBuf::try_from);
+        user.and_then(Result::ok).unwrap_or(UserBuf::EMPTY)
+    }
+}
+
+/// Empty buffers to use again, of bounded total capacity.
+#[derive(Debug)]
+struct Pool {
+    free: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Pool {
+    fn take(&mut self) -> Vec<u8> {
+        let buf = self.free.pop().unwrap_or_default();
+        self.bytes -= buf.capacity();
+        buf
+    }
+
+    fn give(&mut self, mut buf: Vec<u8>) {
+        if self.bytes + buf.capacity() <= POOL_BYTES {
+            buf.clear();
+            self.bytes += buf.capacity();
+            self.free.push(buf);
+        }
+    }
+}
+
+/// Capacity that waits to be used again.
+const POOL_BYTES: usize = 1 << 20;
