@@ -1,6 +1,6 @@
 //! The frames of a datagram. Each begins with type, flags and the length of what follows.
 
-use super::WireError;
+use super::{WireError, header::Kind};
 use crate::{
     bytes::Reader,
     control::{self, Control, Hello},
@@ -260,14 +260,32 @@ impl<'a> LinkAck<'a> {
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: Reader<'a>,
-    has_flow: bool,
+    place: Place,
+}
+
+/// Which frames may come next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// A hello datagram's HELLO.
+    Hello,
+    /// A hello datagram's padding.
+    AfterHello,
+    /// What belongs to a session, but for messages: no FLOW has said whose they are.
+    Session,
+    /// What belongs to a session.
+    Flow,
 }
 
 impl<'a> Frames<'a> {
-    /// The frames in what follows a datagram's head.
+    /// The frames in what follows the head of a datagram of that kind. A hello datagram holds a HELLO and then
+    /// padding; what belongs to a session is refused there, and a HELLO everywhere else.
     #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: Reader::new(bytes), has_flow: false }
+    pub const fn new(datagram: Kind, bytes: &'a [u8]) -> Self {
+        let place = match datagram {
+            Kind::Hello => Place::Hello,
+            Kind::Frames => Place::Session,
+        };
+        Self { rest: Reader::new(bytes), place }
     }
 
     fn parse(&mut self) -> Option<Frame<'a>> {
@@ -284,16 +302,21 @@ impl<'a> Frames<'a> {
         }
         let r = Reader::new(body);
         match kind {
+            kind::HELLO if self.place == Place::Hello => {
+                self.place = Place::AfterHello;
+                control::decode(body).map(Frame::Hello)
+            }
+            _ if self.place == Place::Hello => None,
             kind::PADDING => body.iter().all(|b| *b == 0).then_some(Frame::Padding),
-            kind::HELLO => control::decode(body).map(Frame::Hello),
+            _ if self.place == Place::AfterHello => None,
             kind::HEARTBEAT => parse_heartbeat(r, flags),
             kind::FLOW => {
-                self.has_flow = true;
+                self.place = Place::Flow;
                 parse_flow(r, flags)
             }
-            kind::DATA if self.has_flow => parse_data(r, flags),
-            kind::FRAGMENT if self.has_flow => parse_fragment(r, flags),
-            kind::SKIP if self.has_flow => parse_skip(r),
+            kind::DATA if self.place == Place::Flow => parse_data(r, flags),
+            kind::FRAGMENT if self.place == Place::Flow => parse_fragment(r, flags),
+            kind::SKIP if self.place == Place::Flow => parse_skip(r),
             kind::ACK => parse_ack(r, flags),
             kind::NACK => parse_nack(r, flags),
             kind::PARTIAL => parse_partial(r, flags),
