@@ -3,7 +3,8 @@
 use msg_proto::{
     control::Hello,
     ids::{DatagramNumber, SessionId},
-    units::Time,
+    limits,
+    units::{Span, Time},
     wire::{DatagramBuilder, Frame, Frames, HEADER_BYTES, Header, Kind, VERSIONS, WireError},
 };
 
@@ -52,4 +53,43 @@ fn a_hello_datagram_holds_one_hello_and_padding() {
     assert_eq!(then(&goodbye), Some(true), "nothing of a session behind a HELLO");
     assert_eq!(then(body), Some(true), "nor a second one");
     assert_eq!(frames(Kind::Hello, &raw(0, 0, &[])), [Err(WireError::Malformed)], "the HELLO comes first");
+}
+
+/// The ranges that the other side reads where these were written.
+fn link_ack(ranges: &[(u64, u64)]) -> Option<Vec<(u64, u64)>> {
+    let mut out = Vec::new();
+    let mut datagram = DatagramBuilder::new(&mut out, header(Kind::Frames), 1200);
+    if !datagram.put_link_ack(Span(5), 6, ranges.iter().copied()) {
+        return None;
+    }
+    let _len = datagram.finish();
+    match Frames::new(Kind::Frames, &out[HEADER_BYTES..]).next() {
+        Some(Ok(Frame::LinkAck(ack))) => Some(ack.ranges().collect()),
+        other => panic!("not a LINK_ACK: {other:?}"),
+    }
+}
+
+#[test]
+fn a_link_ack_holds_no_more_ranges_than_are_read() {
+    let many: Vec<_> = (0..100).rev().map(|n| (n * 10, n * 10 + 3)).collect();
+    assert_eq!(link_ack(&many).expect("written"), many[..limits::MAX_ACK_RANGES]);
+}
+
+#[test]
+fn a_link_ack_never_says_more_than_what_arrived() {
+    let far = u64::from(u32::MAX);
+    assert_eq!(
+        link_ack(&[(0, u64::MAX)]),
+        Some(vec![(u64::MAX - far + 1, u64::MAX)]),
+        "counted as far as it goes"
+    );
+    assert_eq!(link_ack(&[(5 * far, 5 * far), (0, 2)]), Some(vec![(5 * far, 5 * far)]), "a gap too wide");
+    let widest = vec![(far + 10, far + 10), (9, 9)];
+    assert_eq!(link_ack(&widest), Some(widest), "the widest gap");
+    assert_eq!(link_ack(&[(10, 12), (9, 9), (0, 0)]), Some(vec![(10, 12), (9, 9), (0, 0)]), "a gap of none");
+    assert_eq!(link_ack(&[(10, 12), (11, 11)]), Some(vec![(10, 12)]), "overlapping");
+    assert_eq!(link_ack(&[(10, 12), (20, 21)]), Some(vec![(10, 12)]), "rising");
+    assert_eq!(link_ack(&[(10, 12), (7, 6)]), Some(vec![(10, 12)]), "upside down");
+    assert_eq!(link_ack(&[(12, 10)]), None, "upside down at once");
+    assert_eq!(link_ack(&[]), None);
 }

@@ -11,7 +11,7 @@ use crate::{
     bytes::{Put, len_u16},
     control::{self, Control, Hello},
     ids::{Channel, FlowId, MsgId, Seq},
-    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES},
+    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES, MAX_ACK_RANGES},
     units::{Span, Time},
 };
 
@@ -262,30 +262,38 @@ impl<'a> DatagramBuilder<'a> {
         true
     }
 
-    /// A LINK_ACK of `ranges` (lowest, highest), highest first: as many as fit. `false` if not even one did.
+    /// A LINK_ACK of `ranges` (lowest, highest), highest first: as many as fit, at most [`MAX_ACK_RANGES`].
+    /// `false` if not even one did.
+    ///
+    /// What the fields cannot say is left out, so that nothing is acknowledged that did not arrive: it ends before
+    /// a range that is not below the one before it, and before a gap that is too wide.
     pub fn put_link_ack(
         &mut self,
         delay: Span,
         window: u32,
         ranges: impl IntoIterator<Item = (u64, u64)>,
     ) -> bool {
-        let mut ranges = ranges.into_iter();
-        let Some((mut low, high)) = ranges.next() else { return false };
+        let mut ranges = ranges.into_iter().take(MAX_ACK_RANGES);
+        let Some((low, high)) = ranges.next() else { return false };
+        let Some((count, mut low)) = link_ack_count(low, high) else { return false };
         if self.remaining() < FRAME_HEAD + LINK_ACK_HEAD {
             return false;
         }
         let at = self.begin(kind::LINK_ACK, 0);
         self.out.put_u64(high);
         self.out.put_u32(micros_u32(delay));
-        self.out.put_u32(u32::try_from(high - low + 1).unwrap_or(u32::MAX));
+        self.out.put_u32(count);
         self.out.put_u32(window);
         for (next_low, next_high) in ranges {
+            let gap = low.checked_sub(next_high).and_then(|n| n.checked_sub(1));
+            let Some(gap) = gap.and_then(|n| u32::try_from(n).ok()) else { break };
+            let Some((count, counted_low)) = link_ack_count(next_low, next_high) else { break };
             if self.remaining() < LINK_ACK_RANGE {
                 break;
             }
-            self.out.put_u32(u32::try_from(low - next_high - 1).unwrap_or(u32::MAX));
-            self.out.put_u32(u32::try_from(next_high - next_low + 1).unwrap_or(u32::MAX));
-            low = next_low;
+            self.out.put_u32(gap);
+            self.out.put_u32(count);
+            low = counted_low;
         }
         self.close(at);
         true
@@ -329,6 +337,12 @@ fn channel_flag(channel: Channel) -> u8 {
         Channel::Ordered => 0,
         Channel::Unordered => flag::UNORDERED,
     }
+}
+
+/// How many numbers a range holds, as far as the field counts, and the lowest of those counted.
+fn link_ack_count(low: u64, high: u64) -> Option<(u32, u64)> {
+    let count = u32::try_from(high.checked_sub(low)?.saturating_add(1)).unwrap_or(u32::MAX);
+    Some((count, high - (u64::from(count) - 1)))
 }
 
 fn micros_u32(span: Span) -> u32 {
