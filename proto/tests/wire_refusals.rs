@@ -2,10 +2,10 @@
 
 use msg_proto::{
     control::Hello,
-    ids::{DatagramNumber, SessionId},
+    ids::{Channel, ClientId, DatagramNumber, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
     limits,
     units::{Span, Time},
-    wire::{DatagramBuilder, Frame, Frames, HEADER_BYTES, Header, Kind, VERSIONS, WireError},
+    wire::{Data, DatagramBuilder, Flow, Frame, Frames, HEADER_BYTES, Header, Kind, VERSIONS, WireError},
 };
 
 fn header(kind: Kind) -> Header {
@@ -38,10 +38,7 @@ fn raw(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_hello_datagram_holds_one_hello_and_padding() {
-    let mut out = Vec::new();
-    let mut datagram = DatagramBuilder::new(&mut out, header(Kind::Hello), 1200);
-    datagram.put_hello(&hello("vm-a"));
-    let _len = datagram.finish();
+    let out = datagram(Kind::Hello, 1200, |d| assert!(d.put_hello(&hello("vm-a"))));
     let body = &out[HEADER_BYTES..];
     assert_eq!(frames(Kind::Hello, body), [Ok(Frame::Hello(hello("vm-a"))), Ok(Frame::Padding)]);
     assert_eq!(frames(Kind::Frames, body), [Err(WireError::Malformed)], "no HELLO in a session");
@@ -92,4 +89,83 @@ fn a_link_ack_never_says_more_than_what_arrived() {
     assert_eq!(link_ack(&[(10, 12), (7, 6)]), Some(vec![(10, 12)]), "upside down");
     assert_eq!(link_ack(&[(12, 10)]), None, "upside down at once");
     assert_eq!(link_ack(&[]), None);
+}
+
+/// The datagram that `put` writes within `size` bytes.
+fn datagram(kind: Kind, size: usize, put: impl FnOnce(&mut DatagramBuilder<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut datagram = DatagramBuilder::new(&mut out, header(kind), size);
+    put(&mut datagram);
+    let _len = datagram.finish();
+    out
+}
+
+#[test]
+fn a_hello_has_one_size_or_is_not_written() {
+    for len in [1, limits::MAX_NODE_NAME_BYTES] {
+        let out = datagram(Kind::Hello, 1200, |d| assert!(d.put_hello(&hello(&"n".repeat(len)))));
+        assert_eq!(out.len(), limits::HELLO_DATAGRAM_BYTES);
+    }
+    let too_long = "n".repeat(limits::MAX_NODE_NAME_BYTES + 1);
+    let out = datagram(Kind::Hello, 1200, |d| assert!(!d.put_hello(&hello(&too_long))));
+    assert_eq!(out.len(), HEADER_BYTES, "nothing was written");
+    let size = limits::HELLO_DATAGRAM_BYTES;
+    let _fits = datagram(Kind::Hello, size, |d| assert!(d.put_hello(&hello("vm-a"))));
+    let _does_not = datagram(Kind::Hello, size - 1, |d| assert!(!d.put_hello(&hello("vm-a"))));
+    let _twice = datagram(Kind::Hello, 1200, |d| {
+        assert!(d.put_hello(&hello("vm-a")));
+        assert!(!d.put_hello(&hello("vm-a")));
+    });
+}
+
+#[test]
+fn padding_stays_within_the_datagram() {
+    for (size, wanted, len) in [
+        (1200, 1200, 1200),
+        (1200, 1500, 1200),
+        (1200, 700, 700),
+        (1200, 10, HEADER_BYTES),
+        (1200, HEADER_BYTES + 3, HEADER_BYTES),
+        (HEADER_BYTES + 3, 1200, HEADER_BYTES),
+        (usize::MAX / 2, usize::MAX, limits::MAX_MTU),
+    ] {
+        let out = datagram(Kind::Frames, size, |d| d.put_padding(wanted));
+        assert_eq!(out.len(), len, "{wanted} within {size}");
+        assert!(frames(Kind::Frames, &out[HEADER_BYTES..]).iter().all(Result::is_ok));
+    }
+}
+
+#[test]
+fn no_frame_is_longer_than_its_length_says() {
+    let flow = flow();
+    let payload = vec![7; 70_000];
+    let fits = DatagramBuilder::max_data(100_000);
+    assert_eq!(fits, DatagramBuilder::max_data(limits::MAX_MTU));
+    let put = |len: usize| {
+        datagram(Kind::Frames, 100_000, |d| {
+            assert!(d.put_flow(&flow, 0));
+            let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: &payload[..len] };
+            assert_eq!(d.put_data(&data), len <= fits);
+        })
+    };
+    assert_eq!(put(fits).len(), limits::MAX_MTU);
+    for len in [fits, fits + 1, 65_535, 65_536, 70_000] {
+        let out = put(len);
+        let read = frames(Kind::Frames, &out[HEADER_BYTES..]);
+        assert!(read.iter().all(Result::is_ok));
+        assert_eq!(read.len(), if len <= fits { 2 } else { 1 });
+    }
+    assert_eq!(DatagramBuilder::max_data(0), 0);
+}
+
+fn flow() -> Flow {
+    let of =
+        |client, incarnation| Instance { client: ClientId(client), incarnation: Incarnation(incarnation) };
+    Flow {
+        id: FlowId { src: of(1, 2), dst: of(3, 4), channel: Channel::Ordered },
+        send_time: Time(5),
+        interval: Span::from_millis(1000),
+        floor: Seq(6),
+        presence: 7,
+    }
 }

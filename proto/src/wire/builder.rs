@@ -11,9 +11,14 @@ use crate::{
     bytes::{Put, len_u16},
     control::{self, Control, Hello},
     ids::{Channel, FlowId, MsgId, Seq},
-    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES, MAX_ACK_RANGES},
+    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES, MAX_ACK_RANGES, MAX_MTU, MAX_NODE_NAME_BYTES},
     units::{Span, Time},
 };
+
+/// Bytes of the largest HELLO's body: its fixed fields, its name's length, its name.
+const HELLO_BODY: usize = 40 + 8 + MAX_NODE_NAME_BYTES;
+const _: () = assert!(HEADER_BYTES + FRAME_HEAD + HELLO_BODY + FRAME_HEAD <= HELLO_DATAGRAM_BYTES);
+const _: () = assert!(MAX_MTU - HEADER_BYTES <= u16::MAX as usize, "a frame's length fits its field");
 
 /// Appends one datagram to a buffer, frame by frame, up to `size` bytes.
 ///
@@ -26,11 +31,11 @@ pub struct DatagramBuilder<'a> {
 }
 
 impl<'a> DatagramBuilder<'a> {
-    /// Begins a datagram of at most `size` bytes behind what `out` holds.
+    /// Begins a datagram of at most `size` bytes, and never more than [`MAX_MTU`], behind what `out` holds.
     pub fn new(out: &'a mut Vec<u8>, header: Header, size: usize) -> Self {
         let start = out.len();
         out.extend_from_slice(&header.to_bytes());
-        Self { out, start, end: start + size }
+        Self { out, start, end: start + size.min(MAX_MTU) }
     }
 
     /// Bytes that are still free.
@@ -63,17 +68,24 @@ impl<'a> DatagramBuilder<'a> {
         self.out.len() - self.start
     }
 
-    /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`].
-    pub fn put_hello(&mut self, hello: &Hello) {
+    /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`]: the whole of a hello datagram. `false` where it does not fit,
+    /// or the node's name is too long for it.
+    pub fn put_hello(&mut self, hello: &Hello) -> bool {
+        let room = self.is_empty() && HEADER_BYTES + self.remaining() >= HELLO_DATAGRAM_BYTES;
+        if !room || hello.node.len() > MAX_NODE_NAME_BYTES {
+            return false;
+        }
         let at = self.begin(kind::HELLO, 0);
         control::encode(hello, self.out);
         self.close(at);
         self.put_padding(HELLO_DATAGRAM_BYTES);
+        true
     }
 
-    /// Pads the datagram to `size` bytes, where at least a frame's head is missing.
+    /// Pads the datagram to `size` bytes, or as far as it goes, where at least a frame's head is missing.
     pub fn put_padding(&mut self, size: usize) {
-        if let Some(n) = size.checked_sub(self.len() + FRAME_HEAD) {
+        let missing = size.saturating_sub(self.len()).min(self.remaining());
+        if let Some(n) = missing.checked_sub(FRAME_HEAD) {
             let at = self.begin(kind::PADDING, 0);
             self.out.resize(self.out.len() + n, 0);
             self.close(at);
@@ -123,7 +135,8 @@ impl<'a> DatagramBuilder<'a> {
     /// The largest payload that one DATA carries in a datagram of `size` bytes.
     #[must_use]
     pub const fn max_data(size: usize) -> usize {
-        size - HEADER_BYTES - Self::flow_bytes() - Self::data_bytes(0)
+        let size = if size < MAX_MTU { size } else { MAX_MTU };
+        size.saturating_sub(HEADER_BYTES + Self::flow_bytes() + Self::data_bytes(0))
     }
 
     /// A DATA.
@@ -311,7 +324,7 @@ impl<'a> DatagramBuilder<'a> {
 
     fn fitting(&self, head: usize, each: usize, wanted: usize) -> usize {
         let room = self.remaining().saturating_sub(FRAME_HEAD + head);
-        wanted.min(room / each).min((usize::from(u16::MAX) - head) / each)
+        wanted.min(room / each)
     }
 
     fn begin(&mut self, kind: u8, flags: u8) -> usize {
