@@ -169,3 +169,45 @@ fn flow() -> Flow {
         presence: 7,
     }
 }
+
+/// Whether a lone frame is read, in a datagram of that kind.
+fn reads(datagram: Kind, frame: &[u8]) -> bool {
+    frames(datagram, frame).iter().all(Result::is_ok)
+}
+
+#[test]
+fn a_hello_names_its_node_and_its_session() {
+    let read = |name_len: usize, session: u64| {
+        let name = vec![b'n'; name_len];
+        let len = u64::try_from(name_len).expect("short").to_le_bytes();
+        let body = [&len[..], &name, &session.to_le_bytes(), &[0; 32]].concat();
+        reads(Kind::Hello, &raw(1, 0, &body))
+    };
+    assert!(read(1, 7));
+    assert!(read(limits::MAX_NODE_NAME_BYTES, 7));
+    assert!(!read(limits::MAX_NODE_NAME_BYTES + 1, 7), "too long a name");
+    assert!(!read(0, 7), "no name");
+    assert!(!read(1, 0), "session 0 is nobody's");
+}
+
+#[test]
+fn the_control_stream_begins_at_1_and_speaks_of_somebody() {
+    let control = |seq: u32, variant: u32, rest: &[u8]| {
+        let body = [&seq.to_le_bytes()[..], &variant.to_le_bytes(), rest].concat();
+        reads(Kind::Frames, &raw(10, 0, &body))
+    };
+    let somebody = [1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+    let nobody = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let with = |who: &[u8; 12], tail: &[u8]| [&who[..], tail].concat();
+    assert!(control(1, 0, &with(&somebody, &[3])));
+    assert!(!control(0, 0, &with(&somebody, &[3])), "step 0");
+    assert!(!control(1, 0, &with(&nobody, &[3])), "an announcement of nobody");
+    assert!(control(1, 1, &with(&somebody, &[2, 0, 0, 0])));
+    assert!(!control(1, 1, &with(&nobody, &[2, 0, 0, 0])), "a withdrawal of nobody");
+    assert!(!control(1, 1, &with(&somebody, &[3, 0, 0, 0])), "an unknown cause");
+    assert!(control(1, 2, &[]));
+    assert!(!control(1, 3, &[]), "an unknown step");
+
+    assert!(reads(Kind::Frames, &raw(11, 0, &[1, 0, 0, 0])));
+    assert!(!reads(Kind::Frames, &raw(11, 0, &[0; 4])), "nobody waits for step 0");
+}

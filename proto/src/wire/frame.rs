@@ -4,7 +4,7 @@ use super::{WireError, header::Kind};
 use crate::{
     bytes::Reader,
     control::{self, Control, Hello},
-    ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq},
+    ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
     limits,
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
@@ -304,7 +304,7 @@ impl<'a> Frames<'a> {
         match kind {
             kind::HELLO if self.place == Place::Hello => {
                 self.place = Place::AfterHello;
-                control::decode(body).map(Frame::Hello)
+                parse_hello(body).map(Frame::Hello)
             }
             _ if self.place == Place::Hello => None,
             kind::PADDING => body.iter().all(|b| *b == 0).then_some(Frame::Padding),
@@ -360,6 +360,12 @@ fn parse_flow_id(r: &mut Reader<'_>, flags: u8) -> Option<FlowId> {
         dst: Instance { client: dst, incarnation: dst_inc },
         channel: channel(flags),
     })
+}
+
+fn parse_hello(body: &[u8]) -> Option<Hello> {
+    let hello: Hello = control::decode(body)?;
+    let named = (1..=limits::MAX_NODE_NAME_BYTES).contains(&hello.node.len());
+    (named && hello.session != SessionId::NONE).then_some(hello)
 }
 
 fn parse_heartbeat<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
@@ -449,11 +455,19 @@ fn parse_partial<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
 
 fn parse_control(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let seq = r.u32()?;
-    Some(Frame::Control { seq, body: control::decode(r.rest())? })
+    let body: Control = control::decode(r.rest())?;
+    let somebody = match body {
+        Control::Announce { incarnation, .. } | Control::Withdraw { incarnation, .. } => {
+            incarnation != Incarnation::NONE
+        }
+        Control::Synced => true,
+    };
+    (seq > 0 && somebody).then_some(Frame::Control { seq, body })
 }
 
 fn parse_control_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let next = r.u32()?;
+    (next > 0).then_some(())?;
     done(r, Frame::ControlAck { next })
 }
 
