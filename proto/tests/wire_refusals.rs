@@ -211,3 +211,29 @@ fn the_control_stream_begins_at_1_and_speaks_of_somebody() {
     assert!(reads(Kind::Frames, &raw(11, 0, &[1, 0, 0, 0])));
     assert!(!reads(Kind::Frames, &raw(11, 0, &[0; 4])), "nobody waits for step 0");
 }
+
+#[test]
+fn a_link_ack_never_passes_below_0() {
+    let reads = |largest: u64, first: u32, ranges: &[(u32, u32)]| {
+        let mut body = [&largest.to_le_bytes()[..], &[0; 4], &first.to_le_bytes(), &[0; 4]].concat();
+        for (gap, count) in ranges {
+            body.extend_from_slice(&gap.to_le_bytes());
+            body.extend_from_slice(&count.to_le_bytes());
+        }
+        reads(Kind::Frames, &raw(12, 0, &body))
+    };
+    assert!(reads(0, 1, &[]));
+    assert!(reads(9, 10, &[]));
+    assert!(!reads(9, 11, &[]));
+    assert!(!reads(9, 0, &[]), "a range of none");
+    assert!(!reads(9, u32::MAX, &[]));
+    assert!(reads(u64::MAX, u32::MAX, &[(u32::MAX, u32::MAX)]));
+    assert!(reads(9, 5, &[(0, 5)]), "4 to 0");
+    assert!(!reads(9, 5, &[(0, 6)]));
+    assert!(!reads(9, 5, &[(0, 0)]), "a range of none");
+    assert!(reads(9, 5, &[(4, 1)]), "0 alone");
+    assert!(!reads(9, 5, &[(5, 1)]));
+    assert!(!reads(9, 5, &[(u32::MAX, u32::MAX)]));
+    assert!(reads(900, 1, &[(0, 1); limits::MAX_ACK_RANGES - 1]));
+    assert!(!reads(900, 1, &[(0, 1); limits::MAX_ACK_RANGES]), "too many");
+}

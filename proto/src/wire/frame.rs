@@ -240,17 +240,16 @@ impl<'a> Nack<'a> {
 }
 
 impl<'a> LinkAck<'a> {
-    /// The acknowledged ranges as (lowest, highest) numbers, highest range first. It ends where a range would
-    /// pass below 0.
+    /// The acknowledged ranges as (lowest, highest) numbers, highest range first; parsing has checked them.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-        let mut low = self.largest.checked_sub(u64::from(self.first) - 1);
-        let head = low.map(|l| (l, self.largest));
+        let head = range_below(self.largest, self.first);
+        let mut low = head.map(|(low, _)| low);
         let rest = self.ranges.chunks_exact(LINK_ACK_RANGE).map_while(move |c| {
             let mut r = Reader::new(c);
-            let (gap, len) = (u64::from(r.u32()?), u64::from(r.u32()?));
-            let high = low?.checked_sub(gap + 1)?;
-            low = high.checked_sub(len - 1);
-            Some((low?, high))
+            let (gap, count) = (u64::from(r.u32()?), r.u32()?);
+            let range = range_below(low?.checked_sub(gap + 1)?, count)?;
+            low = Some(range.0);
+            Some(range)
         });
         head.into_iter().chain(rest)
     }
@@ -475,8 +474,14 @@ fn parse_link_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let (largest, delay) = (r.u64()?, Span(u64::from(r.u32()?)));
     let (first, window) = (r.u32()?, r.u32()?);
     let ranges = r.rest();
+    let count = 1 + ranges.len() / LINK_ACK_RANGE;
     let whole = ranges.len().is_multiple_of(LINK_ACK_RANGE);
-    let few = ranges.len() / LINK_ACK_RANGE < limits::MAX_ACK_RANGES;
-    let valid = whole && few && first > 0 && ranges.chunks_exact(LINK_ACK_RANGE).all(|c| c[4..] != [0; 4]);
-    valid.then_some(Frame::LinkAck(LinkAck { largest, delay, first, window, ranges }))
+    let ack = LinkAck { largest, delay, first, window, ranges };
+    let valid = whole && count <= limits::MAX_ACK_RANGES && ack.ranges().count() == count;
+    valid.then_some(Frame::LinkAck(ack))
+}
+
+/// The `count` numbers from `high` down: (lowest, highest). `None` for none, and where they would pass below 0.
+fn range_below(high: u64, count: u32) -> Option<(u64, u64)> {
+    Some((high.checked_sub(u64::from(count.checked_sub(1)?))?, high))
 }
