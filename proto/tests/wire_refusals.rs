@@ -237,3 +237,43 @@ fn a_link_ack_never_passes_below_0() {
     assert!(reads(900, 1, &[(0, 1); limits::MAX_ACK_RANGES - 1]));
     assert!(!reads(900, 1, &[(0, 1); limits::MAX_ACK_RANGES]), "too many");
 }
+
+/// A datagram with `edit`ed bytes and a checksum that is right.
+fn edited(datagram: &[u8], edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = datagram.to_vec();
+    edit(&mut out);
+    out[8..12].fill(0);
+    let checksum = crc32c::crc32c(&out);
+    out[8..12].copy_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+#[test]
+fn a_head_is_read_only_as_it_is_written() {
+    let frames = datagram(Kind::Frames, 1200, |d| assert!(d.put_goodbye()));
+    let hello = datagram(Kind::Hello, 1200, |d| assert!(d.put_hello(&hello("n"))));
+    let set = |base: &[u8], at: usize, value: u8| {
+        Header::parse(&edited(base, |b| b[at] = value)).map(|(header, _)| header.kind)
+    };
+    assert_eq!(set(&frames, 4, 1), Ok(Kind::Frames));
+    assert_eq!(set(&frames, 5, 9), Ok(Kind::Frames), "it may speak what we do not");
+    assert_eq!(set(&frames, 0, b'x'), Err(WireError::NotOurs));
+    assert_eq!(set(&frames, 2, 0), Err(WireError::Version));
+    assert_eq!(set(&frames, 2, 2), Err(WireError::Version));
+    assert_eq!(set(&frames, 3, 0), Err(WireError::Malformed), "kind");
+    assert_eq!(set(&frames, 3, 3), Err(WireError::Malformed), "kind");
+    assert_eq!(set(&frames, 3, 1), Err(WireError::Malformed), "a hello with a session");
+    assert_eq!(set(&hello, 3, 2), Err(WireError::Malformed), "frames without one");
+    assert_eq!(set(&hello, 20, 1), Err(WireError::Malformed), "a hello with a number");
+    assert_eq!(set(&frames, 4, 2), Err(WireError::Malformed), "an empty range");
+    assert_eq!(set(&frames, 5, 0), Err(WireError::Malformed), "an empty range");
+    let later = edited(&frames, |b| b[4..6].copy_from_slice(&[2, 3]));
+    let later = Header::parse(&later).map(|_| ());
+    assert_eq!(later, Err(WireError::Malformed), "a version that its sender does not speak");
+    assert_eq!(set(&frames, 6, 1), Err(WireError::Malformed), "reserved");
+    assert_eq!(set(&frames, 7, 1), Err(WireError::Malformed), "reserved");
+    for len in 0..HEADER_BYTES {
+        assert_eq!(Header::parse(&frames[..len]).map(|_| ()), Err(WireError::NotOurs), "{len} bytes");
+    }
+    assert!(Header::parse(&edited(&frames, |b| b.truncate(HEADER_BYTES))).is_ok(), "a head alone");
+}
