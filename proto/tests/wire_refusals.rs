@@ -277,3 +277,37 @@ fn a_head_is_read_only_as_it_is_written() {
     }
     assert!(Header::parse(&edited(&frames, |b| b.truncate(HEADER_BYTES))).is_ok(), "a head alone");
 }
+
+/// What a daemon must not write shows itself where it is written, not as a malformed datagram at the peer.
+#[cfg(debug_assertions)]
+mod written {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "the other side would refuse")]
+    fn a_message_without_its_flow() {
+        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: b"" };
+        let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_data(&data)));
+    }
+
+    #[test]
+    #[should_panic(expected = "the other side would refuse")]
+    fn a_flow_to_nobody() {
+        let mut flow = flow();
+        flow.id.dst.incarnation = Incarnation::NONE;
+        let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_flow(&flow, 0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "the other side would refuse")]
+    fn an_interval_below_the_shortest() {
+        let flow = Flow { interval: Span::from_millis(9), ..flow() };
+        let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_flow(&flow, 0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "the other side would refuse")]
+    fn a_hello_in_a_session() {
+        let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_hello(&hello("n"))));
+    }
+}

@@ -3,7 +3,7 @@
 use super::{
     frame::{
         ACK_RUN, AckRun, CONTEXT, DATA_HEAD, Data, FLOW_BODY, FRAGMENT_HEAD, FRAME_HEAD, Flow, Fragment,
-        Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
+        Frames, Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
     },
     header::{self, HEADER_BYTES, Header},
 };
@@ -62,10 +62,17 @@ impl<'a> DatagramBuilder<'a> {
     }
 
     /// Seals the datagram and returns its length.
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions, where the other side would refuse the datagram: a value out of its field's range,
+    /// or a message without its FLOW.
     #[must_use]
     pub fn finish(self) -> usize {
-        header::seal(&mut self.out[self.start..]);
-        self.out.len() - self.start
+        let datagram = &mut self.out[self.start..];
+        header::seal(datagram);
+        debug_assert!(is_readable(datagram), "the other side would refuse what was written");
+        datagram.len()
     }
 
     /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`]: the whole of a hello datagram. `false` where it does not fit,
@@ -343,6 +350,10 @@ impl<'a> DatagramBuilder<'a> {
         self.out.put_u64(flow.src.incarnation.0);
         self.out.put_u64(flow.dst.incarnation.0);
     }
+}
+
+fn is_readable(datagram: &[u8]) -> bool {
+    Header::parse(datagram).is_ok_and(|(header, frames)| Frames::new(header.kind, frames).all(|f| f.is_ok()))
 }
 
 fn channel_flag(channel: Channel) -> u8 {
