@@ -4,8 +4,12 @@ use msg_proto::{
     control::Hello,
     ids::{Channel, ClientId, DatagramNumber, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
     limits,
+    outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
-    wire::{Data, DatagramBuilder, Flow, Frame, Frames, HEADER_BYTES, Header, Kind, VERSIONS, WireError},
+    wire::{
+        AckRun, Data, DatagramBuilder, Flow, Frame, Frames, HEADER_BYTES, Header, Kind, NackEntry, Skip,
+        VERSIONS, WireError,
+    },
 };
 
 fn header(kind: Kind) -> Header {
@@ -276,6 +280,136 @@ fn a_head_is_read_only_as_it_is_written() {
         assert_eq!(Header::parse(&frames[..len]).map(|_| ()), Err(WireError::NotOurs), "{len} bytes");
     }
     assert!(Header::parse(&edited(&frames, |b| b.truncate(HEADER_BYTES))).is_ok(), "a head alone");
+}
+
+/// The frame that `put` writes behind a FLOW.
+fn frame(put: impl FnOnce(&mut DatagramBuilder<'_>)) -> Vec<u8> {
+    let mut start = 0;
+    let out = datagram(Kind::Frames, limits::MAX_MTU, |d| {
+        assert!(d.put_flow(&flow(), 0));
+        start = d.len();
+        put(d);
+    });
+    out[start..].to_vec()
+}
+
+/// Whether a frame is read behind a FLOW, with a `u32` of its body at `at` set to `value`.
+fn reads_with(frame: &[u8], at: usize, value: u32) -> bool {
+    let mut bytes = [&raw_flow(), frame].concat();
+    let at = raw_flow().len() + 4 + at;
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    reads(Kind::Frames, &bytes)
+}
+
+fn raw_flow() -> Vec<u8> {
+    datagram(Kind::Frames, 1200, |d| assert!(d.put_flow(&flow(), 0)))[HEADER_BYTES..].to_vec()
+}
+
+#[test]
+fn counts_and_places_are_in_range() {
+    let skip = frame(|d| assert!(d.put_skip(&Skip { seq: Seq(1), count: 1 })));
+    let run = AckRun { msgid: MsgId(1), seq: Seq(1), count: 1 };
+    let ack = frame(|d| assert_eq!(d.put_ack(&flow().id, Time(1), &[run, run]), 2));
+    for (frame, at) in [(&skip, 4), (&ack, 40), (&ack, 52)] {
+        for count in [1, limits::SEQ_SPAN] {
+            assert!(reads_with(frame, at, count), "{count}");
+        }
+        for count in [0, limits::SEQ_SPAN + 1, u32::MAX] {
+            assert!(!reads_with(frame, at, count), "{count}");
+        }
+    }
+    let interval = raw_flow();
+    for (at, who) in [(8, "src"), (16, "dst")] {
+        assert!(reads_with(&interval, at, 9) && !reads_with(&interval, at, 0), "incarnation 0 of {who}");
+    }
+    for (ms, allowed) in [(9, false), (10, true), (600_000, true), (600_001, false), (0, false)] {
+        assert_eq!(reads_with(&interval, 32, ms), allowed, "{ms} ms");
+    }
+}
+
+#[test]
+fn fragments_are_whole_units_or_the_end() {
+    let most = u32::try_from(limits::MAX_MESSAGE_BYTES).expect("a message's size");
+    let reads = |len: usize, offset: u32, total: u32| {
+        let body = [&[0; 8][..], &offset.to_le_bytes(), &total.to_le_bytes(), &vec![7; len]].concat();
+        reads(Kind::Frames, &[raw_flow(), raw(5, 0, &body)].concat())
+    };
+    assert!(reads(1024, 0, 4000));
+    assert!(reads(2048, 1024, 4000));
+    assert!(reads(928, 3072, 4000), "the end");
+    assert!(reads(4000, 0, 4000), "all of it");
+    assert!(reads(1024, most - 1024, most), "the end of the largest");
+    assert!(!reads(927, 3072, 4000), "short of the end");
+    assert!(!reads(929, 3072, 4000), "beyond the end");
+    assert!(!reads(1023, 0, 4000), "part of a unit");
+    assert!(!reads(1024, 1, 4000), "between units");
+    assert!(!reads(3999, 1, 4000), "between units, to the end");
+    assert!(!reads(0, 0, 4000), "nothing");
+    assert!(!reads(0, 3072, 3072), "nothing, at the end");
+    assert!(!reads(1024, 0, 1023), "more than the message");
+    assert!(!reads(1024, most, most), "beyond the message");
+    assert!(!reads(1024, most, most + 1024), "beyond the largest");
+    assert!(!reads(1024, 0, most + 1), "beyond the largest");
+    assert!(!reads(1024, u32::MAX - 1023, u32::MAX));
+}
+
+#[test]
+fn reserved_bytes_lengths_and_flags() {
+    let verdict = Verdict { reason: Reason::NoRoute, certainty: Certainty::NotStarted };
+    let entry = NackEntry { msgid: MsgId(1), seq: Seq(1), verdict };
+    let nack = frame(|d| assert_eq!(d.put_nack(&flow().id, Time(1), &[entry]), 1));
+    for (value, allowed) in [
+        (0x0000_0001, true),
+        (0x0000_0108, true),
+        (0x0000_0000, false),
+        (0x0000_0009, false),
+        (0x0000_0201, false),
+        (0x0001_0001, false),
+        (0x0100_0001, false),
+    ] {
+        assert_eq!(reads_with(&nack, 40, value), allowed, "reason, certainty, reserved {value:08x}");
+    }
+    let context =
+        [0u8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let partial =
+        |bytes: usize| reads(Kind::Frames, &raw(9, 0, &[&context[..], &[0; 8], &vec![1; bytes]].concat()));
+    let most = limits::MAX_FRAGMENT_UNITS / 8;
+    assert_eq!([0, 1, most, most + 1].map(partial), [false, true, true, false]);
+    assert!(!reads(Kind::Frames, &raw(7, 0, &context)), "an ACK of nothing");
+    assert!(!reads(Kind::Frames, &raw(8, 0, &context)), "a NACK of nothing");
+    assert!(reads(Kind::Frames, &raw(0, 0, &[0; 9])));
+    assert!(!reads(Kind::Frames, &raw(0, 0, &[0, 0, 1])), "padding is zero");
+    assert!(reads(Kind::Frames, &raw(2, 0, &[0; 20])));
+    for len in [0, 19, 21] {
+        assert!(!reads(Kind::Frames, &raw(2, 0, &vec![0; len])), "a HEARTBEAT of {len} bytes");
+    }
+    assert!(!reads(Kind::Frames, &raw(13, 0, &[0])), "a GOODBYE of one byte");
+    assert!(!reads(Kind::Frames, &raw(11, 0, &[1, 0, 0, 0, 0])), "a CONTROL_ACK of 5 bytes");
+    assert!(!reads(Kind::Frames, &raw(10, 0, &[1, 0, 0, 0, 2, 0, 0, 0, 0])), "a byte behind SYNCED");
+    for kind in 14..=u8::MAX {
+        assert!(!reads(Kind::Frames, &raw(kind, 0, &[])), "type {kind}");
+    }
+    for (kind, flags) in
+        [(0, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 0), (7, 1), (8, 1), (9, 1), (10, 0), (13, 0)]
+    {
+        for bit in (0..8).map(|n| 1u8 << n).filter(|bit| flags & bit == 0) {
+            let good: Vec<u8> = match kind {
+                0 | 13 => Vec::new(),
+                2 => vec![0; 20],
+                3 => raw_flow()[4..].to_vec(),
+                4 => vec![0; 8],
+                5 => [&[0; 12][..], &[1, 0, 0, 0], b"x"].concat(),
+                6 => vec![1, 0, 0, 0, 1, 0, 0, 0],
+                7 => [&context[..], &[1, 0, 0, 0].repeat(3)].concat(),
+                8 => nack[4..].to_vec(),
+                9 => [&context[..], &[0; 8], &[1]].concat(),
+                _ => vec![1, 0, 0, 0, 2, 0, 0, 0],
+            };
+            let with = |flags| reads(Kind::Frames, &[raw_flow(), raw(kind, flags, &good)].concat());
+            assert!(with(0) && with(flags), "type {kind}");
+            assert!(!with(bit) && !with(flags | bit), "type {kind}, flag {bit}");
+        }
+    }
 }
 
 /// What a daemon must not write shows itself where it is written, not as a malformed datagram at the peer.
