@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     complaint::Complaint,
     error::RunError,
-    limits::{BLOCKED_SEND_US, SOCKET_BUFFER_BYTES},
+    limits::{BLOCKED_SEND_US, OFFLOAD_RETRY_US, SOCKET_BUFFER_BYTES},
     sys,
 };
 
@@ -52,6 +52,10 @@ struct Listener {
     readable: bool,
     /// Since when it takes nothing.
     blocked: Option<Time>,
+    /// Datagrams in one system call when it was bound.
+    segments: usize,
+    /// Since when it takes only one.
+    no_offload: Option<Time>,
     receive_buffer: usize,
 }
 
@@ -155,7 +159,31 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let segments = state.max_gso_segments();
         let socket = UdpSocket::from_std(socket.into());
-        Ok(Self { socket, state, token, readable: false, blocked: None, receive_buffer })
+        Ok(Self {
+            socket,
+            state,
+            token,
+            readable: false,
+            blocked: None,
+            segments,
+            no_offload: None,
+            receive_buffer,
+        })
+    }
+
+    /// Tries segmentation offload again, some time after the system refused it.
+    fn retry_offload(&mut self, now: Time) {
+        if self.state.max_gso_segments() == self.segments {
+            return;
+        }
+        let since = *self.no_offload.get_or_insert(now);
+        if now.since(since) >= Span(OFFLOAD_RETRY_US) {
+            self.no_offload = None;
+            if let Ok(state) = UdpSocketState::new(UdpSockRef::from(&self.socket)) {
+                self.state = state;
+            }
+        }
     }
 }
