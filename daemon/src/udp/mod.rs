@@ -65,7 +65,7 @@ impl Udp {
         let listeners = addresses.iter().enumerate().map(|(index, &address)| {
             Listener::bind(address, Token(index)).map_err(|error| RunError::Listen { address, error })
         });
-        let udp = Self {
+        Ok(Self {
             listeners: listeners.collect::<Result<_, _>>()?,
             buffer: vec![0; BATCH * MAX_DATAGRAM_BYTES],
             out: Vec::with_capacity(MAX_DATAGRAM_BYTES),
@@ -73,9 +73,7 @@ impl Udp {
             mtu,
             send_errors: 0,
             complaint: Complaint::default(),
-        };
-        udp.log_buffers();
-        Ok(udp)
+        })
     }
 
     /// Registers listener `k` for the token `base + k`.
@@ -135,7 +133,8 @@ impl Udp {
         self.listeners.iter().map(|listener| listener.socket.local_addr()).collect()
     }
 
-    fn log_buffers(&self) {
+    /// Says so if the kernel granted less than was asked for.
+    pub(crate) fn log_buffers(&self) {
         let granted = self.receive_window();
         if (granted as usize) < SOCKET_BUFFER_BYTES {
             tracing::info!(

@@ -3,12 +3,14 @@
 use std::{
     fs,
     io::{self, Read as _, Write as _},
+    net::SocketAddr,
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _},
         net::{UnixDatagram, UnixStream},
     },
     path::{Path, PathBuf},
     process::{Child, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -16,7 +18,7 @@ use msg_proto::{
     status::{ChainEntry, StatusDocument},
     units::Span,
 };
-use msgd::clock;
+use msgd::{Args, Config, Daemon, clock, stop};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::msgd;
@@ -151,6 +153,27 @@ fn a_client_that_goes_away_and_one_that_says_nonsense_harm_nobody() {
         })
         .expect("written, or refused");
     assert_eq!(daemon.ask("/v1/status").0, "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn a_program_can_run_a_daemon_on_a_thread() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = Args {
+        node: Some("vm-a".to_owned()),
+        listen: vec!["127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned()],
+        runtime_dir: Some(dir.path().to_owned()),
+        ..Args::default()
+    };
+    let config = Config::load(&args).expect("a config");
+    let (stopper, stop) = stop::channel().expect("a channel");
+    let daemon = Daemon::open(&config).expect("opened");
+    let ports: Vec<u16> = daemon.local_addresses().expect("bound").iter().map(SocketAddr::port).collect();
+    assert!(ports.len() == 2 && !ports.contains(&0), "{ports:?}");
+    let thread = thread::spawn(move || daemon.run(stop));
+    UnixStream::connect(config.client_socket()).expect("connected");
+    stopper.stop();
+    thread.join().expect("no panic").expect("no error");
+    assert!(!config.client_socket().exists());
 }
 
 #[test]
