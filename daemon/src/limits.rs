@@ -43,6 +43,10 @@ pub const BLOCKED_SEND_US: u64 = 10_000;
 /// After the system has no more file descriptors, accepting pauses this long.
 pub const ACCEPT_PAUSE_US: u64 = 100_000;
 
+/// After the system refused segmentation offload it is tried again this much later: an interface that loses its address
+/// for a moment brings the same error as one that cannot do it.
+pub const OFFLOAD_RETRY_US: u64 = 30_000_000;
+
 /// Goodbyes may take this long when the daemon stops.
 pub const SHUTDOWN_DRAIN_US: u64 = 200_000;
 
@@ -58,6 +62,9 @@ pub const MAX_STATUS_REQUEST_BYTES: usize = 8 << 10;
 /// A connection to the status socket is over by then, however slow the other side is.
 pub const STATUS_CONNECTION_MS: u64 = 2_000;
 
+/// A status request's head is complete by then: what is left of the connection's time is for saying that it is not.
+pub const STATUS_HEAD_MS: u64 = 1_500;
+
 /// Entries that `/v1/chain` answers unless asked for fewer or more.
 pub const DEFAULT_CHAIN_ENTRIES: usize = 1_000;
 
@@ -71,5 +78,6 @@ pub const MAX_LOG_LINES: usize = 1_024;
 pub const LOG_GAP_US: u64 = 10_000_000;
 
 const _: () = assert!(MAX_UNREAD_OUTPUT_BYTES > msg_proto::limits::MAX_LOCAL_FRAME_BYTES * 2);
+const _: () = assert!(STATUS_HEAD_MS < STATUS_CONNECTION_MS);
 const _: () = assert!(READ_BYTES_PER_TURN >= CLIENT_BYTES_PER_TURN);
 const _: () = assert!(CLIENT_BYTES_PER_TURN >= READ_BUFFER_BYTES);

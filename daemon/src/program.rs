@@ -55,9 +55,6 @@ fn start(args: &Args) -> Result<ExitCode, RunError> {
         return Ok(print(&format!("ok: {config}\n")));
     }
     let _log = log::start()?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
     run(&config)?;
     Ok(ExitCode::SUCCESS)
 }

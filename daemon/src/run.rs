@@ -67,7 +67,6 @@ impl Daemon {
         // First without changing anything: a second daemon must leave no trace.
         socket_path::check(&config.client_socket())?;
         socket_path::check(&config.status_socket())?;
-        raise_open_files(config);
         let mut udp = Udp::bind(config.listen(), config.mtu())?;
         socket_path::make_runtime_dir(config.runtime_dir())?;
         let (client_claim, client_listener) = Claim::bind(&config.client_socket())?;
@@ -98,7 +97,11 @@ impl Daemon {
             server: Some(server),
             node: config.node().to_owned(),
         };
+        // Only now: a start that fails says why in one line, and nothing else.
         tracing::info!("msgd {} started: {config}", env!("CARGO_PKG_VERSION"));
+        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        daemon.udp.log_buffers();
+        raise_open_files(config);
         Ok(daemon)
     }
 
@@ -159,5 +162,17 @@ fn raise_open_files(config: &Config) {
         }
         Ok(_) => {}
         Err(error) => tracing::warn!("the limit of open files: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_can_be_given_to_a_thread() {
+        fn check<T: Send + 'static>() {}
+        check::<Daemon>();
+        check::<StopSignal>();
     }
 }

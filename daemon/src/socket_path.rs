@@ -113,3 +113,72 @@ pub(crate) fn make_runtime_dir(path: &Path) -> Result<(), RunError> {
         .create(path)
         .map_err(|error| RunError::RuntimeDir { path: path.to_owned(), error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal<T: std::fmt::Debug>(result: Result<T, RunError>) -> SocketRefusal {
+        match result.expect_err("refused") {
+            RunError::Socket { reason, .. } => reason,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_claim_ends_with_its_owner() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s");
+        let (claim, _listener) = Claim::bind(&path).expect("claimed");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, SOCKET_MODE);
+        assert!(matches!(refusal(Claim::bind(&path)), SocketRefusal::AlreadyRunning));
+        assert!(path.exists(), "the refused claim has left it alone");
+        drop(claim);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_daemon_left_is_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s");
+        drop(UnixListener::bind(&path).expect("bound"));
+        assert_eq!(check(&path).expect("free"), Found::Leftover);
+        assert!(path.exists(), "a check changes nothing");
+        let (_claim, _listener) = Claim::bind(&path).expect("claimed");
+        UnixStream::connect(&path).expect("somebody listens");
+    }
+
+    #[test]
+    fn a_successor_keeps_its_socket() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s");
+        let (claim, _listener) = Claim::bind(&path).expect("claimed");
+        fs::remove_file(&path).expect("removed");
+        let (_successor, _successors_listener) = Claim::bind(&path).expect("claimed again");
+        drop(claim);
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_never_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s");
+        fs::write(&path, "precious").expect("written");
+        assert!(matches!(refusal(Claim::bind(&path)), SocketRefusal::NotASocket));
+        assert_eq!(fs::read(&path).expect("still there"), b"precious");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).expect("linked");
+        assert!(matches!(refusal(Claim::bind(&link)), SocketRefusal::NotASocket));
+    }
+
+    #[test]
+    fn the_longest_path_is_107_bytes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let room = MAX_SOCKET_PATH_BYTES - dir.path().as_os_str().len() - 1;
+        let (_claim, _listener) = Claim::bind(&dir.path().join("s".repeat(room))).expect("claimed");
+        assert!(matches!(
+            refusal(Claim::bind(&dir.path().join("s".repeat(room + 1)))),
+            SocketRefusal::TooLong
+        ));
+    }
+}

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
 
-    /// Another node and its addresses; replaces the [[peer]] of that name
+    /// Another node and its addresses; replaces the config's peer of that name
     #[arg(long, value_name = "NAME=ADDR[,ADDR]")]
     pub peer: Vec<String>,
 

@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     complaint::Complaint,
     error::RunError,
-    limits::{BLOCKED_SEND_US, SOCKET_BUFFER_BYTES},
+    limits::{BLOCKED_SEND_US, OFFLOAD_RETRY_US, SOCKET_BUFFER_BYTES},
     sys,
 };
 
@@ -52,6 +52,10 @@ struct Listener {
     readable: bool,
     /// Since when it takes nothing.
     blocked: Option<Time>,
+    /// Datagrams in one system call when it was bound.
+    segments: usize,
+    /// Since when it takes only one.
+    no_offload: Option<Time>,
     receive_buffer: usize,
 }
 
@@ -61,7 +65,7 @@ impl Udp {
         let listeners = addresses.iter().enumerate().map(|(index, &address)| {
             Listener::bind(address, Token(index)).map_err(|error| RunError::Listen { address, error })
         });
-        let udp = Self {
+        Ok(Self {
             listeners: listeners.collect::<Result<_, _>>()?,
             buffer: vec![0; BATCH * MAX_DATAGRAM_BYTES],
             out: Vec::with_capacity(MAX_DATAGRAM_BYTES),
@@ -69,9 +73,7 @@ impl Udp {
             mtu,
             send_errors: 0,
             complaint: Complaint::default(),
-        };
-        udp.log_buffers();
-        Ok(udp)
+        })
     }
 
     /// Registers listener `k` for the token `base + k`.
@@ -131,7 +133,8 @@ impl Udp {
         self.listeners.iter().map(|listener| listener.socket.local_addr()).collect()
     }
 
-    fn log_buffers(&self) {
+    /// Says so if the kernel granted less than was asked for.
+    pub(crate) fn log_buffers(&self) {
         let granted = self.receive_window();
         if (granted as usize) < SOCKET_BUFFER_BYTES {
             tracing::info!(
@@ -155,7 +158,31 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let segments = state.max_gso_segments();
         let socket = UdpSocket::from_std(socket.into());
-        Ok(Self { socket, state, token, readable: false, blocked: None, receive_buffer })
+        Ok(Self {
+            socket,
+            state,
+            token,
+            readable: false,
+            blocked: None,
+            segments,
+            no_offload: None,
+            receive_buffer,
+        })
+    }
+
+    /// Tries segmentation offload again, some time after the system refused it.
+    fn retry_offload(&mut self, now: Time) {
+        if self.state.max_gso_segments() == self.segments {
+            return;
+        }
+        let since = *self.no_offload.get_or_insert(now);
+        if now.since(since) >= Span(OFFLOAD_RETRY_US) {
+            self.no_offload = None;
+            if let Ok(state) = UdpSocketState::new(UdpSockRef::from(&self.socket)) {
+                self.state = state;
+            }
+        }
     }
 }

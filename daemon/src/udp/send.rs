@@ -27,6 +27,8 @@ pub(crate) enum Sending {
 impl Udp {
     /// Sends what the engine has, as far as a turn goes.
     pub(crate) fn transmit(&mut self, registry: &Registry, engine: &mut Engine) -> io::Result<Sending> {
+        let now = clock::now();
+        self.listeners.iter_mut().for_each(|listener| listener.retry_offload(now));
         let max_datagrams = self.max_datagrams();
         for _ in 0..TRANSMITS_PER_TURN {
             let now = clock::now();
