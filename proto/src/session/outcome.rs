@@ -45,7 +45,10 @@ impl Session {
                 let msgid = first.plus(n);
                 if self.unresolved.remove(msgid).is_none() {
                     self.counters.unmatched_outcomes += 1;
-                } else if self.config.outcomes == Outcomes::All {
+                    continue;
+                }
+                self.counters.acked += 1;
+                if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));
                 }
             }
@@ -98,6 +101,7 @@ impl Session {
     }
 
     fn fail(&mut self, ended: &Ended, verdict: Verdict, tries: u32) {
+        self.counters.failed += 1;
         let Ended { msgid, dst, user, .. } = *ended;
         self.notify(Notice::Failed(Failure { msgid, dst, verdict, tries, user }));
     }

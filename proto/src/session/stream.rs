@@ -139,7 +139,7 @@ impl Session {
     fn on_nack(&mut self, nack: &LocalNack) {
         let was_registered = self.state != State::Registering;
         self.state = State::Refused;
-        self.refusal = Some(nack.rule);
+        self.refusal = Some(nack.clone());
         self.notify(Notice::Refused(nack.clone()));
         self.fail_refused(was_registered);
         self.output.clear();
