@@ -14,7 +14,7 @@ pub const DEFAULT_MAX_STORED: u32 = 1000;
 /// The largest `max_stored`. With [`SEQ_SPAN`] it bounds a flow's bitmap.
 pub const MAX_STORED_CEILING: u32 = 65_536;
 
-/// How far a flow's highest sequence number may be beyond its floor. A receiver's flow costs at most 8 bytes for each.
+/// How far a flow's highest sequence number may be beyond its floor. A receiver's flow costs at most 16 bytes for each.
 pub const SEQ_SPAN: u32 = 65_536;
 
 /// How far a msgid may be ahead of the oldest unresolved one of its client (ring index in the chain; 4 bytes each).
@@ -95,6 +95,9 @@ pub const HELLO_DATAGRAM_BYTES: usize = 320;
 /// Bytes of a bincode control body, between daemons or on the local socket.
 pub const MAX_CONTROL_BODY_BYTES: usize = 1024;
 
+/// Bytes of the text in a local NACK: a sentence, well inside [`MAX_CONTROL_BODY_BYTES`].
+pub const MAX_NACK_TEXT_BYTES: usize = 512;
+
 /// Bytes of one frame on the local socket: the largest message with its header and user data.
 pub const MAX_LOCAL_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 256;
 
@@ -126,9 +129,26 @@ pub const LINK_LOST_MS: u64 = 5_000;
 /// Hellos start this far apart and back off to [`HEARTBEAT_MS`].
 pub const HELLO_MS: u64 = 50;
 
-/// How long after the last copy's `interval` the failure comes at the earliest: covers `interval`s of
-/// ten minutes at [`CLOCK_DRIFT_PPM`] only together with the drift share, see `engine::due`.
-pub const FINALITY_GUARD_US: u64 = 1000;
+/// The last copy may leave this much later than its scan, where the link is busy; the failure comes that much
+/// later than `interval` after the scan (I1 leaves 10 ms).
+pub const LAST_COPY_SLACK_MS: u64 = 5;
+
+/// Half-reassembled and waiting messages are looked through this often for stale ones (R6), while there are any.
+pub const SWEEP_MS: u64 = 250;
+
+/// How long what is known of a departed client's flows is kept, so that late copies get a true certainty.
+/// After half of it, a copy of a flow that is not known is answered `Unknown`.
+pub const TOMBSTONE_MS: u64 = 120_000;
+
+/// Departed clients, and flows whose sender is gone, are looked through this often, while there are any.
+pub const EXPIRE_MS: u64 = 10_000;
+
+/// A flow whose sender is gone is forgotten after this many intervals without a copy: more than the chain's longest
+/// life, `interval * (times + 1)` with `times` = 255.
+pub const SOURCE_GONE_INTERVALS: u64 = 257;
+
+/// Departed client incarnations remembered. 32 bytes each.
+pub const MAX_DEPARTED: usize = 4096;
 
 const _: () = assert!(MAX_STORED_CEILING <= SEQ_SPAN);
 const _: () = assert!(SEQ_SPAN < MSGID_SPAN);
@@ -138,6 +158,9 @@ const _: () = assert!(DEFAULT_CLIENT_QUEUE_BYTES <= MAX_CLIENT_QUEUE_BYTES);
 const _: () = assert!(DELIVERY_WINDOW_BYTES < MIN_CLIENT_QUEUE_BYTES);
 const _: () = assert!(MIN_MTU >= HELLO_DATAGRAM_BYTES);
 const _: () = assert!(MIN_MTU >= MAX_CONTROL_BODY_BYTES + 64, "a control body fits one datagram");
+const _: () = assert!(MAX_NACK_TEXT_BYTES + 64 <= MAX_CONTROL_BODY_BYTES);
+const _: () =
+    assert!(MAX_LOCAL_FRAME_BYTES >= MAX_MESSAGE_BYTES + MAX_USER_BYTES + 56, "heads and user data fit");
 const _: () =
     assert!(MIN_MTU >= FRAGMENT_UNIT + 28 + 48 + 20, "header, FLOW and FRAGMENT heads leave a whole unit");
 const _: () = assert!(MIN_MTU >= MAX_FRAGMENT_UNITS / 8 + 28 + 64, "a PARTIAL frame fits one datagram");
@@ -145,3 +168,4 @@ const _: () = assert!(MAX_MTU <= u16::MAX as usize);
 const _: () = assert!(MIN_INTERVAL_MS <= DEFAULT_INTERVAL_MS && DEFAULT_INTERVAL_MS <= MAX_INTERVAL_MS);
 const _: () = assert!(DEFAULT_MAX_CLIENTS <= MAX_CLIENTS_CEILING);
 const _: () = assert!(HELLO_MS < HEARTBEAT_MS && HEARTBEAT_MS * 4 < LINK_LOST_MS);
+const _: () = assert!(LAST_COPY_SLACK_MS < 10, "I1 leaves 10 ms");

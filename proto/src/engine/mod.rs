@@ -1,15 +1,58 @@
 //! The daemon's side: retransmit chains, links, inboxes, routes. Sans-I/O.
+//!
+//! The parts, each its own state machine: `chain` and `due` (R2..R5), `fragments`, `inbox` (R6, R8), `link/` (datagram
+//! numbers, loss, control stream), `routes`, `client`, `clock`. What ties them together is [`Engine`], in the
+//! order of a message's way:
+//!
+//! * `connections`: bytes of clients become frames; registration;
+//! * `submit`: into the chain, and on towards an instance;
+//! * `transmit`: datagrams; `handshake`: hellos;
+//! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
+//! * `taken`: what clients took, acks; `outcome`: how a message ends;
+//! * `presence`: clients and links that come and go; `timers`; `report`: the status.
 
+mod accept;
+mod arena;
+mod buffers;
+mod chain;
+mod client;
+mod clock;
 mod config;
+mod connections;
+mod datagram;
+mod due;
+mod fragments;
+mod handshake;
+mod inbox;
+mod link;
+mod outcome;
+mod presence;
+mod report;
+mod routes;
+mod submit;
+mod taken;
+mod timers;
+mod transmit;
 
 pub use config::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig, Recovery};
 
-use std::net::SocketAddr;
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+};
+
+use arena::Arena;
+use buffers::BufferPool;
+use chain::Chain;
+use client::{Client, ClientKey, Conn};
+use clock::{Clock, Step};
+use inbox::{Inbox, InboxKey};
+use link::{Link, LinkKey, recovery::Fates};
+use routes::Routes;
 
 use crate::{
-    counters::Counters,
-    ids::{ClientId, ConnId},
-    status::{ChainEntry, StatusDocument},
+    counters::{Counter, Counters},
+    ids::{ClientId, ConnId, FlowId, Incarnation, Instance, SessionId},
     units::Time,
 };
 
@@ -49,99 +92,156 @@ pub struct Transmit {
 /// [`poll_timeout`](Self::poll_timeout). Several `handle_*` of one turn may come before the drain: what they
 /// produce is then bundled.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    config: EngineConfig,
+    clock: Clock,
+    /// When it started, on the steady clock.
+    started_at: Time,
+    random: u64,
+    counters: Counters,
 
-#[expect(unused_variables, clippy::todo, clippy::missing_panics_doc, reason = "the shape, before its bodies")]
+    conns: Arena<ConnId, Conn>,
+    unregistered: usize,
+    /// Connections with new output.
+    writable: VecDeque<ConnId>,
+    /// Connections to close.
+    closing: VecDeque<ConnId>,
+
+    clients: Arena<ClientKey, Client>,
+    /// Every client incarnation that is known here: registered, or departed with messages in the chain.
+    by_instance: HashMap<Instance, ClientKey>,
+    /// The registered one of each clientid.
+    registered: HashMap<ClientId, ClientKey>,
+    /// Client incarnations that departed, and when: oldest first.
+    departed: VecDeque<(Instance, Time)>,
+
+    chain: Chain,
+    routes: Routes,
+    pool: BufferPool,
+
+    inboxes: Arena<InboxKey, Inbox>,
+    inbox_of: HashMap<FlowId, InboxKey>,
+    /// Inboxes from clients of this node with acks or nacks.
+    local_dirty: Vec<InboxKey>,
+    /// Inboxes that hold something that can go stale.
+    sweeping: Vec<InboxKey>,
+    sweep_at: Option<Time>,
+    /// When what departed clients and senders left behind is looked through.
+    expire_at: Option<Time>,
+
+    links: Arena<LinkKey, Link>,
+    link_of: HashMap<SessionId, LinkKey>,
+    /// Links with something to send.
+    ready_links: VecDeque<LinkKey>,
+    fates: Fates,
+    is_shutting_down: bool,
+}
+
 impl Engine {
     /// A new engine at `now`. `now` is `CLOCK_BOOTTIME`, here and everywhere.
     #[must_use]
     pub fn new(config: EngineConfig, now: Time) -> Self {
-        todo!()
-    }
-
-    /// A client has connected.
-    ///
-    /// # Errors
-    ///
-    /// Too many connections that have not registered.
-    pub fn handle_connect(&mut self, now: Time, peer: Credentials) -> Result<ConnId, ConnectionRefused> {
-        todo!()
-    }
-
-    /// Bytes of a client's stream, as read: frames may begin and end anywhere in them.
-    pub fn handle_client_bytes(&mut self, now: Time, conn: ConnId, bytes: &[u8]) {
-        todo!()
-    }
-
-    /// A client's connection has ended (end of file or error). The id is no longer valid.
-    pub fn handle_disconnect(&mut self, now: Time, conn: ConnId) {
-        todo!()
-    }
-
-    /// A datagram has come.
-    pub fn handle_datagram(&mut self, now: Time, listener: usize, from: SocketAddr, datagram: &[u8]) {
-        todo!()
-    }
-
-    /// [`poll_timeout`](Self::poll_timeout)'s time has come. Harmless when it has not.
-    pub fn handle_timeout(&mut self, now: Time) {
-        todo!()
-    }
-
-    /// The daemon goes away: goodbyes to clients and peers are produced.
-    pub fn handle_shutdown(&mut self, now: Time) {
-        todo!()
-    }
-
-    /// When to call [`handle_timeout`](Self::handle_timeout) next.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Time> {
-        todo!()
-    }
-
-    /// Appends the next datagrams for one address to `out`, at most `max_datagrams` of one size, the last may be
-    /// shorter.
-    pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
-        todo!()
-    }
-
-    /// A connection that has new [`output`](Self::output) since it was last returned here.
-    pub fn poll_writable(&mut self) -> Option<ConnId> {
-        todo!()
-    }
-
-    /// What is to be written to a connection.
-    #[must_use]
-    pub fn output(&self, conn: ConnId) -> &[u8] {
-        todo!()
-    }
-
-    /// The first `n` bytes of [`output`](Self::output) were written.
-    pub fn consume_output(&mut self, now: Time, conn: ConnId, n: usize) {
-        todo!()
-    }
-
-    /// A connection to close: write what [`output`](Self::output) holds, as far as it goes without waiting, then
-    /// close. The id stays valid until [`handle_disconnect`](Self::handle_disconnect), which must follow.
-    pub fn poll_close(&mut self) -> Option<ConnId> {
-        todo!()
-    }
-
-    /// The status, but for `version` and `uptime_ms`, which are the driver's.
-    #[must_use]
-    pub fn status(&self, now: Time) -> StatusDocument {
-        todo!()
-    }
-
-    /// What the chains hold, of one client or of all, oldest first within a client; at most `limit` entries.
-    #[must_use]
-    pub fn chain_status(&self, now: Time, client: Option<ClientId>, limit: usize) -> Vec<ChainEntry> {
-        todo!()
+        let mut engine = Self {
+            clock: Clock::new(now),
+            started_at: now,
+            random: config.seed,
+            counters: Counters::new(),
+            conns: Arena::new(),
+            unregistered: 0,
+            writable: VecDeque::new(),
+            closing: VecDeque::new(),
+            clients: Arena::new(),
+            by_instance: HashMap::new(),
+            registered: HashMap::new(),
+            departed: VecDeque::new(),
+            chain: Chain::new(),
+            routes: Routes::default(),
+            pool: BufferPool::default(),
+            inboxes: Arena::new(),
+            inbox_of: HashMap::new(),
+            local_dirty: Vec::new(),
+            sweeping: Vec::new(),
+            sweep_at: None,
+            expire_at: None,
+            links: Arena::new(),
+            link_of: HashMap::new(),
+            ready_links: VecDeque::new(),
+            fates: Fates::default(),
+            is_shutting_down: false,
+            config,
+        };
+        engine.open_links();
+        engine
     }
 
     /// The counters.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
-        todo!()
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Messages in all chains.
+    #[must_use]
+    pub fn chain_depth(&self) -> usize {
+        self.chain.entries.len()
+    }
+
+    /// Takes the driver's time; every `handle_*` begins with it.
+    fn advance(&mut self, now: Time) {
+        let asked = if self.clock.is_gap(now) { self.next_timer() } else { None };
+        match self.clock.advance(now, asked) {
+            Step::None => {}
+            step => self.on_clock_step(step),
+        }
+    }
+
+    /// A pseudo-random number (`SplitMix64`, Steele and others 2014), from the driver's seed.
+    const fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        loop {
+            let session = SessionId(self.random());
+            if session != SessionId::NONE && !self.link_of.contains_key(&session) {
+                return session;
+            }
+        }
+    }
+
+    /// A new incarnation of a client: larger than all that are known of it, here or at a peer.
+    fn new_incarnation(&self, client: ClientId) -> Incarnation {
+        let by_time = self.config.start.saturating_add(self.clock.steady().since(self.started_at).0).max(1);
+        let here = self.by_instance.keys().filter(|i| i.client == client).map(|i| i.incarnation.0).max();
+        let departed =
+            self.departed.iter().filter(|(i, _)| i.client == client).map(|(i, _)| i.incarnation.0).max();
+        let there = self.routes.newest(client).map(|i| i.incarnation.0);
+        let newest = here.max(departed).max(there).unwrap_or(0);
+        Incarnation(by_time.max(newest.saturating_add(1)))
+    }
+
+    fn count(&mut self, counter: Counter) {
+        self.counters.add(counter);
+    }
+
+    /// A link has something to send.
+    fn wake_link(&mut self, key: LinkKey) {
+        let link = &mut self.links[key];
+        if !link.is_ready {
+            link.is_ready = true;
+            self.ready_links.push_back(key);
+        }
+    }
+
+    /// A connection has new output.
+    fn wake_conn(&mut self, key: ConnId) {
+        let conn = &mut self.conns[key];
+        if !conn.is_listed {
+            conn.is_listed = true;
+            self.writable.push_back(key);
+        }
     }
 }

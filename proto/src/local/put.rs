@@ -8,6 +8,7 @@ use crate::{
     bytes::{Put, len_u32},
     control::{self, LocalNack, Register, Registered},
     ids::{Channel, MsgId},
+    limits::MAX_NACK_TEXT_BYTES,
     outcome::Verdict,
 };
 
@@ -87,6 +88,7 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
 
 /// RESOLVED, of one run or more.
 pub fn resolved(out: &mut Vec<u8>, runs: &[(MsgId, u32)]) {
+    debug_assert!(!runs.is_empty(), "the library would refuse it");
     head(out, kind::RESOLVED, 0, runs.len() * 8);
     for (msgid, count) in runs {
         out.put_u32(msgid.0);
@@ -105,9 +107,14 @@ pub fn failed(out: &mut Vec<u8>, f: &Failed<'_>) {
     out.put(f.user);
 }
 
-/// NACK.
+/// NACK. Its text is cut to [`MAX_NACK_TEXT_BYTES`]: the client must learn why, however much there is to say.
 pub fn nack(out: &mut Vec<u8>, body: &LocalNack) {
-    with_body(out, kind::NACK, body);
+    let mut end = body.text.len().min(MAX_NACK_TEXT_BYTES);
+    while !body.text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = body.text[..end].to_owned();
+    with_body(out, kind::NACK, &LocalNack { rule: body.rule, text });
 }
 
 /// GOODBYE, from the daemon.

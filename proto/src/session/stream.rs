@@ -86,12 +86,17 @@ impl Session {
         n
     }
 
-    /// Says goodbye to the daemon. What has no outcome yet goes on there, and nobody is told.
+    /// Says goodbye to the daemon. What has no outcome yet goes on there, and nobody is told; what was not
+    /// polled never will be. A goodbye promises that nothing is being handled that was not reported taken, so none
+    /// is said while a handler runs ([`super::AckMode::OnHandled`]).
     pub fn close(&mut self, _now: Time) {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
-            put::client_goodbye(self.output.frames());
+            if !self.deliveries.is_handling() {
+                put::client_goodbye(self.output.frames());
+            }
         }
+        self.input.clear();
         self.state = State::Closed;
     }
 

@@ -1,0 +1,410 @@
+//! A message's way to a client of this node: into an inbox, and on to the client's library.
+
+use super::{
+    Engine,
+    client::{ClientKey, ConnState, Delivery},
+    connections::Violation,
+    fragments::Reassembly,
+    inbox::{Arrival, Held, Inbox, InboxKey, Source},
+};
+use crate::{
+    control::LocalRule,
+    counters::Counter,
+    ids::{FlowId, Instance, MsgId, Seq},
+    limits,
+    local::{self, Deliver, FlowTaken},
+    outcome::{Certainty, Reason, Verdict},
+    units::{Span, Time},
+    wire::{Flow, Fragment, NackEntry},
+};
+
+/// What is known of one copy beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copy {
+    pub(super) msgid: MsgId,
+    pub(super) seq: Seq,
+    pub(super) send_time: Time,
+    pub(super) interval: Span,
+}
+
+impl Engine {
+    /// The inbox of a flow, made if there is none. `None` where nothing can be said of it now: its client is
+    /// registering, or has too many flows.
+    pub(super) fn open_inbox(&mut self, flow: &Flow, source: Source) -> Option<InboxKey> {
+        if let Some(key) = self.inbox_of.get(&flow.id).copied() {
+            self.inboxes[key].source = source;
+            self.on_floor(key, flow.floor);
+            return Some(key);
+        }
+        let client = self.by_instance.get(&flow.id.dst).copied().filter(|c| self.clients[*c].conn.is_some());
+        if let Some(client) = client {
+            let c = &self.clients[client];
+            let is_ready = c.conn.is_some_and(|conn| matches!(self.conns[conn].state, ConnState::Ready(_)));
+            if !is_ready || c.inboxes.len() >= limits::MAX_FLOWS_PER_CLIENT {
+                self.count(Counter::QueueFullRefusals);
+                return None;
+            }
+        } else if self.inboxes.len() >= self.max_inboxes() {
+            return None;
+        }
+        Some(self.add_inbox(flow.id, source, client, flow.floor))
+    }
+
+    fn add_inbox(&mut self, id: FlowId, source: Source, client: Option<ClientKey>, floor: Seq) -> InboxKey {
+        let serial = self.chain.serial();
+        let mut inbox = Inbox::new(id, source, client, floor, serial);
+        if client.is_none() {
+            inbox.departed_at = Some(self.clock.steady());
+        }
+        let key = self.inboxes.insert(inbox);
+        self.inbox_of.insert(id, key);
+        if let Some(client) = client {
+            self.clients[client].inboxes.push(key);
+        }
+        key
+    }
+
+    /// Inboxes of departed clients are kept a while, and so is what is asked of clients that were never here: not more.
+    fn max_inboxes(&self) -> usize {
+        limits::MAX_FLOWS_PER_CLIENT * (4 + self.registered.len())
+    }
+
+    /// A client that comes back says what it has taken of a flow.
+    pub(super) fn restore_inbox(
+        &mut self,
+        client: ClientKey,
+        taken: &FlowTaken<'_>,
+    ) -> Result<(), Violation> {
+        let id = FlowId { src: taken.src, dst: self.clients[client].instance, channel: taken.channel };
+        if self.clients[client].inboxes.len() >= limits::MAX_FLOWS_PER_CLIENT {
+            return Err(Violation::new(LocalRule::Quota, "more than 4,096 flows"));
+        }
+        let source = Source::Local;
+        let key = match self.inbox_of.get(&id) {
+            Some(key) => *key,
+            None => self.add_inbox(id, source, Some(client), taken.floor),
+        };
+        let inbox = &mut self.inboxes[key];
+        (inbox.client, inbox.departed_at) = (Some(client), None);
+        for (i, byte) in taken.bitmap.iter().enumerate() {
+            for bit in (0..8).filter(|bit| byte & (1 << bit) != 0) {
+                let seq = taken.floor.plus(u32::try_from(i * 8 + bit).unwrap_or(0));
+                inbox.record_given(seq);
+                inbox.record_taken(seq);
+            }
+        }
+        if !self.clients[client].inboxes.contains(&key) {
+            self.clients[client].inboxes.push(key);
+        }
+        Ok(())
+    }
+
+    /// The sender's floor came (R8: what is below it is decided).
+    fn on_floor(&mut self, key: InboxKey, floor: Seq) {
+        let inbox = &mut self.inboxes[key];
+        if floor == inbox.floor() {
+            return;
+        }
+        let (pool, client) = (&mut self.pool, inbox.client);
+        let (mut bytes, mut held) = (0, 0);
+        let partial_bytes = |i: &Inbox| i.partials.iter().map(|(_, p)| p.bytes.len()).sum::<usize>();
+        let before = partial_bytes(inbox);
+        inbox.advance_floor(floor, |h| {
+            bytes += h.payload.len();
+            held += 1;
+            pool.put(h.payload);
+        });
+        bytes += before - partial_bytes(inbox);
+        self.release(client, bytes, held);
+        self.give_waiting(key);
+    }
+
+    /// The sender has decided these numbers.
+    pub(super) fn on_skip(&mut self, key: InboxKey, first: Seq, count: u32) {
+        let inbox = &mut self.inboxes[key];
+        let (pool, client) = (&mut self.pool, inbox.client);
+        let (mut bytes, mut held) = (0, 0);
+        inbox.skip(first, count, |h| {
+            bytes += h.payload.len();
+            held += 1;
+            pool.put(h.payload);
+        });
+        self.release(client, bytes, held);
+        self.give_waiting(key);
+    }
+
+    /// A whole message has come, fresh.
+    pub(super) fn accept(&mut self, key: InboxKey, copy: &Copy, payload: &[u8]) {
+        if !self.is_wanted(key, copy) {
+            return;
+        }
+        let inbox = &self.inboxes[key];
+        let Some(client) = inbox.client else { return };
+        let queue = &self.clients[client].queue;
+        if inbox.is_next(copy.seq) && !inbox.is_blocked && queue.has_room(payload.len()) {
+            self.give(key, copy, payload);
+            self.give_waiting(key);
+        } else if self.has_quota(client, payload.len()) {
+            let mut bytes = self.pool.take(payload.len());
+            bytes.extend_from_slice(payload);
+            self.hold(key, client, copy, bytes);
+        } else {
+            self.count(Counter::QueueFullRefusals);
+        }
+    }
+
+    /// A part of a message has come, fresh.
+    pub(super) fn accept_fragment(&mut self, key: InboxKey, copy: &Copy, fragment: &Fragment<'_>) {
+        if !self.is_wanted(key, copy) {
+            return;
+        }
+        let inbox = &self.inboxes[key];
+        let Some(client) = inbox.client else { return };
+        let found = inbox.partials.iter().position(|(seq, p)| *seq == copy.seq && p.matches(fragment));
+        let index = match found {
+            Some(index) => index,
+            None => {
+                if fragment.total as usize > self.config.limits.max_message_bytes
+                    || !self.has_quota(client, fragment.total as usize)
+                {
+                    self.count(Counter::QueueFullRefusals);
+                    return;
+                }
+                let bytes = self.pool.take(fragment.total as usize);
+                self.clients[client].queue.held_bytes += fragment.total as usize;
+                let reassembly = Reassembly::new(fragment, bytes, copy.send_time, copy.interval);
+                self.inboxes[key].partials.push((copy.seq, reassembly));
+                self.watch(key);
+                self.inboxes[key].partials.len() - 1
+            }
+        };
+        let is_whole = self.inboxes[key].partials[index].1.add(fragment, copy.send_time);
+        if !is_whole {
+            self.mark_dirty(key);
+            return;
+        }
+        let (_, whole) = self.inboxes[key].partials.swap_remove(index);
+        let copy = Copy { send_time: whole.send_time, ..*copy };
+        self.clients[client].queue.held_bytes -= whole.bytes.len();
+        self.hold(key, client, &copy, whole.bytes);
+        self.give_waiting(key);
+    }
+
+    /// Whether a copy is the first of its message; a repeat is answered.
+    fn is_wanted(&mut self, key: InboxKey, copy: &Copy) -> bool {
+        let inbox = &mut self.inboxes[key];
+        match inbox.arrival(copy.seq) {
+            Arrival::New => {
+                if let Some(verdict) = self.refusal_of(key) {
+                    self.refuse(key, copy.msgid, copy.seq, verdict);
+                    return false;
+                }
+                return true;
+            }
+            Arrival::Waiting => inbox.refresh(copy.seq, copy.send_time, copy.interval),
+            Arrival::Taken => {
+                inbox.push_ack(copy.msgid, copy.seq);
+                self.mark_dirty(key);
+            }
+            Arrival::Refused(verdict) => self.refuse(key, copy.msgid, copy.seq, verdict),
+            Arrival::Given | Arrival::Decided | Arrival::TooFar => {}
+        }
+        self.count(Counter::Duplicates);
+        false
+    }
+
+    /// What a departed client's inbox answers to a message that it has not seen.
+    fn refusal_of(&self, key: InboxKey) -> Option<Verdict> {
+        let inbox = &self.inboxes[key];
+        if inbox.client.is_some() {
+            return None;
+        }
+        // What was given while the client lived has a slot; without one it never was. Of an incarnation that
+        // departed before this daemon remembers, nothing is known.
+        let was_here = self.departed.iter().any(|(i, _)| *i == inbox.id.dst);
+        let certainty = if was_here { Certainty::NotStarted } else { Certainty::Unknown };
+        Some(Verdict { reason: Reason::ReceiverGone, certainty })
+    }
+
+    /// A message will not be given: its sender is told.
+    pub(super) fn refuse(&mut self, key: InboxKey, msgid: MsgId, seq: Seq, verdict: Verdict) {
+        let inbox = &mut self.inboxes[key];
+        inbox.record_refused(seq, verdict);
+        if inbox.nacks.len() < limits::SEQ_SPAN as usize {
+            inbox.nacks.push(NackEntry { msgid, seq, verdict });
+        }
+        self.mark_dirty(key);
+    }
+
+    fn hold(&mut self, key: InboxKey, client: ClientKey, copy: &Copy, payload: Vec<u8>) {
+        let queue = &mut self.clients[client].queue;
+        queue.held_bytes += payload.len();
+        queue.held += 1;
+        let held = Held { msgid: copy.msgid, send_time: copy.send_time, interval: copy.interval, payload };
+        self.inboxes[key].hold(copy.seq, held);
+        self.watch(key);
+    }
+
+    /// Gives the client what waits for nothing but room, as far as there is room.
+    pub(super) fn give_waiting(&mut self, key: InboxKey) {
+        let Some(client) = self.inboxes[key].client else { return };
+        while let Some((seq, held)) = self.inboxes[key].deliverable() {
+            let is_stale = held.is_stale(self.clock.raw());
+            if !is_stale && !self.clients[client].queue.has_room(held.payload.len()) {
+                if !std::mem::replace(&mut self.inboxes[key].is_blocked, true) {
+                    self.clients[client].queue.blocked.push_back(key);
+                }
+                return;
+            }
+            let Some(held) = self.inboxes[key].unhold(seq) else { return };
+            self.release(Some(client), held.payload.len(), 1);
+            if is_stale {
+                self.count(Counter::StaleMessagesDropped);
+            } else {
+                let copy =
+                    Copy { msgid: held.msgid, seq, send_time: held.send_time, interval: held.interval };
+                self.give(key, &copy, &held.payload);
+            }
+            self.pool.put(held.payload);
+        }
+    }
+
+    /// Gives the inboxes that wait for room their turn.
+    pub(super) fn give_blocked(&mut self, client: ClientKey) {
+        for _ in 0..self.clients[client].queue.blocked.len() {
+            if !self.clients[client].queue.has_room(0) {
+                return;
+            }
+            let Some(key) = self.clients[client].queue.blocked.pop_front() else { return };
+            self.inboxes[key].is_blocked = false;
+            self.give_waiting(key);
+        }
+    }
+
+    /// Writes a DELIVER.
+    fn give(&mut self, key: InboxKey, copy: &Copy, payload: &[u8]) {
+        let inbox = &mut self.inboxes[key];
+        let Some((client, conn)) = inbox.client.and_then(|c| Some((c, self.clients[c].conn?))) else {
+            return;
+        };
+        let queue = &mut self.clients[client].queue;
+        let out = &mut self.conns[conn].out;
+        let deliver = Deliver {
+            number: queue.next_number(),
+            src: inbox.id.src,
+            msgid: copy.msgid,
+            seq: copy.seq,
+            floor: inbox.floor(),
+            channel: inbox.id.channel,
+            send_time: copy.send_time,
+            interval: copy.interval,
+            round: inbox.round,
+            payload,
+        };
+        queue.push(Delivery {
+            inbox: key,
+            msgid: copy.msgid,
+            seq: copy.seq,
+            round: inbox.round,
+            len: payload.len() + local::put::DELIVER_HEAD,
+            starts_at: out.end(),
+            is_stale: false,
+        });
+        local::put::deliver(out.tail(), &deliver);
+        inbox.record_given(copy.seq);
+        self.count(Counter::MessagesDelivered);
+        self.wake_conn(conn);
+    }
+
+    /// Whether `len` more bytes may wait for a client. An empty queue takes any message.
+    fn has_quota(&self, client: ClientKey, len: usize) -> bool {
+        let queue = &self.clients[client].queue;
+        queue.bytes() == 0 || queue.bytes() + len <= self.config.limits.client_queue_bytes
+    }
+
+    /// Bytes and messages that waited for a client do not any more.
+    pub(super) fn release(&mut self, client: Option<ClientKey>, bytes: usize, held: usize) {
+        if let Some(client) = client {
+            let queue = &mut self.clients[client].queue;
+            queue.held_bytes -= bytes;
+            queue.held -= held;
+        }
+    }
+
+    /// The inbox has something to say to its sender.
+    pub(super) fn mark_dirty(&mut self, key: InboxKey) {
+        let inbox = &mut self.inboxes[key];
+        if std::mem::replace(&mut inbox.is_dirty, true) {
+            return;
+        }
+        match inbox.source {
+            Source::Local => self.local_dirty.push(key),
+            Source::Link(link) => {
+                self.links[link].dirty.push(key);
+                self.wake_link(link);
+            }
+        }
+    }
+
+    /// The inbox holds something that can go stale.
+    fn watch(&mut self, key: InboxKey) {
+        if !self.sweeping.contains(&key) {
+            self.sweeping.push(key);
+        }
+        self.sweep_at.get_or_insert(self.clock.steady() + Span::from_millis(limits::SWEEP_MS));
+    }
+
+    /// Drops what went stale while it waited (R6).
+    pub(super) fn sweep(&mut self) {
+        let now = self.clock.raw();
+        for key in std::mem::take(&mut self.sweeping) {
+            let Some(inbox) = self.inboxes.get_mut(key) else { continue };
+            let (pool, client) = (&mut self.pool, inbox.client);
+            let (mut bytes, mut held, mut expired) = (0, 0, 0);
+            inbox.drop_stale(now, |h| {
+                bytes += h.payload.len();
+                held += 1;
+                pool.put(h.payload);
+            });
+            inbox.partials.retain_mut(|(_, p)| {
+                let is_fresh = now.since(p.send_time) <= p.interval;
+                if !is_fresh {
+                    bytes += p.bytes.len();
+                    expired += 1;
+                    pool.put(std::mem::take(&mut p.bytes));
+                }
+                is_fresh
+            });
+            self.counters.add_n(Counter::StaleMessagesDropped, held as u64);
+            self.counters.add_n(Counter::ReassembliesExpired, expired);
+            self.release(client, bytes, held);
+            if self.inboxes[key].holds_anything() {
+                self.sweeping.push(key);
+            }
+        }
+        let again = self.clock.steady() + Span::from_millis(limits::SWEEP_MS);
+        self.sweep_at = (!self.sweeping.is_empty()).then_some(again);
+    }
+
+    /// Whether a copy's stamp lets it in (R6): not older than its interval, and not from the future.
+    pub(super) fn check_send_time(&mut self, send_time: Time, interval: Span, stale: Counter) -> bool {
+        let now = self.clock.raw();
+        if send_time > now {
+            self.count(Counter::FutureStamps);
+            return false;
+        }
+        if now.since(send_time) > interval {
+            self.count(stale);
+            return false;
+        }
+        true
+    }
+
+    /// The departed incarnation is remembered, so that late copies get a true certainty.
+    pub(super) fn remember_departed(&mut self, instance: Instance) {
+        if self.departed.len() >= limits::MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((instance, self.clock.steady()));
+    }
+}

@@ -1,0 +1,122 @@
+//! Byte buffers: a pool, so that a message in the steady state allocates nothing, and a connection's output.
+
+/// Hands out buffers and takes them back.
+#[derive(Debug, Default)]
+pub(crate) struct BufferPool {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+}
+
+impl BufferPool {
+    /// An empty buffer; it has room for `len` bytes.
+    pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
+        let shelf = if len <= SMALL { &mut self.small } else { &mut self.large };
+        let mut buffer = shelf.pop().unwrap_or_default();
+        buffer.reserve(len);
+        buffer
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        match buffer.capacity() {
+            0 => {}
+            1..=SMALL_KEPT if self.small.len() < SMALL_BUFFERS => self.small.push(buffer),
+            SMALL_BOUND..=LARGE if self.large.len() < LARGE_BUFFERS => self.large.push(buffer),
+            _ => {}
+        }
+    }
+}
+
+/// Bytes that wait to be written to a connection.
+#[derive(Debug, Default)]
+pub(crate) struct OutBuffer {
+    bytes: Vec<u8>,
+    head: usize,
+    consumed: u64,
+}
+
+impl OutBuffer {
+    /// What waits.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.bytes[self.head..]
+    }
+
+    /// Where frames are appended.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The stream offset behind what has been appended so far.
+    pub(crate) fn end(&self) -> u64 {
+        self.consumed + self.pending().len() as u64
+    }
+
+    /// The stream offset of what waits: everything before it has been written.
+    pub(crate) const fn written(&self) -> u64 {
+        self.consumed
+    }
+
+    /// The first `n` bytes have been written.
+    pub(crate) fn consume(&mut self, n: usize) {
+        let n = n.min(self.bytes.len() - self.head);
+        self.head += n;
+        self.consumed += n as u64;
+        if self.head == self.bytes.len() {
+            self.bytes.clear();
+            self.head = 0;
+            if self.bytes.capacity() > KEPT_OUTPUT {
+                self.bytes.shrink_to(KEPT_OUTPUT);
+            }
+        } else if self.head >= COMPACT_FROM && self.head * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+        }
+    }
+}
+
+const SMALL: usize = 2048;
+const SMALL_KEPT: usize = 4 * SMALL;
+const SMALL_BOUND: usize = SMALL_KEPT + 1;
+const LARGE: usize = 64 << 10;
+const SMALL_BUFFERS: usize = 4096;
+const LARGE_BUFFERS: usize = 256;
+const KEPT_OUTPUT: usize = 64 << 10;
+const COMPACT_FROM: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_keeps_offsets_through_compaction() {
+        let mut out = OutBuffer::default();
+        out.tail().extend_from_slice(&vec![1; 200 << 10]);
+        assert_eq!(out.end(), 200 << 10);
+        out.consume(150 << 10);
+        assert_eq!((out.written(), out.end()), (150 << 10, 200 << 10));
+        out.tail().extend_from_slice(&[2; 10]);
+        assert_eq!(out.pending().len(), (50 << 10) + 10);
+        assert_eq!(out.pending().last(), Some(&2));
+        out.consume(usize::MAX);
+        assert!(out.pending().is_empty());
+        assert_eq!(out.written(), (200 << 10) + 10);
+    }
+
+    #[test]
+    fn the_pool_reuses_and_is_bounded() {
+        let mut pool = BufferPool::default();
+        let buffer = pool.take(100);
+        let (at, capacity) = (buffer.as_ptr(), buffer.capacity());
+        assert!(capacity >= 100);
+        pool.put(buffer);
+        let again = pool.take(50);
+        assert_eq!(again.as_ptr(), at);
+        for _ in 0..2 * SMALL_BUFFERS {
+            pool.put(Vec::with_capacity(10));
+        }
+        assert_eq!(pool.small.len(), SMALL_BUFFERS);
+        pool.put(Vec::with_capacity(1 << 20));
+        assert!(pool.large.is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The retransmit chain: messages whose outcome is not known yet (R3).
+
+use std::collections::VecDeque;
+
+use super::{
+    arena::{Arena, key},
+    client::ClientKey,
+    due::{DueLists, Place},
+    fragments::Units,
+    link::LinkKey,
+};
+use crate::{
+    ids::{Channel, ClientId, Instance, MsgId, Seq},
+    outcome::{Certainty, Reason},
+    units::Time,
+};
+
+key! {
+    /// A message in the chain.
+    EntryKey
+}
+key! {
+    /// A sender's side of a flow.
+    FlowKey
+}
+
+/// A message whose outcome is not known yet.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Told apart from an earlier entry with the same key.
+    pub(crate) serial: u32,
+    pub(crate) client: ClientKey,
+    pub(crate) flow: FlowKey,
+    pub(crate) msgid: MsgId,
+    pub(crate) seq: Seq,
+    pub(crate) at_least_once: bool,
+    /// The user data, then the payload.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) user_len: u8,
+    pub(crate) submitted_at: Time,
+    pub(crate) retries_left: u8,
+    pub(crate) place: Option<Place>,
+    /// Copies that left this node, or were handed to the inbox of a client of this node.
+    pub(crate) copies: u32,
+    /// Whom copies were sent to and who has not refused them: nobody else may be given it.
+    pub(crate) sent_to: Option<Target>,
+    /// Some instance that is gone may have begun (only with `at_least_once`).
+    pub(crate) tainted: bool,
+    /// Why the last instance refused it, for the failure.
+    pub(crate) refusal: Option<Reason>,
+    /// It stands in a link's queue.
+    pub(crate) queued: bool,
+    /// A large message's units.
+    pub(crate) units: Option<Box<Units>>,
+}
+
+/// A destination: an instance and the way to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Target {
+    pub(crate) instance: Instance,
+    pub(crate) via: Via,
+}
+
+/// The way to an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Via {
+    /// It is a client of this node.
+    Local(ClientKey),
+    /// Over a link.
+    Link(LinkKey),
+}
+
+impl Entry {
+    /// The message itself.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[usize::from(self.user_len)..]
+    }
+
+    /// The sender's user data.
+    pub(crate) fn user(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.user_len)]
+    }
+
+    /// What is known of it if it fails now (I3): nothing left this node, or all that did was refused, or not.
+    pub(crate) const fn certainty(&self) -> Certainty {
+        if self.sent_to.is_none() && !self.tainted { Certainty::NotStarted } else { Certainty::Unknown }
+    }
+}
+
+/// All clients' chains.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) entries: Arena<EntryKey, Entry>,
+    pub(crate) due: DueLists,
+    pub(crate) flows: Arena<FlowKey, OutFlow>,
+    next_serial: u32,
+}
+
+impl Chain {
+    pub(crate) fn new() -> Self {
+        Self { entries: Arena::new(), due: DueLists::default(), flows: Arena::new(), next_serial: 0 }
+    }
+
+    /// A number that tells this entry from others with the same key.
+    pub(crate) const fn serial(&mut self) -> u32 {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        self.next_serial
+    }
+
+    /// The entry with that key, if it is still the one meant.
+    #[inline]
+    pub(crate) fn same(&self, key: EntryKey, serial: u32) -> Option<&Entry> {
+        self.entries.get(key).filter(|e| e.serial == serial)
+    }
+}
+
+/// A sender's side of a flow: which of its messages are unresolved.
+#[derive(Debug)]
+pub(crate) struct OutFlow {
+    pub(crate) client: ClientKey,
+    pub(crate) dst: ClientId,
+    pub(crate) channel: Channel,
+    /// The active instance of the destination, and the way to it.
+    pub(crate) target: Option<Target>,
+    /// The floor is to be told to the target's node, though no message takes it there.
+    pub(crate) floor_untold: bool,
+    /// The lowest unresolved sequence number; without any, the one after the highest.
+    floor: Seq,
+    /// From the floor on.
+    ring: VecDeque<Option<EntryKey>>,
+}
+
+impl OutFlow {
+    pub(crate) fn new(client: ClientKey, dst: ClientId, channel: Channel, first: Seq) -> Self {
+        let ring = VecDeque::new();
+        Self { client, dst, channel, target: None, floor_untold: false, floor: first, ring }
+    }
+
+    pub(crate) const fn floor(&self) -> Seq {
+        self.floor
+    }
+
+    /// How far a sequence number would be beyond the floor; `None` if it is not beyond what was added before.
+    pub(crate) fn room_for(&self, seq: Seq) -> Option<u32> {
+        let ahead = seq.since(self.floor)?;
+        (ahead as usize >= self.ring.len()).then_some(ahead)
+    }
+
+    /// Adds a message. Numbers that are left out count as decided.
+    pub(crate) fn push(&mut self, seq: Seq, entry: EntryKey) {
+        if self.ring.is_empty() {
+            self.floor = seq;
+        }
+        let ahead = seq.since(self.floor).unwrap_or(0) as usize;
+        self.ring.resize(ahead.max(self.ring.len()), None);
+        self.ring.push_back(Some(entry));
+    }
+
+    /// A message's outcome is known.
+    pub(crate) fn resolve(&mut self, seq: Seq) {
+        if let Some(slot) = seq.since(self.floor).and_then(|i| self.ring.get_mut(i as usize)) {
+            *slot = None;
+        }
+        while let Some(None) = self.ring.front() {
+            self.ring.pop_front();
+            self.floor = self.floor.next();
+        }
+    }
+
+    /// The unresolved messages, in order.
+    pub(crate) fn unresolved(&self) -> impl Iterator<Item = EntryKey> + '_ {
+        self.ring.iter().flatten().copied()
+    }
+
+    /// The decided numbers right before `seq`, down to the next unresolved one, unless the floor covers them:
+    /// the first, and how many.
+    pub(crate) fn hole_before(&self, seq: Seq) -> Option<(Seq, u32)> {
+        let index = seq.since(self.floor)? as usize;
+        let decided = self.ring.range(..index.min(self.ring.len())).rev().take_while(|s| s.is_none()).count();
+        let count = u32::try_from(decided).ok().filter(|n| *n > 0)?;
+        Some((Seq(seq.0.wrapping_sub(count)), count))
+    }
+
+    /// All holes above the floor.
+    pub(crate) fn holes(&self) -> impl Iterator<Item = (Seq, u32)> + '_ {
+        let mut index = 0;
+        std::iter::from_fn(move || {
+            while index < self.ring.len() && self.ring[index].is_some() {
+                index += 1;
+            }
+            let start = index;
+            while index < self.ring.len() && self.ring[index].is_none() {
+                index += 1;
+            }
+            let count = u32::try_from(index - start).ok().filter(|n| *n > 0)?;
+            Some((self.floor.plus(u32::try_from(start).ok()?), count))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(first: u32) -> OutFlow {
+        OutFlow::new(ClientKey(0), ClientId(2), Channel::Ordered, Seq(first))
+    }
+
+    #[test]
+    fn the_floor_is_the_lowest_unresolved_across_the_wrap() {
+        let start = u32::MAX - 2;
+        let mut flow = flow(start);
+        for i in 0..6 {
+            flow.push(Seq(start).plus(i), EntryKey(i));
+        }
+        flow.resolve(Seq(start).plus(2));
+        flow.resolve(Seq(start).plus(1));
+        assert_eq!(flow.floor(), Seq(start));
+        assert_eq!(flow.hole_before(Seq(start).plus(3)), Some((Seq(start).plus(1), 2)));
+        assert_eq!(flow.holes().collect::<Vec<_>>(), [(Seq(start).plus(1), 2)]);
+        assert_eq!(flow.hole_before(Seq(start).plus(4)), None);
+        flow.resolve(Seq(start));
+        assert_eq!(flow.floor(), Seq(0));
+        assert_eq!(flow.hole_before(Seq(0)), None);
+        for i in 3..6 {
+            flow.resolve(Seq(start).plus(i));
+        }
+        assert!(flow.unresolved().next().is_none());
+        assert_eq!(flow.floor(), Seq(3));
+    }
+
+    #[test]
+    fn numbers_left_out_are_holes() {
+        let mut flow = flow(0);
+        flow.push(Seq(5), EntryKey(1));
+        assert_eq!(flow.floor(), Seq(5));
+        flow.push(Seq(9), EntryKey(2));
+        assert_eq!(flow.hole_before(Seq(9)), Some((Seq(6), 3)));
+        assert_eq!(flow.room_for(Seq(9)), None);
+        assert_eq!(flow.room_for(Seq(10)), Some(5));
+        assert_eq!(flow.unresolved().collect::<Vec<_>>(), [EntryKey(1), EntryKey(2)]);
+    }
+}

@@ -1,0 +1,389 @@
+//! Clients' connections: bytes become frames, and registration.
+
+use std::collections::HashMap;
+
+use super::{
+    ConnectionRefused, Credentials, Engine,
+    client::{Client, ClientKey, Conn, ConnState, ReceiveQueue, SentMessages, Totals},
+};
+use crate::{
+    control::{LocalNack, LocalRule, Register, Registered},
+    counters::Counter,
+    ids::{ConnId, Incarnation, Instance, MsgId},
+    limits,
+    local::{self, ClientFrame, FlowTaken, LocalError},
+    units::{Span, Time},
+};
+
+/// Why a connection ends, and what the client is told.
+pub(super) struct Violation {
+    pub(super) rule: LocalRule,
+    pub(super) text: String,
+}
+
+impl Violation {
+    pub(super) fn new(rule: LocalRule, text: impl Into<String>) -> Self {
+        Self { rule, text: text.into() }
+    }
+}
+
+impl From<LocalError> for Violation {
+    fn from(error: LocalError) -> Self {
+        Self::new(LocalRule::Malformed, error.0)
+    }
+}
+
+impl Engine {
+    /// A client has connected.
+    ///
+    /// # Errors
+    ///
+    /// Too many connections that have not registered.
+    pub fn handle_connect(&mut self, now: Time, peer: Credentials) -> Result<ConnId, ConnectionRefused> {
+        self.advance(now);
+        if self.unregistered >= limits::MAX_UNREGISTERED || self.is_shutting_down {
+            self.count(Counter::RefusedConnections);
+            return Err(ConnectionRefused);
+        }
+        self.unregistered += 1;
+        Ok(self.conns.insert(Conn {
+            peer,
+            opened_at: self.clock.steady(),
+            state: ConnState::New,
+            partial: Vec::new(),
+            out: super::buffers::OutBuffer::default(),
+            is_listed: false,
+        }))
+    }
+
+    /// Bytes of a client's stream, as read: frames may begin and end anywhere in them.
+    pub fn handle_client_bytes(&mut self, now: Time, conn: ConnId, bytes: &[u8]) {
+        self.advance(now);
+        let Some(c) = self.conns.get_mut(conn) else { return };
+        if c.partial.is_empty() {
+            let used = self.read_frames(conn, bytes);
+            if let Some(rest) = bytes.get(used..).filter(|r| !r.is_empty()) {
+                self.conns[conn].partial.extend_from_slice(rest);
+            }
+        } else {
+            let mut partial = std::mem::take(&mut c.partial);
+            partial.extend_from_slice(bytes);
+            let used = self.read_frames(conn, &partial);
+            partial.drain(..used.min(partial.len()));
+            if partial.is_empty() && partial.capacity() > KEPT_PARTIAL {
+                partial = Vec::new();
+            }
+            self.conns[conn].partial = partial;
+        }
+        self.flush_local();
+    }
+
+    /// A client's connection has ended (end of file or error). The id is no longer valid.
+    pub fn handle_disconnect(&mut self, now: Time, conn: ConnId) {
+        self.advance(now);
+        let Some(c) = self.conns.get(conn) else { return };
+        let state = c.state;
+        if state == ConnState::New {
+            self.unregistered -= 1;
+        }
+        if let Some(client) = state.client() {
+            self.on_departure(client, crate::control::Departure::Died);
+        }
+        self.writable.retain(|k| *k != conn);
+        self.closing.retain(|k| *k != conn);
+        self.conns.remove(conn);
+        self.flush_local();
+    }
+
+    /// A connection that has new [`output`](Self::output) since it was last returned here.
+    pub fn poll_writable(&mut self) -> Option<ConnId> {
+        let key = self.writable.pop_front()?;
+        self.conns[key].is_listed = false;
+        self.flush_resolved(key);
+        Some(key)
+    }
+
+    /// What is to be written to a connection.
+    #[must_use]
+    pub fn output(&self, conn: ConnId) -> &[u8] {
+        self.conns.get(conn).map_or(&[], |c| c.out.pending())
+    }
+
+    /// The first `n` bytes of [`output`](Self::output) were written.
+    pub fn consume_output(&mut self, _now: Time, conn: ConnId, n: usize) {
+        if let Some(c) = self.conns.get_mut(conn) {
+            c.out.consume(n);
+        }
+    }
+
+    /// A connection to close: write what [`output`](Self::output) holds, as far as it goes without waiting, then
+    /// close. The id stays valid until [`handle_disconnect`](Self::handle_disconnect), which must follow.
+    pub fn poll_close(&mut self) -> Option<ConnId> {
+        self.closing.pop_front()
+    }
+
+    /// Ends connections that have not registered in time.
+    pub(super) fn expire_unregistered(&mut self) {
+        if self.unregistered == 0 {
+            return;
+        }
+        let now = self.clock.steady();
+        for key in self.conns.keys() {
+            let conn = &self.conns[key];
+            if conn.state == ConnState::New && register_by(conn) <= now {
+                self.count(Counter::RefusedConnections);
+                self.end(
+                    key,
+                    Violation::new(LocalRule::RegisterTimeout, "no REGISTER within 5 s of connecting"),
+                );
+            }
+        }
+    }
+
+    /// When the first connection that has not registered is to end.
+    pub(super) fn next_register_timeout(&self) -> Option<Time> {
+        if self.unregistered == 0 {
+            return None;
+        }
+        self.conns.iter().filter(|(_, c)| c.state == ConnState::New).map(|(_, c)| register_by(c)).min()
+    }
+
+    /// Reads whole frames; returns how many bytes they took (all, when the connection ends).
+    fn read_frames(&mut self, key: ConnId, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        while self.conns[key].state != ConnState::Closing {
+            match local::split(&bytes[used..]).map_err(Violation::from) {
+                Ok(None) => return used,
+                Ok(Some((raw, len))) => {
+                    used += len;
+                    let result = ClientFrame::parse(raw).map_err(Violation::from);
+                    if let Err(violation) = result.and_then(|frame| self.on_client_frame(key, frame)) {
+                        self.count(Counter::MalformedLocalFrames);
+                        self.end(key, violation);
+                    }
+                }
+                Err(violation) => {
+                    self.count(Counter::MalformedLocalFrames);
+                    self.end(key, violation);
+                }
+            }
+        }
+        bytes.len()
+    }
+
+    fn on_client_frame(&mut self, conn: ConnId, frame: ClientFrame<'_>) -> Result<(), Violation> {
+        match (self.conns[conn].state, frame) {
+            (ConnState::Ready(client), ClientFrame::Submit(submit)) => self.on_submit(client, &submit),
+            (ConnState::Ready(client), ClientFrame::Taken { upto }) => self.on_taken(client, upto),
+            (ConnState::Ready(client), ClientFrame::Stale { number }) => self.on_stale(client, number),
+            (ConnState::New, ClientFrame::Register(register)) => {
+                self.on_register(conn, &register);
+                Ok(())
+            }
+            (ConnState::Registered(client), ClientFrame::FlowTaken(taken)) => {
+                self.on_flow_taken(client, &taken)
+            }
+            (ConnState::Registered(client), ClientFrame::Ready) => {
+                self.conns[conn].state = ConnState::Ready(client);
+                self.on_arrival(client);
+                Ok(())
+            }
+            (ConnState::Registered(client) | ConnState::Ready(client), ClientFrame::Goodbye) => {
+                self.on_departure(client, crate::control::Departure::Left);
+                self.conns[conn].state = ConnState::Closing;
+                self.closing.push_back(conn);
+                Ok(())
+            }
+            (ConnState::New, _) => Err(Violation::new(LocalRule::OutOfTurn, "the first frame is REGISTER")),
+            (ConnState::Registered(_), _) => {
+                Err(Violation::new(LocalRule::OutOfTurn, "between REGISTER and READY: FLOW_TAKEN only"))
+            }
+            (ConnState::Ready(_), _) => {
+                Err(Violation::new(LocalRule::OutOfTurn, "after READY: SUBMIT, TAKEN, STALE, GOODBYE"))
+            }
+            (ConnState::Closing, _) => Ok(()),
+        }
+    }
+
+    /// Tells a client which rule it broke, and ends its connection.
+    pub(super) fn end(&mut self, conn: ConnId, violation: Violation) {
+        let c = &mut self.conns[conn];
+        let state = std::mem::replace(&mut c.state, ConnState::Closing);
+        if state == ConnState::New {
+            self.unregistered -= 1;
+        }
+        if let Some(client) = state.client() {
+            self.on_departure(client, crate::control::Departure::Died);
+        }
+        let mut text = violation.text;
+        text.truncate(text.floor_char_boundary(limits::MAX_NACK_TEXT_BYTES));
+        local::put::nack(self.conns[conn].out.tail(), &LocalNack { rule: violation.rule, text });
+        self.wake_conn(conn);
+        self.closing.push_back(conn);
+    }
+
+    fn on_register(&mut self, conn: ConnId, register: &Register) {
+        match self.register(conn, register) {
+            Ok(()) => {}
+            Err(violation) => self.end(conn, violation),
+        }
+    }
+
+    fn register(&mut self, conn: ConnId, register: &Register) -> Result<(), Violation> {
+        let peer = self.conns[conn].peer;
+        let Some(version) = local::VERSIONS.agree(register.versions) else {
+            let (ours, theirs) = (local::VERSIONS, register.versions);
+            return Err(Violation::new(
+                LocalRule::Version,
+                format!(
+                    "local protocol versions: daemon {}..{}, library {}..{}; upgrade the older one",
+                    ours.lowest, ours.highest, theirs.lowest, theirs.highest
+                ),
+            ));
+        };
+        let id = register.client;
+        let may_send_to = self.check_allowed(register, peer)?;
+        if let Some(owner) = self.registered.get(&id).map(|k| &self.clients[*k]) {
+            return Err(Violation::new(
+                LocalRule::ClientIdTaken,
+                format!("clientid {id} is registered by pid {}, uid {}", owner.peer.pid, owner.peer.uid),
+            ));
+        }
+        if self.registered.len() >= self.config.limits.max_clients {
+            return Err(Violation::new(
+                LocalRule::TooManyClients,
+                format!("max_clients = {} are registered", self.config.limits.max_clients),
+            ));
+        }
+        let incarnation = match register.incarnation {
+            Incarnation::NONE => self.new_incarnation(id),
+            given => given,
+        };
+        let chain = self.config.chain;
+        let interval = match register.interval_ms {
+            0 => chain.interval,
+            ms => Span::from_millis(u64::from(ms)),
+        };
+        let max_stored = match register.max_stored {
+            0 => chain.max_stored,
+            n => n.min(chain.max_stored),
+        };
+        let times = register.times.unwrap_or(chain.times);
+        let instance = Instance { client: id, incarnation };
+        let key = self.enter_client(instance, conn, peer, register);
+        let client = &mut self.clients[key];
+        (client.interval, client.times, client.max_stored, client.may_send_to) =
+            (interval, times, max_stored, may_send_to);
+        self.registered.insert(id, key);
+        self.unregistered -= 1;
+        self.conns[conn].state = ConnState::Registered(key);
+        let registered = Registered {
+            version,
+            node: self.config.node.clone(),
+            start: self.config.start,
+            incarnation,
+            interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
+            times,
+            max_stored,
+            max_stored_bytes: self.config.limits.client_queue_bytes as u64,
+            max_message_bytes: u32::try_from(self.config.limits.max_message_bytes).unwrap_or(u32::MAX),
+        };
+        local::put::registered(self.conns[conn].out.tail(), &registered);
+        self.wake_conn(conn);
+        Ok(())
+    }
+
+    /// The client's record: a new one, or that of the same incarnation, whose messages are still in the chain.
+    fn enter_client(
+        &mut self,
+        instance: Instance,
+        conn: ConnId,
+        peer: Credentials,
+        register: &Register,
+    ) -> ClientKey {
+        if let Some(key) = self.by_instance.get(&instance).copied() {
+            self.clients[key].conn = Some(conn);
+            self.departed.retain(|(i, _)| *i != instance);
+            return key;
+        }
+        let key = self.clients.insert(Client {
+            instance,
+            peer,
+            name: register.name.clone(),
+            priority: register.priority,
+            conn: Some(conn),
+            interval: Span::ZERO,
+            times: 0,
+            max_stored: 0,
+            may_send_to: None,
+            sent: SentMessages::default(),
+            flows: HashMap::new(),
+            last_flow: None,
+            resolved: Vec::new(),
+            queue: ReceiveQueue::default(),
+            inboxes: Vec::new(),
+            totals: Totals::default(),
+        });
+        self.by_instance.insert(instance, key);
+        key
+    }
+
+    fn check_allowed(
+        &self,
+        register: &Register,
+        peer: Credentials,
+    ) -> Result<Option<Vec<crate::ids::ClientId>>, Violation> {
+        let Some(rule) = self.config.clients.iter().find(|r| r.id == register.client) else {
+            return Ok(None);
+        };
+        let allowed =
+            rule.uid.is_none_or(|uid| uid == peer.uid) && rule.gid.is_none_or(|gid| gid == peer.gid);
+        if allowed {
+            return Ok(rule.may_send_to.clone());
+        }
+        let owner = match (rule.uid, rule.gid) {
+            (Some(uid), _) => format!("uid {uid}"),
+            (None, gid) => format!("gid {}", gid.unwrap_or(0)),
+        };
+        Err(Violation::new(
+            LocalRule::NotAllowed,
+            format!(
+                "clientid {} is for {owner} by config; this process has uid {}, gid {}",
+                rule.id, peer.uid, peer.gid
+            ),
+        ))
+    }
+
+    fn on_flow_taken(&mut self, client: ClientKey, taken: &FlowTaken<'_>) -> Result<(), Violation> {
+        self.restore_inbox(client, taken)
+    }
+
+    /// Writes the acked msgids that a client has not been told.
+    pub(super) fn flush_resolved(&mut self, conn: ConnId) {
+        let Some(key) = self.conns[conn].state.client() else { return };
+        let resolved = &mut self.clients[key].resolved;
+        for runs in resolved.chunks(RESOLVED_RUNS) {
+            local::put::resolved(self.conns[conn].out.tail(), runs);
+        }
+        resolved.clear();
+    }
+
+    /// A message of the client was taken: it will be told.
+    pub(super) fn push_resolved(&mut self, key: ClientKey, msgid: MsgId) {
+        let client = &mut self.clients[key];
+        let Some(conn) = client.conn else { return };
+        match client.resolved.last_mut() {
+            Some((first, n)) if first.plus(*n) == msgid && *n < limits::MSGID_SPAN => *n += 1,
+            _ => client.resolved.push((msgid, 1)),
+        }
+        self.wake_conn(conn);
+    }
+}
+
+fn register_by(conn: &Conn) -> Time {
+    conn.opened_at + Span::from_millis(limits::REGISTER_TIMEOUT_MS)
+}
+
+const KEPT_PARTIAL: usize = 64 << 10;
+/// Runs in one RESOLVED frame.
+const RESOLVED_RUNS: usize = 4096;

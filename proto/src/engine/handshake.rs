@@ -1,0 +1,119 @@
+//! Hellos: how a link comes up (SPEC.md, section 3.3).
+//!
+//! Each side draws a session of its own for an attempt. A side is established when a hello echoes its session,
+//! or when a datagram comes for it while the other's is known. A peer that began anew opens a second attempt beside
+//! what is up, and replaces it only when a datagram for that attempt has come: a forged hello tears nothing down.
+
+use super::{
+    Engine,
+    link::{HeartbeatDue, LinkKey, Remote},
+};
+use crate::{
+    control::{Hello, VersionRange},
+    counters::Counter,
+    ids::{DatagramNumber, SessionId},
+    limits,
+    units::Span,
+    wire::{DatagramBuilder, Header, Kind, VERSIONS},
+};
+
+impl Engine {
+    /// A hello has come, from the peer's address number `path` if it is one of the config.
+    pub(super) fn on_hello(
+        &mut self,
+        hello: &Hello,
+        speaks: VersionRange,
+        len: usize,
+        from: std::net::SocketAddr,
+    ) {
+        let Some(key) = self.links.iter().find(|(_, l)| l.name == hello.node).map(|(k, _)| k) else {
+            self.count(Counter::RefusedHellos);
+            return;
+        };
+        let Some(version) = VERSIONS.agree(speaks) else {
+            self.count(Counter::VersionMismatches);
+            return;
+        };
+        if len < limits::HELLO_DATAGRAM_BYTES || hello.session == SessionId::NONE || self.is_shutting_down {
+            self.count(Counter::RefusedHellos);
+            return;
+        }
+        let link = &self.links[key];
+        let path = link.path_to(from).unwrap_or(link.active);
+        if let Some(current) = &link.current
+            && current.remote.session == hello.session
+        {
+            if hello.echo == current.local {
+                // It knows us, and waits for a datagram of ours.
+                self.links[key].paths[path].heartbeat = Some(HeartbeatDue { wants_reply: false });
+            } else {
+                self.links[key].hellos.push(path);
+            }
+            self.wake_link(key);
+            return;
+        }
+        self.on_opening(key, path, hello, version);
+    }
+
+    fn on_opening(&mut self, key: LinkKey, path: usize, hello: &Hello, version: u8) {
+        let known = self.links[key].attempt.map(|a| a.remote.map(|r| r.session));
+        let is_other = known.is_none_or(|remote| remote.is_some_and(|session| session != hello.session));
+        if is_other {
+            let local = self.new_session();
+            self.replace_attempt(key, local);
+        }
+        let remote = Remote::from_hello(hello, version, self.clock.raw());
+        let link = &mut self.links[key];
+        let Some(attempt) = &mut link.attempt else { return };
+        attempt.remote = Some(remote);
+        let attempt = *attempt;
+        if hello.echo == attempt.local {
+            self.establish(key, attempt);
+        } else {
+            link.hellos.push(path);
+            self.wake_link(key);
+        }
+    }
+
+    /// Links whose next hello is due.
+    pub(super) fn send_hellos(&mut self) {
+        let now = self.clock.steady();
+        for key in self.links.keys() {
+            let link = &mut self.links[key];
+            if link.current.is_some() || link.hello_at > now {
+                continue;
+            }
+            link.hellos.extend(0..link.paths.len());
+            link.hello_at = now + link.hello_backoff;
+            link.hello_backoff = link.hello_backoff.times(2).min(Span::from_millis(limits::HEARTBEAT_MS));
+            self.wake_link(key);
+        }
+    }
+
+    /// Writes a hello for a link.
+    pub(super) fn write_hello(&self, key: LinkKey, out: &mut Vec<u8>) -> Option<usize> {
+        let link = &self.links[key];
+        let attempt = link.attempt.map(|a| (a.local, a.remote.map_or(SessionId::NONE, |r| r.session)));
+        let current = link.current.as_ref().map(|c| (c.local, c.remote.session));
+        let (session, echo) = attempt.or(current)?;
+        let hello = Hello {
+            node: self.config.node.clone(),
+            session,
+            echo,
+            start: self.config.start,
+            clock: self.clock.raw(),
+            max_message_bytes: u32::try_from(self.config.limits.max_message_bytes).unwrap_or(u32::MAX),
+            receive_window: self.config.receive_window,
+        };
+        let header = Header {
+            version: VERSIONS.lowest,
+            kind: Kind::Hello,
+            speaks: VERSIONS,
+            session: SessionId::NONE,
+            number: DatagramNumber(0),
+        };
+        let mut builder = DatagramBuilder::new(out, header, limits::HELLO_DATAGRAM_BYTES);
+        builder.put_hello(&hello);
+        Some(builder.finish())
+    }
+}

@@ -1,0 +1,523 @@
+//! The receiver's side of a flow: dedupe, order, and what became of each message (I2, I3, I5, R8).
+//!
+//! ```text
+//!            base                next              highest seen
+//!             |                   |                     |
+//!   decided   v                   v                     v
+//!   ........ [T][G][G][R][T][G] [ ][H][H][ ][H][S][ ][H]
+//! ```
+//!
+//! Below `base`, the sender's floor, everything is decided and nothing is remembered. From there on each number
+//! has a slot. In the ordered flow, `next` is the first that is neither given nor decided: what is held behind it waits.
+
+use std::collections::VecDeque;
+
+use super::{arena::key, client::ClientKey, fragments::Reassembly, link::LinkKey};
+use crate::{
+    ids::{Channel, FlowId, MsgId, Seq},
+    limits::SEQ_SPAN,
+    outcome::Verdict,
+    units::{Span, Time},
+    wire::{AckRun, NackEntry},
+};
+
+key! {
+    /// A receiver's side of a flow.
+    InboxKey
+}
+
+/// Where a flow comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// A client of this node.
+    Local,
+    /// A peer.
+    Link(LinkKey),
+}
+
+/// A message that waits: for order, or for room in its client's window.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) msgid: MsgId,
+    pub(crate) send_time: Time,
+    pub(crate) interval: Span,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Held {
+    /// Whether it was sent longer than its interval ago (R6).
+    pub(crate) fn is_stale(&self, now: Time) -> bool {
+        now.since(self.send_time) > self.interval
+    }
+}
+
+/// What is known of one sequence number.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// No copy has come, or what came was dropped.
+    Missing,
+    /// A copy waits here.
+    Held(Box<Held>),
+    /// On its way to the client's library.
+    Given,
+    /// The client's library has taken it (I2).
+    Taken,
+    /// It will not be given to this client (I3).
+    Refused(Verdict),
+    /// The sender has decided it.
+    Skipped,
+}
+
+/// What a copy that comes is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arrival {
+    /// The first that is accepted.
+    New,
+    /// A repeat of one that waits: refreshes it.
+    Waiting,
+    /// A repeat of one that the client is being given.
+    Given,
+    /// A repeat of one that was taken: acknowledge it again (R8).
+    Taken,
+    /// A repeat of one that was refused: say so again.
+    Refused(Verdict),
+    /// The sender has decided it already: a late copy.
+    Decided,
+    /// Further beyond the floor than anybody may be.
+    TooFar,
+}
+
+/// The receiver's side of a flow.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) id: FlowId,
+    pub(crate) source: Source,
+    /// The client; `None` once it has departed.
+    pub(crate) client: Option<ClientKey>,
+    /// How often the flow began again after a stale delivery.
+    pub(crate) round: u32,
+    /// Messages that are half reassembled.
+    pub(crate) partials: Vec<(Seq, Reassembly)>,
+    /// To be acknowledged (R7).
+    pub(crate) acks: Vec<AckRun>,
+    /// To be refused.
+    pub(crate) nacks: Vec<NackEntry>,
+    /// It stands in its link's list of flows with something to say.
+    pub(crate) is_dirty: bool,
+    /// It stands in its client's list of flows that wait for room.
+    pub(crate) is_blocked: bool,
+    /// When the client departed: the inbox is kept for [`crate::limits::TOMBSTONE_MS`].
+    pub(crate) departed_at: Option<Time>,
+    /// Its sender is gone: it is kept until none of its copies can come any more.
+    pub(crate) is_source_gone: bool,
+    /// When a copy came last, and its interval.
+    pub(crate) heard: (Time, Span),
+    /// Told apart from an earlier inbox with the same key.
+    pub(crate) serial: u32,
+    base: Seq,
+    slots: VecDeque<Slot>,
+    /// Ordered: the first slot that is neither given nor decided.
+    next: Seq,
+    /// Unordered: held, in the order of arrival.
+    waiting: VecDeque<Seq>,
+    held: usize,
+}
+
+impl Inbox {
+    pub(crate) const fn new(
+        id: FlowId,
+        source: Source,
+        client: Option<ClientKey>,
+        floor: Seq,
+        serial: u32,
+    ) -> Self {
+        Self {
+            id,
+            source,
+            client,
+            round: 0,
+            partials: Vec::new(),
+            acks: Vec::new(),
+            nacks: Vec::new(),
+            is_dirty: false,
+            is_blocked: false,
+            departed_at: None,
+            is_source_gone: false,
+            heard: (Time(0), Span::ZERO),
+            serial,
+            base: floor,
+            slots: VecDeque::new(),
+            next: floor,
+            waiting: VecDeque::new(),
+            held: 0,
+        }
+    }
+
+    /// The sender's floor moved: everything below is decided. Gives back what was held below it.
+    pub(crate) fn advance_floor(&mut self, floor: Seq, mut dropped: impl FnMut(Held)) {
+        let Some(ahead) = floor.since(self.base) else { return };
+        for _ in 0..ahead.min(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)) {
+            if let Some(Slot::Held(held)) = self.slots.pop_front() {
+                self.held -= 1;
+                dropped(*held);
+            }
+        }
+        self.base = floor;
+        if self.next.is_before(floor) {
+            self.next = floor;
+        }
+        self.partials.retain(|(seq, _)| !seq.is_before(floor));
+        self.waiting.retain(|seq| !seq.is_before(floor));
+        self.skip_decided();
+    }
+
+    /// The sender has decided these numbers: nothing waits for them. Gives back what was held of them.
+    pub(crate) fn skip(&mut self, first: Seq, count: u32, mut dropped: impl FnMut(Held)) {
+        for i in 0..count.min(SEQ_SPAN) {
+            let seq = first.plus(i);
+            if let Some(slot) = self.slot_or_new(seq) {
+                match std::mem::replace(slot, Slot::Skipped) {
+                    Slot::Missing => {}
+                    Slot::Held(held) => {
+                        self.held -= 1;
+                        dropped(*held);
+                    }
+                    other => *slot = other,
+                }
+            }
+        }
+        self.skip_decided();
+    }
+
+    /// What a copy with that number is.
+    pub(crate) fn arrival(&self, seq: Seq) -> Arrival {
+        let Some(ahead) = seq.since(self.base) else { return Arrival::Decided };
+        match self.slots.get(ahead as usize) {
+            _ if ahead >= SEQ_SPAN => Arrival::TooFar,
+            None | Some(Slot::Missing) => Arrival::New,
+            Some(Slot::Held(_)) => Arrival::Waiting,
+            Some(Slot::Given) => Arrival::Given,
+            Some(Slot::Taken) => Arrival::Taken,
+            Some(Slot::Refused(verdict)) => Arrival::Refused(*verdict),
+            Some(Slot::Skipped) => Arrival::Decided,
+        }
+    }
+
+    /// Whether the client may be given a new message with that number at once: nothing before it waits.
+    pub(crate) fn is_next(&self, seq: Seq) -> bool {
+        match self.id.channel {
+            Channel::Ordered => seq == self.next,
+            Channel::Unordered => self.waiting.is_empty(),
+        }
+    }
+
+    /// A new message waits.
+    pub(crate) fn hold(&mut self, seq: Seq, held: Held) {
+        if let Some(slot) = self.slot_or_new(seq) {
+            *slot = Slot::Held(Box::new(held));
+            self.held += 1;
+            if self.id.channel == Channel::Unordered {
+                self.waiting.push_back(seq);
+            }
+        }
+    }
+
+    /// A fresher copy of a message that waits has come (R4).
+    pub(crate) fn refresh(&mut self, seq: Seq, send_time: Time, interval: Span) {
+        if let Some(Slot::Held(held)) = self.slot(seq) {
+            held.send_time = Ord::max(held.send_time, send_time);
+            held.interval = interval;
+        }
+    }
+
+    /// The next message that waits for nothing but room: its number, and it.
+    pub(crate) fn deliverable(&self) -> Option<(Seq, &Held)> {
+        let seq = match self.id.channel {
+            Channel::Ordered => self.next,
+            Channel::Unordered => *self.waiting.front()?,
+        };
+        match self.slots.get(seq.since(self.base)? as usize)? {
+            Slot::Held(held) => Some((seq, held)),
+            _ => None,
+        }
+    }
+
+    /// Takes [`deliverable`](Self::deliverable)'s message out; its number is missing until it is given.
+    pub(crate) fn unhold(&mut self, seq: Seq) -> Option<Held> {
+        let slot = self.slot(seq)?;
+        match std::mem::replace(slot, Slot::Missing) {
+            Slot::Held(held) => {
+                self.held -= 1;
+                self.waiting.retain(|s| *s != seq);
+                Some(*held)
+            }
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    /// A message goes to the client's library.
+    pub(crate) fn record_given(&mut self, seq: Seq) {
+        if let Some(slot) = self.slot_or_new(seq) {
+            *slot = Slot::Given;
+            self.skip_decided();
+        }
+    }
+
+    /// The client's library has taken a message. `false` if the sender had decided it before.
+    pub(crate) fn record_taken(&mut self, seq: Seq) -> bool {
+        let slot = self.slot(seq);
+        let is_open = slot.is_some();
+        if let Some(slot) = slot {
+            *slot = Slot::Taken;
+        }
+        is_open
+    }
+
+    /// The client's library dropped a delivery as stale: it is to be given again, in its place.
+    pub(crate) fn record_stale(&mut self, seq: Seq, round: u32) {
+        if let Some(slot @ Slot::Given) = self.slot(seq) {
+            *slot = Slot::Missing;
+            if seq.is_before(self.next) {
+                self.next = seq;
+            }
+        }
+        if round == self.round {
+            self.round = self.round.wrapping_add(1);
+        }
+    }
+
+    /// A message will not be given to this client.
+    pub(crate) fn record_refused(&mut self, seq: Seq, verdict: Verdict) {
+        if let Some(slot) = self.slot_or_new(seq) {
+            *slot = Slot::Refused(verdict);
+            self.skip_decided();
+        }
+    }
+
+    /// A message that the sender has not seen the end of: was it given, or can it still be called back?
+    /// If it can, it is: it will not be given.
+    pub(crate) fn revoke(&mut self, seq: Seq, verdict: Verdict) -> Revoked {
+        let Some(slot) = self.slot_or_new(seq) else { return Revoked::Begun };
+        match slot {
+            Slot::Given | Slot::Taken => Revoked::Begun,
+            Slot::Missing | Slot::Skipped | Slot::Refused(_) => {
+                *slot = Slot::Refused(verdict);
+                self.skip_decided();
+                Revoked::NotStarted(None)
+            }
+            Slot::Held(_) => {
+                let held = self.unhold(seq);
+                self.record_refused(seq, verdict);
+                Revoked::NotStarted(held)
+            }
+        }
+    }
+
+    /// All numbers from the floor to the highest seen that wait or were given, with whether they were given.
+    pub(crate) fn open(&self) -> Vec<(Seq, Option<MsgId>)> {
+        let numbered = self.slots.iter().enumerate();
+        let open = numbered.filter_map(|(i, slot)| {
+            let seq = self.base.plus(u32::try_from(i).ok()?);
+            match slot {
+                Slot::Held(held) => Some((seq, Some(held.msgid))),
+                Slot::Given => Some((seq, None)),
+                _ => None,
+            }
+        });
+        open.collect()
+    }
+
+    /// Held messages that went stale, dropped (R6): what they held.
+    pub(crate) fn drop_stale(&mut self, now: Time, mut dropped: impl FnMut(Held)) {
+        if self.held == 0 {
+            return;
+        }
+        for slot in &mut self.slots {
+            if matches!(slot, Slot::Held(held) if held.is_stale(now))
+                && let Slot::Held(held) = std::mem::replace(slot, Slot::Missing)
+            {
+                self.held -= 1;
+                dropped(*held);
+            }
+        }
+        let (base, slots) = (self.base, &self.slots);
+        self.waiting.retain(|seq| {
+            seq.since(base).and_then(|i| slots.get(i as usize)).is_some_and(|s| matches!(s, Slot::Held(_)))
+        });
+    }
+
+    /// Whether anything is held or half reassembled.
+    pub(crate) fn holds_anything(&self) -> bool {
+        self.held > 0 || !self.partials.is_empty()
+    }
+
+    /// Messages held.
+    pub(crate) const fn held_messages(&self) -> usize {
+        self.held
+    }
+
+    /// The sender's floor, as last told.
+    pub(crate) const fn floor(&self) -> Seq {
+        self.base
+    }
+
+    /// Bytes of messages held and half reassembled.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let held = self.slots.iter().map(|s| if let Slot::Held(h) = s { h.payload.len() } else { 0 });
+        held.sum::<usize>() + self.partials.iter().map(|(_, p)| p.bytes.len()).sum::<usize>()
+    }
+
+    /// Acknowledges a message; joins the last run where both its numbers follow it.
+    pub(crate) fn push_ack(&mut self, msgid: MsgId, seq: Seq) {
+        if let Some(run) = self.acks.last_mut()
+            && run.msgid.plus(run.count) == msgid
+            && run.seq.plus(run.count) == seq
+            && run.count < SEQ_SPAN
+        {
+            run.count += 1;
+        } else {
+            self.acks.push(AckRun { msgid, seq, count: 1 });
+        }
+    }
+
+    fn slot(&mut self, seq: Seq) -> Option<&mut Slot> {
+        let index = seq.since(self.base)? as usize;
+        self.slots.get_mut(index)
+    }
+
+    fn slot_or_new(&mut self, seq: Seq) -> Option<&mut Slot> {
+        let index = seq.since(self.base).filter(|i| *i < SEQ_SPAN)? as usize;
+        while self.slots.len() <= index {
+            self.slots.push_back(Slot::Missing);
+        }
+        self.slots.get_mut(index)
+    }
+
+    fn skip_decided(&mut self) {
+        let mut index = self.next.since(self.base).unwrap_or(0) as usize;
+        while let Some(Slot::Given | Slot::Taken | Slot::Refused(_) | Slot::Skipped) = self.slots.get(index) {
+            index += 1;
+            self.next = self.next.next();
+        }
+    }
+}
+
+/// The answer to [`Inbox::revoke`].
+#[derive(Debug)]
+pub(crate) enum Revoked {
+    /// It was given: it may have begun.
+    Begun,
+    /// It was not, and will not be; what was held of it.
+    NotStarted(Option<Held>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{ClientId, Incarnation, Instance},
+        outcome::{Certainty, Reason},
+    };
+
+    fn inbox(channel: Channel, floor: u32) -> Inbox {
+        let instance = |client, incarnation| Instance {
+            client: ClientId(client),
+            incarnation: Incarnation(incarnation),
+        };
+        let id = FlowId { src: instance(1, 10), dst: instance(2, 20), channel };
+        Inbox::new(id, Source::Local, None, Seq(floor), 1)
+    }
+
+    fn held(msgid: u32) -> Held {
+        Held { msgid: MsgId(msgid), send_time: Time(100), interval: Span(1000), payload: vec![1] }
+    }
+
+    const GONE: Verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };
+
+    #[test]
+    fn i5_what_is_held_waits_for_what_is_missing() {
+        let mut inbox = inbox(Channel::Ordered, u32::MAX);
+        assert!(inbox.is_next(Seq(u32::MAX)) && !inbox.is_next(Seq(0)));
+        inbox.hold(Seq(0), held(2));
+        inbox.hold(Seq(1), held(3));
+        assert!(inbox.deliverable().is_none());
+        inbox.record_given(Seq(u32::MAX));
+        assert_eq!(inbox.deliverable().map(|(s, h)| (s, h.msgid)), Some((Seq(0), MsgId(2))));
+        assert!(inbox.unhold(Seq(0)).is_some());
+        inbox.record_given(Seq(0));
+        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
+    }
+
+    #[test]
+    fn r8_every_state_has_its_answer() {
+        let mut inbox = inbox(Channel::Ordered, 5);
+        assert_eq!(inbox.arrival(Seq(4)), Arrival::Decided);
+        assert_eq!(inbox.arrival(Seq(5)), Arrival::New);
+        assert_eq!(inbox.arrival(Seq(5 + SEQ_SPAN)), Arrival::TooFar);
+        inbox.hold(Seq(6), held(1));
+        assert_eq!(inbox.arrival(Seq(6)), Arrival::Waiting);
+        inbox.record_given(Seq(5));
+        assert_eq!(inbox.arrival(Seq(5)), Arrival::Given);
+        assert!(inbox.record_taken(Seq(5)));
+        assert_eq!(inbox.arrival(Seq(5)), Arrival::Taken);
+        inbox.record_refused(Seq(7), GONE);
+        assert_eq!(inbox.arrival(Seq(7)), Arrival::Refused(GONE));
+        inbox.advance_floor(Seq(6), |_| ());
+        assert_eq!(inbox.arrival(Seq(5)), Arrival::Decided);
+        assert!(!inbox.record_taken(Seq(5)));
+    }
+
+    #[test]
+    fn a_floor_or_a_skip_lets_go_on_what_waited() {
+        let mut inbox = inbox(Channel::Ordered, 0);
+        inbox.hold(Seq(2), held(1));
+        inbox.hold(Seq(4), held(2));
+        let mut dropped = 0;
+        inbox.advance_floor(Seq(2), |_| dropped += 1);
+        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(2)));
+        inbox.skip(Seq(2), 2, |_| dropped += 1);
+        assert_eq!(dropped, 1);
+        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(4)));
+        assert_eq!(inbox.arrival(Seq(3)), Arrival::Decided);
+    }
+
+    #[test]
+    fn a_stale_delivery_is_given_again_in_its_place() {
+        let mut inbox = inbox(Channel::Ordered, 0);
+        for seq in 0..3 {
+            inbox.record_given(Seq(seq));
+        }
+        inbox.record_taken(Seq(0));
+        inbox.record_stale(Seq(1), 0);
+        inbox.record_stale(Seq(2), 0);
+        assert_eq!(inbox.round, 1);
+        assert!(inbox.is_next(Seq(1)));
+        assert_eq!(inbox.arrival(Seq(2)), Arrival::New);
+    }
+
+    #[test]
+    fn r6_what_waits_goes_stale_unless_refreshed() {
+        let mut inbox = inbox(Channel::Unordered, 0);
+        inbox.hold(Seq(3), held(1));
+        inbox.hold(Seq(1), held(2));
+        inbox.refresh(Seq(1), Time(900), Span(1000));
+        let mut dropped = Vec::new();
+        inbox.drop_stale(Time(1101), |h| dropped.push(h.msgid));
+        assert_eq!(dropped, [MsgId(1)]);
+        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
+        assert_eq!(inbox.held_bytes(), 1);
+    }
+
+    #[test]
+    fn ack_runs_join_only_where_both_numbers_follow() {
+        let mut inbox = inbox(Channel::Ordered, 0);
+        for (msgid, seq) in [(7, 0), (8, 1), (10, 2), (11, 3), (12, 5)] {
+            inbox.push_ack(MsgId(msgid), Seq(seq));
+        }
+        let runs: Vec<_> = inbox.acks.iter().map(|r| (r.msgid.0, r.seq.0, r.count)).collect();
+        assert_eq!(runs, [(7, 0, 2), (10, 2, 2), (12, 5, 1)]);
+    }
+}

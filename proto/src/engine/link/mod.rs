@@ -1,0 +1,216 @@
+//! A link: the association with one peer, over one path or several.
+//!
+//! * `received`: which datagram numbers have come: replay protection, and what is acknowledged.
+//! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002).
+//! * `control`: the ordered stream of presences. `queue`: entries that wait for the link, fair between clients.
+
+pub(crate) mod control;
+pub(crate) mod queue;
+pub(crate) mod received;
+pub(crate) mod recovery;
+pub(crate) mod sent;
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use control::{ControlIn, ControlOut};
+use queue::TransmitQueue;
+use received::Received;
+use recovery::Recovery;
+
+use super::{arena::key, chain::FlowKey, client::ClientKey, clock::PeerClock, inbox::InboxKey};
+use crate::{
+    control::Hello,
+    ids::SessionId,
+    limits::{HEARTBEAT_MS, HELLO_MS},
+    units::{Span, Time},
+};
+
+key! {
+    /// A configured peer's link.
+    LinkKey
+}
+
+/// The link to a configured peer.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) paths: Vec<Path>,
+    /// The path that messages take.
+    pub(crate) active: usize,
+    /// The association that is up.
+    pub(crate) current: Option<Association>,
+    /// The one that is being opened: always while none is up, and beside one when the peer begins anew.
+    pub(crate) attempt: Option<Attempt>,
+    /// When the next hello goes out.
+    pub(crate) hello_at: Time,
+    pub(crate) hello_backoff: Span,
+    /// Hellos to send now: to which path, and what the peer's session is.
+    pub(crate) hellos: Vec<usize>,
+    pub(crate) queue: TransmitQueue,
+    /// Flows whose floor or holes the peer is to be told.
+    pub(crate) floors: Vec<FlowKey>,
+    /// Inboxes with acks, nacks or reports of partial messages.
+    pub(crate) dirty: Vec<InboxKey>,
+    /// It stands in the engine's list of links with something to send.
+    pub(crate) is_ready: bool,
+    /// When the peer's clock last stepped, as seen from here.
+    pub(crate) clock_step: Option<Time>,
+    pub(crate) heard: Option<Time>,
+}
+
+/// One address pair.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) listener: usize,
+    pub(crate) remote: SocketAddr,
+    pub(crate) heard: Option<Time>,
+    /// A heartbeat is to go out on it; whether it asks for one back.
+    pub(crate) heartbeat: Option<HeartbeatDue>,
+}
+
+/// A heartbeat that is to go out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HeartbeatDue {
+    pub(crate) wants_reply: bool,
+}
+
+/// An association that is being opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) local: SessionId,
+    /// What the peer's hello told.
+    pub(crate) remote: Option<Remote>,
+}
+
+/// What a peer's hello told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Remote {
+    pub(crate) session: SessionId,
+    pub(crate) version: u8,
+    pub(crate) start: u64,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) window: usize,
+    pub(crate) clock: Time,
+    pub(crate) clock_came: Time,
+}
+
+impl Remote {
+    pub(crate) const fn from_hello(hello: &Hello, version: u8, now: Time) -> Self {
+        Self {
+            session: hello.session,
+            version,
+            start: hello.start,
+            max_message_bytes: hello.max_message_bytes as usize,
+            window: hello.receive_window as usize,
+            clock: hello.clock,
+            clock_came: now,
+        }
+    }
+}
+
+/// An association that is up: both sides know both sessions.
+#[derive(Debug)]
+pub(crate) struct Association {
+    pub(crate) local: SessionId,
+    pub(crate) remote: Remote,
+    pub(crate) next_number: u64,
+    pub(crate) received: Received,
+    pub(crate) clock: PeerClock,
+    /// The last clock value from the peer, and when it came: it is echoed.
+    pub(crate) echo: Option<(Time, Time)>,
+    pub(crate) heard_at: Time,
+    pub(crate) heartbeat_at: Time,
+    pub(crate) control_out: ControlOut,
+    pub(crate) control_in: ControlIn,
+    pub(crate) recovery: Recovery,
+    /// A GOODBYE is to go out.
+    pub(crate) goodbye: bool,
+    /// The peer has announced everything that it had when the link came up.
+    pub(crate) is_synced: bool,
+    /// At which step of the control stream a client of this node was announced.
+    pub(crate) announced: HashMap<ClientKey, u32>,
+}
+
+impl Association {
+    pub(crate) fn new(local: SessionId, remote: Remote, now: Time) -> Self {
+        let mut clock = PeerClock::default();
+        clock.record(remote.clock, remote.clock_came, None);
+        Self {
+            local,
+            remote,
+            next_number: 0,
+            received: Received::default(),
+            clock,
+            echo: Some((remote.clock, remote.clock_came)),
+            heard_at: now,
+            heartbeat_at: now + Span::from_millis(HEARTBEAT_MS),
+            control_out: ControlOut::default(),
+            control_in: ControlIn::default(),
+            recovery: Recovery::new(remote.window),
+            goodbye: false,
+            is_synced: false,
+            announced: HashMap::new(),
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(
+        name: String,
+        addresses: &[SocketAddr],
+        listeners: usize,
+        local: SessionId,
+        now: Time,
+    ) -> Self {
+        let path = |(i, remote): (usize, &SocketAddr)| Path {
+            listener: i % listeners.max(1),
+            remote: *remote,
+            heard: None,
+            heartbeat: None,
+        };
+        Self {
+            name,
+            paths: addresses.iter().enumerate().map(path).collect(),
+            active: 0,
+            current: None,
+            attempt: Some(Attempt { local, remote: None }),
+            hello_at: now,
+            hello_backoff: Span::from_millis(HELLO_MS),
+            hellos: Vec::new(),
+            queue: TransmitQueue::default(),
+            floors: Vec::new(),
+            dirty: Vec::new(),
+            is_ready: false,
+            clock_step: None,
+            heard: None,
+        }
+    }
+
+    /// The path that goes to an address, or the active one for an address that is not in the config.
+    pub(crate) fn path_to(&self, from: SocketAddr) -> Option<usize> {
+        self.paths.iter().position(|p| p.remote == from)
+    }
+
+    /// The path to use from now on: the one most recently heard, when the active one has been silent for
+    /// two heartbeats.
+    pub(crate) fn choose_path(&mut self, now: Time) {
+        let silent =
+            |p: &Path| p.heard.is_none_or(|at| now.since(at) > Span::from_millis(2 * HEARTBEAT_MS + 500));
+        if silent(&self.paths[self.active])
+            && let Some(best) = (0..self.paths.len())
+                .filter(|i| !silent(&self.paths[*i]))
+                .max_by_key(|i| self.paths[*i].heard)
+        {
+            self.active = best;
+        }
+    }
+
+    pub(crate) const fn state_name(&self) -> &'static str {
+        match (&self.current, self.heard) {
+            (Some(a), _) if a.is_synced => "up",
+            (Some(_), _) => "connecting",
+            (None, None) => "connecting",
+            (None, Some(_)) => "down",
+        }
+    }
+}

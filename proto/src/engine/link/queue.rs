@@ -1,0 +1,127 @@
+//! Entries that wait for a link: in turn between clients, by bytes (deficit round robin, Shreedhar and Varghese
+//! 1995), so that one client's backlog is not in another's way.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::engine::{chain::EntryKey, client::ClientKey};
+
+/// Entries that wait for a link.
+#[derive(Debug, Default)]
+pub(crate) struct TransmitQueue {
+    lanes: HashMap<ClientKey, VecDeque<(EntryKey, u32)>>,
+    /// Clients with entries, in turn; the first has `credit` left.
+    turns: VecDeque<ClientKey>,
+    credit: i64,
+    len: usize,
+}
+
+impl TransmitQueue {
+    /// Adds an entry behind its client's others.
+    pub(crate) fn push(&mut self, client: ClientKey, entry: EntryKey, serial: u32) {
+        self.lane(client).push_back((entry, serial));
+    }
+
+    /// Adds an entry before its client's others: others wait for it.
+    pub(crate) fn push_front(&mut self, client: ClientKey, entry: EntryKey, serial: u32) {
+        self.lane(client).push_front((entry, serial));
+    }
+
+    /// The entry whose turn it is.
+    pub(crate) fn front(&self) -> Option<(EntryKey, u32)> {
+        self.lanes.get(self.turns.front()?)?.front().copied()
+    }
+
+    /// `bytes` of the front entry have left.
+    pub(crate) fn charge(&mut self, bytes: usize) {
+        self.credit -= i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+
+    /// The front entry is done with; the turn passes on when its client's credit is used up.
+    pub(crate) fn pop_front(&mut self) {
+        let Some(client) = self.turns.front().copied() else { return };
+        let Some(lane) = self.lanes.get_mut(&client) else { return };
+        lane.pop_front();
+        self.len -= 1;
+        if lane.is_empty() {
+            if self.lanes.len() > KEPT_LANES {
+                self.lanes.remove(&client);
+            }
+            self.turns.pop_front();
+            self.credit = QUANTUM;
+        } else {
+            self.rotate();
+        }
+    }
+
+    /// The turn passes on if the front client's credit is used up.
+    pub(crate) fn rotate(&mut self) {
+        if self.credit <= 0 {
+            self.turns.rotate_left(1);
+            self.credit = QUANTUM;
+        }
+    }
+
+    /// How many wait, those included that were resolved meanwhile.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none waits.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes everything out.
+    pub(crate) fn drain(&mut self) -> Vec<(EntryKey, u32)> {
+        self.len = 0;
+        self.credit = QUANTUM;
+        let turns = std::mem::take(&mut self.turns);
+        turns.iter().filter_map(|c| self.lanes.remove(c)).flatten().collect()
+    }
+
+    fn lane(&mut self, client: ClientKey) -> &mut VecDeque<(EntryKey, u32)> {
+        self.len += 1;
+        let lane = self.lanes.entry(client).or_default();
+        if lane.is_empty() {
+            if self.turns.is_empty() {
+                self.credit = QUANTUM;
+            }
+            self.turns.push_back(client);
+        }
+        lane
+    }
+}
+
+/// Bytes that a client may send before the next has its turn.
+const QUANTUM: i64 = 16 << 10;
+/// Empty lanes are kept for reuse up to here.
+const KEPT_LANES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_does_not_starve_another_client() {
+        let mut queue = TransmitQueue::default();
+        for i in 0..100 {
+            queue.push(ClientKey(1), EntryKey(i), 0);
+        }
+        queue.push(ClientKey(2), EntryKey(1000), 0);
+        let mut before = 0;
+        while queue.front() != Some((EntryKey(1000), 0)) {
+            queue.charge(1000);
+            queue.pop_front();
+            before += 1;
+        }
+        assert_eq!(before, 17);
+        queue.charge(10);
+        queue.pop_front();
+        assert_eq!(queue.front(), Some((EntryKey(17), 0)));
+        assert_eq!(queue.len(), 83);
+        queue.push_front(ClientKey(1), EntryKey(5), 7);
+        assert_eq!(queue.front(), Some((EntryKey(5), 7)));
+        assert_eq!(queue.drain().len(), 84);
+        assert!(queue.front().is_none());
+    }
+}

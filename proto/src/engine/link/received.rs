@@ -1,0 +1,180 @@
+//! Which datagram numbers of a session have come.
+
+use std::collections::VecDeque;
+
+use crate::{
+    limits::{MAX_ACK_RANGES, REPLAY_WINDOW},
+    units::{Span, Time},
+};
+
+/// Numbers that have come: refuses a repeated one, and says which to acknowledge.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// A bit for each of the last [`REPLAY_WINDOW`] numbers, at `number % REPLAY_WINDOW`.
+    seen: Box<[u64; WORDS]>,
+    highest: Option<u64>,
+    highest_at: Time,
+    /// (lowest, highest), highest range first; at most [`MAX_ACK_RANGES`].
+    ranges: VecDeque<(u64, u64)>,
+    /// Datagrams that want an acknowledgement and have none yet.
+    pub(crate) unacknowledged: u32,
+    /// By when one goes out, if nothing else does.
+    pub(crate) ack_at: Option<Time>,
+    /// A number is missing before one that came: the peer should know at once.
+    pub(crate) is_urgent: bool,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        Self {
+            seen: Box::new([0; WORDS]),
+            highest: None,
+            highest_at: Time(0),
+            ranges: VecDeque::new(),
+            unacknowledged: 0,
+            ack_at: None,
+            is_urgent: false,
+        }
+    }
+}
+
+impl Received {
+    /// Whether that number is new; remembers it if so. Numbers too far back count as old.
+    pub(crate) fn record(&mut self, number: u64, now: Time) -> bool {
+        let index = usize::try_from(number % REPLAY_WINDOW).unwrap_or(0);
+        let (word, bit) = (index / 64, 1_u64 << (index % 64));
+        match self.highest {
+            Some(highest) if number <= highest => {
+                if highest - number >= REPLAY_WINDOW || self.seen[word] & bit != 0 {
+                    return false;
+                }
+            }
+            highest => {
+                self.forget_between(highest, number);
+                self.highest = Some(number);
+                self.highest_at = now;
+            }
+        }
+        self.seen[word] |= bit;
+        true
+    }
+
+    /// What came with that number was taken: it is acknowledged from now on.
+    pub(crate) fn accept(&mut self, number: u64) {
+        self.insert(number);
+    }
+
+    /// A datagram that wants an acknowledgement came.
+    pub(crate) fn want_ack(&mut self, now: Time) {
+        self.unacknowledged += 1;
+        if self.ack_at.is_none() {
+            self.ack_at = Some(now + MAX_ACK_DELAY);
+        }
+    }
+
+    /// Whether an acknowledgement should go out even alone.
+    pub(crate) fn is_ack_due(&self, now: Time) -> bool {
+        self.unacknowledged > 0
+            && (self.is_urgent || self.unacknowledged >= ACK_EVERY || self.ack_at.is_some_and(|at| at <= now))
+    }
+
+    /// An acknowledgement went out.
+    pub(crate) const fn record_acknowledged(&mut self) {
+        self.unacknowledged = 0;
+        self.ack_at = None;
+        self.is_urgent = false;
+    }
+
+    /// What to acknowledge, highest first.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.ranges.iter().copied()
+    }
+
+    /// How long the highest number has been there.
+    pub(crate) fn delay(&self, now: Time) -> Span {
+        now.since(self.highest_at)
+    }
+
+    fn forget_between(&mut self, highest: Option<u64>, number: u64) {
+        let from = highest.map_or(0, |h| h + 1).max(number.saturating_sub(REPLAY_WINDOW - 1));
+        if number - from >= REPLAY_WINDOW - 1 {
+            self.seen.fill(0);
+            return;
+        }
+        for n in from..=number {
+            let index = usize::try_from(n % REPLAY_WINDOW).unwrap_or(0);
+            self.seen[index / 64] &= !(1 << (index % 64));
+        }
+    }
+
+    fn insert(&mut self, number: u64) {
+        // The first range that is not wholly above the number's neighbours.
+        let at = self.ranges.iter().position(|(low, _)| *low <= number + 1).unwrap_or(self.ranges.len());
+        let joins_above = self.ranges.get(at).is_some_and(|(low, _)| *low == number + 1);
+        let below = if joins_above { at + 1 } else { at };
+        let joins_below = self.ranges.get(below).is_some_and(|(_, high)| *high + 1 == number);
+        match (joins_above, joins_below) {
+            (true, true) => {
+                self.ranges[at].0 = self.ranges[below].0;
+                self.ranges.remove(below);
+            }
+            (true, false) => self.ranges[at].0 = number,
+            (false, true) => self.ranges[below].1 = number,
+            (false, false) => {
+                self.is_urgent |= at < self.ranges.len();
+                self.ranges.insert(at, (number, number));
+                self.ranges.truncate(MAX_ACK_RANGES);
+            }
+        }
+    }
+}
+
+const WORDS: usize = (REPLAY_WINDOW / 64) as usize;
+const ACK_EVERY: u32 = 32;
+/// An acknowledgement waits no longer than this for something to ride on.
+pub(crate) const MAX_ACK_DELAY: Span = Span::from_millis(4);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_number_comes_once() {
+        let mut r = Received::default();
+        assert!(r.record(0, Time(1)) && r.record(5, Time(1)) && r.record(3, Time(1)));
+        assert!(!r.record(5, Time(2)) && !r.record(0, Time(2)));
+        for n in [0, 5, 3] {
+            r.accept(n);
+        }
+        assert!(r.is_urgent);
+        assert!(r.record(5 + REPLAY_WINDOW, Time(2)));
+        assert!(!r.record(4, Time(2)), "too far back");
+        assert!(r.record(6, Time(2)));
+        assert!(r.record(10 * REPLAY_WINDOW, Time(2)));
+        assert!(r.record(10 * REPLAY_WINDOW - 1, Time(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_set(numbers in proptest::collection::vec(0_u64..120, 1..200)) {
+            let (mut r, mut model, mut is_cut) = (Received::default(), BTreeSet::new(), false);
+            for n in numbers {
+                let is_new = r.record(n, Time(1));
+                prop_assert_eq!(is_new, model.insert(n));
+                if is_new {
+                    r.accept(n);
+                }
+                let listed: BTreeSet<u64> = r.ranges().flat_map(|(low, high)| low..=high).collect();
+                let ranges: Vec<_> = r.ranges().collect();
+                prop_assert!(ranges.windows(2).all(|w| w[0].0 > w[1].1 + 1), "{:?}", ranges);
+                is_cut |= ranges.len() == MAX_ACK_RANGES;
+                let agrees = if is_cut { listed.is_subset(&model) } else { listed == model };
+                prop_assert!(agrees);
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! When a datagram is lost (RFC 9002): round-trip estimate, packet and time threshold, probe time-out.
+
+use super::{
+    received::MAX_ACK_DELAY,
+    sent::{Item, Sent},
+};
+use crate::{
+    units::{Span, Time},
+    wire::LinkAck,
+};
+
+/// Loss detection of one association.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    pub(crate) sent: Sent,
+    rtt: Option<Rtt>,
+    largest_acked: Option<u64>,
+    /// When the oldest datagram that later ones overtook counts as lost (RFC 9002, section 6.1.2).
+    loss_at: Option<Time>,
+    /// When the last datagram that wants an acknowledgement left.
+    last_sent: Option<Time>,
+    probes: u32,
+    /// Bytes that may be out.
+    window: usize,
+}
+
+/// The round-trip estimate (RFC 9002, section 5).
+#[derive(Clone, Copy, Debug)]
+struct Rtt {
+    smoothed: Span,
+    deviation: Span,
+    least: Span,
+    latest: Span,
+}
+
+/// What became of datagrams: what they carried.
+#[derive(Debug, Default)]
+pub(crate) struct Fates {
+    pub(crate) acked: Vec<Item>,
+    pub(crate) lost: Vec<Item>,
+    pub(crate) datagrams_lost: u64,
+    pub(crate) probes: u64,
+}
+
+impl Recovery {
+    pub(crate) fn new(peer_window: usize) -> Self {
+        Self {
+            sent: Sent::default(),
+            rtt: None,
+            largest_acked: None,
+            loss_at: None,
+            last_sent: None,
+            probes: 0,
+            window: (peer_window / 4).max(MIN_WINDOW),
+        }
+    }
+
+    /// A datagram has left; 0 bytes: one that wants no acknowledgement.
+    pub(crate) fn record_sent(&mut self, number: u64, now: Time, bytes: usize) {
+        self.sent.record(number, now, bytes);
+        if bytes > 0 {
+            self.last_sent = Some(now);
+        }
+    }
+
+    /// Whether the link takes `bytes` more.
+    pub(crate) const fn has_room(&self, bytes: usize) -> bool {
+        self.sent.in_flight() + bytes <= self.window
+    }
+
+    /// The smoothed round trip and its deviation.
+    pub(crate) fn rtt(&self) -> Option<(Span, Span)> {
+        self.rtt.map(|r| (r.smoothed, r.deviation))
+    }
+
+    /// A round trip was measured.
+    pub(crate) fn record_rtt(&mut self, sample: Span, ack_delay: Span) {
+        let sample = Ord::max(sample, Span(1));
+        self.rtt = Some(match self.rtt {
+            None => Rtt { smoothed: sample, deviation: sample.div(2), least: sample, latest: sample },
+            Some(r) => {
+                let least = r.least.min(sample);
+                let adjusted = Span(sample.0 - ack_delay.0.min(sample.0.saturating_sub(least.0)));
+                let error = Span(r.smoothed.0.abs_diff(adjusted.0));
+                Rtt {
+                    smoothed: Span((r.smoothed.0 * 7 + adjusted.0) / 8),
+                    deviation: Span((r.deviation.0 * 3 + error.0) / 4),
+                    least,
+                    latest: sample,
+                }
+            }
+        });
+    }
+
+    /// The peer says which datagrams have come.
+    pub(crate) fn handle_ack(&mut self, ack: &LinkAck<'_>, now: Time, fates: &mut Fates) {
+        let known = self.sent.numbers();
+        if ack.largest >= known.end {
+            return;
+        }
+        for (low, high) in ack.ranges() {
+            if high < known.start {
+                break;
+            }
+            for number in low.max(known.start)..=high {
+                let Some(settled) = self.sent.settle(number, |item| fates.acked.push(item)) else { continue };
+                self.probes = 0;
+                if number == ack.largest && settled.bytes > 0 {
+                    self.record_rtt(now.since(settled.at), ack.delay);
+                }
+            }
+        }
+        self.largest_acked = self.largest_acked.max(Some(ack.largest));
+        self.detect_lost(now, fates);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    pub(crate) fn timeout(&self) -> Option<Time> {
+        if self.sent.in_flight() == 0 {
+            return None;
+        }
+        let probe = self.last_sent.map(|at| at + self.probe_timeout());
+        self.loss_at.or(probe)
+    }
+
+    /// Its time may have come.
+    pub(crate) fn handle_timeout(&mut self, now: Time, fates: &mut Fates) {
+        if self.timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.loss_at.is_some() {
+            self.detect_lost(now, fates);
+            return;
+        }
+        // A probe (RFC 9002, section 6.2.4): what the oldest datagrams carried goes out again.
+        fates.probes += 1;
+        self.probes += 1;
+        self.last_sent = Some(now);
+        let end = self.sent.numbers().end;
+        for _ in 0..PROBED_DATAGRAMS {
+            let Some((number, _)) = self.sent.next_open(0, end) else { break };
+            self.lose(number, fates);
+        }
+        self.sent.retire();
+    }
+
+    fn detect_lost(&mut self, now: Time, fates: &mut Fates) {
+        self.loss_at = None;
+        let Some(largest) = self.largest_acked else { return };
+        let delay = self.loss_delay();
+        let mut from = 0;
+        while let Some((number, at)) = self.sent.next_open(from, largest) {
+            if number + PACKET_THRESHOLD <= largest || at + delay <= now {
+                self.lose(number, fates);
+            } else {
+                self.loss_at = Some(at + delay);
+                break;
+            }
+            from = number + 1;
+        }
+        self.sent.retire();
+    }
+
+    fn lose(&mut self, number: u64, fates: &mut Fates) {
+        if self.sent.settle(number, |item| fates.lost.push(item)).is_some() {
+            fates.datagrams_lost += 1;
+        }
+    }
+
+    /// RFC 9002, section 6.1.2.
+    fn loss_delay(&self) -> Span {
+        let rtt = self.rtt.map_or(INITIAL_RTT, |r| r.smoothed.max(r.latest));
+        Span(rtt.0 + rtt.0 / 8).max(GRANULARITY)
+    }
+
+    /// RFC 9002, section 6.2.1.
+    fn probe_timeout(&self) -> Span {
+        let (smoothed, deviation) = self.rtt().unwrap_or((INITIAL_RTT, INITIAL_RTT.div(2)));
+        let timeout = smoothed + deviation.times(4).max(GRANULARITY) + MAX_ACK_DELAY;
+        timeout.times(1 << self.probes.min(MAX_PROBE_BACKOFF))
+    }
+}
+
+/// Later datagrams acknowledged before one counts as lost (RFC 9002, section 6.1.1).
+const PACKET_THRESHOLD: u64 = 3;
+/// Timers finer than this are not kept.
+const GRANULARITY: Span = Span::from_millis(1);
+/// Before the first sample; heartbeats bring one with the association.
+const INITIAL_RTT: Span = Span::from_millis(50);
+const PROBED_DATAGRAMS: usize = 2;
+const MAX_PROBE_BACKOFF: u32 = 6;
+/// A peer that tells less still gets this much.
+const MIN_WINDOW: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{DatagramNumber, SessionId},
+        wire::{DatagramBuilder, Frame, Frames, HEADER_BYTES, Header, Kind, VERSIONS},
+    };
+
+    fn recovery(datagrams: u32) -> Recovery {
+        let mut r = Recovery::new(1 << 20);
+        for n in 0..datagrams {
+            r.sent.push_item(Item::Control { seq: n });
+            r.record_sent(u64::from(n), Time(u64::from(n) * 100), 1000);
+        }
+        r
+    }
+
+    fn ack(r: &mut Recovery, ranges: &[(u64, u64)], now: u64) -> (Vec<u32>, Vec<u32>) {
+        let mut bytes = Vec::new();
+        let header = Header {
+            version: 1,
+            kind: Kind::Frames,
+            speaks: VERSIONS,
+            session: SessionId(1),
+            number: DatagramNumber(0),
+        };
+        let mut b = DatagramBuilder::new(&mut bytes, header, 1200);
+        assert!(b.put_link_ack(Span(0), 0, ranges.iter().copied()));
+        let _len = b.finish();
+        let mut fates = Fates::default();
+        for frame in Frames::new(Kind::Frames, &bytes[HEADER_BYTES..]) {
+            if let Ok(Frame::LinkAck(ack)) = frame {
+                r.handle_ack(&ack, Time(now), &mut fates);
+            }
+        }
+        (seqs(&fates.acked), seqs(&fates.lost))
+    }
+
+    fn seqs(items: &[Item]) -> Vec<u32> {
+        items.iter().filter_map(|i| if let Item::Control { seq } = i { Some(*seq) } else { None }).collect()
+    }
+
+    #[test]
+    fn three_later_ones_make_a_loss() {
+        let mut r = recovery(6);
+        assert_eq!(ack(&mut r, &[(0, 0),], 1000), (vec![0], vec![]));
+        assert_eq!(ack(&mut r, &[(3, 3), (0, 0)], 1100), (vec![3], vec![]));
+        assert_eq!(ack(&mut r, &[(3, 4), (0, 0)], 1100), (vec![4], vec![1]));
+        assert!(r.timeout().is_some());
+        assert_eq!(r.sent.in_flight(), 2000);
+    }
+
+    #[test]
+    fn time_makes_a_loss_too() {
+        let mut r = recovery(2);
+        assert_eq!(ack(&mut r, &[(1, 1)], 2000), (vec![1], vec![]));
+        let at = r.timeout().unwrap();
+        let mut fates = Fates::default();
+        r.handle_timeout(Time(at.0 - 1), &mut fates);
+        assert!(fates.lost.is_empty());
+        r.handle_timeout(at, &mut fates);
+        assert_eq!(seqs(&fates.lost), [0]);
+        assert_eq!(r.timeout(), None);
+    }
+
+    #[test]
+    fn silence_makes_a_probe_and_backs_off() {
+        let mut r = recovery(5);
+        let first = r.timeout().unwrap();
+        let mut fates = Fates::default();
+        r.handle_timeout(first, &mut fates);
+        assert_eq!(seqs(&fates.lost), [0, 1]);
+        let second = r.timeout().unwrap();
+        assert!(second.since(first) >= first.since(Time(400)).times(2));
+        assert_eq!(ack(&mut r, &[(4, 4)], second.0), (vec![4], vec![]));
+        assert_eq!(r.sent.in_flight(), 2000, "2 and 3 wait for the time threshold");
+    }
+
+    #[test]
+    fn an_ack_of_what_was_never_sent_is_ignored() {
+        let mut r = recovery(2);
+        assert_eq!(ack(&mut r, &[(0, 5)], 100), (vec![], vec![]));
+        assert_eq!(r.sent.in_flight(), 2000);
+    }
+}

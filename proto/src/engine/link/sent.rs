@@ -1,0 +1,171 @@
+//! Datagrams that are out, and what they carried.
+
+use std::collections::VecDeque;
+
+use crate::{
+    engine::{
+        chain::{EntryKey, FlowKey},
+        inbox::InboxKey,
+    },
+    units::Time,
+    wire::{AckRun, NackEntry},
+};
+
+/// Something that a datagram carried and that goes out again if the datagram is lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item {
+    /// A whole message.
+    Data { entry: EntryKey, serial: u32 },
+    /// Units of a large message.
+    Units { entry: EntryKey, serial: u32, first: u16, count: u16 },
+    /// Messages taken.
+    Ack { inbox: InboxKey, serial: u32, run: AckRun },
+    /// A message refused.
+    Nack { inbox: InboxKey, serial: u32, entry: NackEntry },
+    /// A flow's floor.
+    Floor { flow: FlowKey },
+    /// A step of the control stream.
+    Control { seq: u32 },
+}
+
+/// Datagrams that are out.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// The number of the first in `datagrams`.
+    base: u64,
+    datagrams: VecDeque<Datagram>,
+    /// What they carried, in order.
+    items: VecDeque<Item>,
+    /// How many items went before the first in `items`.
+    items_base: u64,
+    in_flight: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Datagram {
+    at: Time,
+    /// 0 once it is acknowledged or lost.
+    bytes: u32,
+    /// The end of its items, counted from the first ever.
+    items_end: u64,
+}
+
+/// A datagram whose fate is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    pub(crate) at: Time,
+    pub(crate) bytes: usize,
+}
+
+impl Sent {
+    /// Adds something that the next datagram carries.
+    pub(crate) fn push_item(&mut self, item: Item) {
+        self.items.push_back(item);
+    }
+
+    /// The next datagram has left; 0 bytes: one that nobody has to acknowledge.
+    pub(crate) fn record(&mut self, number: u64, at: Time, bytes: usize) {
+        if self.datagrams.is_empty() {
+            self.base = number;
+        }
+        debug_assert_eq!(number, self.base + self.datagrams.len() as u64);
+        let items_end = self.items_base + self.items.len() as u64;
+        self.datagrams.push_back(Datagram { at, bytes: u32::try_from(bytes).unwrap_or(u32::MAX), items_end });
+        self.in_flight += bytes;
+        self.retire();
+    }
+
+    /// Bytes that are out, neither acknowledged nor lost.
+    pub(crate) const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// The numbers that are remembered.
+    pub(crate) fn numbers(&self) -> std::ops::Range<u64> {
+        self.base..self.base + self.datagrams.len() as u64
+    }
+
+    /// The first datagram from `number` on, and below `end`, that is still out: its number, and when it left.
+    pub(crate) fn next_open(&self, number: u64, end: u64) -> Option<(u64, Time)> {
+        let from = usize::try_from(number.saturating_sub(self.base)).ok()?;
+        let to = usize::try_from(end.saturating_sub(self.base)).ok()?.min(self.datagrams.len());
+        let found = (from..to).find(|i| self.datagrams[*i].bytes > 0)?;
+        Some((self.base + found as u64, self.datagrams[found].at))
+    }
+
+    /// A datagram's fate is known; what it carried goes to `each`. `None` if it was known before.
+    pub(crate) fn settle(&mut self, number: u64, mut each: impl FnMut(Item)) -> Option<Settled> {
+        let index = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        let before = index.checked_sub(1).and_then(|i| self.datagrams.get(i));
+        let start = before.map_or(self.items_base, |d| d.items_end);
+        let datagram = self.datagrams.get_mut(index).filter(|d| d.bytes > 0)?;
+        let settled = Settled { at: datagram.at, bytes: datagram.bytes as usize };
+        datagram.bytes = 0;
+        let offset = |n: u64| usize::try_from(n.saturating_sub(self.items_base)).unwrap_or(usize::MAX);
+        let (from, to) = (offset(start), offset(datagram.items_end));
+        self.in_flight -= settled.bytes;
+        for item in self.items.range(from..to) {
+            each(*item);
+        }
+        Some(settled)
+    }
+
+    /// Forgets what needs no remembering.
+    pub(crate) fn retire(&mut self) {
+        while self.datagrams.front().is_some_and(|d| d.bytes == 0) {
+            let end = self.datagrams.pop_front().map_or(0, |d| d.items_end);
+            self.base += 1;
+            while self.items_base < end {
+                self.items.pop_front();
+                self.items_base += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(seq: u32) -> Item {
+        Item::Control { seq }
+    }
+
+    fn seqs(sent: &mut Sent, number: u64) -> Vec<u32> {
+        let mut seqs = Vec::new();
+        sent.settle(number, |item| {
+            if let Item::Control { seq } = item {
+                seqs.push(seq);
+            }
+        });
+        seqs
+    }
+
+    #[test]
+    fn a_datagram_is_settled_once_with_what_it_carried() {
+        let mut sent = Sent::default();
+        for n in 0..4_u32 {
+            for i in 0..n {
+                sent.push_item(control(n * 10 + i));
+            }
+            sent.record(u64::from(n), Time(1), if n == 1 { 0 } else { 100 });
+        }
+        assert_eq!(sent.in_flight(), 300);
+        assert_eq!(seqs(&mut sent, 2), [20, 21]);
+        assert_eq!(seqs(&mut sent, 2), [0_u32; 0]);
+        assert_eq!(seqs(&mut sent, 9), [0_u32; 0]);
+        assert_eq!(sent.next_open(1, 9), Some((3, Time(1))));
+        sent.retire();
+        assert_eq!(sent.numbers(), 0..4);
+        assert!(sent.settle(0, |_| ()).is_some());
+        sent.retire();
+        assert_eq!(sent.numbers(), 3..4);
+        assert_eq!(seqs(&mut sent, 3), [30, 31, 32]);
+        sent.retire();
+        assert!(sent.numbers().is_empty());
+        assert_eq!(sent.in_flight(), 0);
+        sent.push_item(control(7));
+        sent.record(4, Time(2), 50);
+        assert_eq!(seqs(&mut sent, 4), [7]);
+    }
+}

@@ -1,0 +1,89 @@
+//! How a message ends: in exactly one of two ways (I1, I3).
+
+use super::{
+    Engine,
+    chain::{EntryKey, Via},
+    submit::cost,
+};
+use crate::{
+    counters::Counter,
+    local::{self, Failed},
+    outcome::{Certainty, Reason, Verdict},
+};
+
+impl Engine {
+    /// The destination's library has taken it (I2).
+    pub(super) fn resolve(&mut self, key: EntryKey) {
+        let (client, msgid) = (self.chain.entries[key].client, self.chain.entries[key].msgid);
+        self.count(Counter::MessagesAcked);
+        self.clients[client].totals.acked += 1;
+        self.push_resolved(client, msgid);
+        self.remove(key);
+    }
+
+    /// It will not be taken any more (I4): its sender is told why, and what is known.
+    pub(super) fn fail(&mut self, key: EntryKey, reason: Reason) {
+        self.revoke_local(key, reason);
+        let entry = &self.chain.entries[key];
+        let verdict = Verdict { reason, certainty: entry.certainty() };
+        self.counters.add(Counter::MessagesFailed);
+        self.counters.add(match verdict.certainty {
+            Certainty::NotStarted => Counter::FailedNotStarted,
+            Certainty::Unknown => Counter::FailedUnknown,
+        });
+        let (flow, client) = (entry.flow, entry.client);
+        let dst = self.chain.flows[flow].dst;
+        self.clients[client].totals.failed += 1;
+        if let Some(conn) = self.clients[client].conn {
+            // Outcomes are told in the order in which they came about.
+            self.flush_resolved(conn);
+            let entry = &self.chain.entries[key];
+            let failed = Failed { msgid: entry.msgid, dst, tries: entry.copies, verdict, user: entry.user() };
+            local::put::failed(self.conns[conn].out.tail(), &failed);
+            self.wake_conn(conn);
+        }
+        self.remove(key);
+        self.tell_floor(flow);
+    }
+
+    /// The reason of a failure for want of an answer (R5).
+    pub(super) fn time_out_reason(&self, key: EntryKey) -> Reason {
+        let entry = &self.chain.entries[key];
+        let is_begun = entry.sent_to.is_some();
+        let has_route = self.chain.flows[entry.flow].target.is_some();
+        match entry.refusal {
+            _ if is_begun => Reason::NoAnswer,
+            _ if !has_route => Reason::NoRoute,
+            Some(reason) => reason,
+            None => Reason::NoAnswer,
+        }
+    }
+
+    /// The sender gave one up: the receiver is told at once, so that what waits behind it moves.
+    pub(super) fn tell_floor(&mut self, flow: crate::engine::chain::FlowKey) {
+        let Some(f) = self.chain.flows.get_mut(flow) else { return };
+        let Some(target) = f.target else { return };
+        match target.via {
+            Via::Link(link) => {
+                if !std::mem::replace(&mut f.floor_untold, true) {
+                    self.links[link].floors.push(flow);
+                    self.wake_link(link);
+                }
+            }
+            // revoke_local has told it.
+            Via::Local(_) => {}
+        }
+    }
+
+    fn remove(&mut self, key: EntryKey) {
+        self.chain.due.remove(&mut self.chain.entries, key);
+        let entry = self.chain.entries.remove(key);
+        self.chain.flows[entry.flow].resolve(entry.seq);
+        let client = &mut self.clients[entry.client];
+        client.sent.remove(entry.msgid, cost(entry.payload().len(), entry.user().len()));
+        self.pool.put(entry.bytes);
+        if self.clients[entry.client].conn.is_none() {
+            self.bury(entry.client);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where clients are: which instances a clientid has, and which is active.
+
+use std::collections::HashMap;
+
+use super::{
+    chain::{FlowKey, Target, Via},
+    link::LinkKey,
+};
+use crate::ids::{ClientId, Instance};
+
+/// Instances of all clientids, and the flows that go to them.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    instances: HashMap<ClientId, Vec<Route>>,
+    /// Flows by destination, whether it has an instance or not.
+    flows: HashMap<ClientId, Vec<FlowKey>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    instance: Instance,
+    priority: u8,
+    via: Via,
+}
+
+impl Routes {
+    /// An instance is there.
+    pub(crate) fn add(&mut self, instance: Instance, priority: u8, via: Via) {
+        let routes = self.instances.entry(instance.client).or_default();
+        routes.retain(|r| !(r.instance == instance && r.via == via));
+        routes.push(Route { instance, priority, via });
+    }
+
+    /// An instance is gone.
+    pub(crate) fn remove(&mut self, instance: Instance, via: Via) {
+        if let Some(routes) = self.instances.get_mut(&instance.client) {
+            routes.retain(|r| !(r.instance == instance && r.via == via));
+            if routes.is_empty() {
+                self.instances.remove(&instance.client);
+            }
+        }
+    }
+
+    /// The active instance: the highest priority, then the newest incarnation.
+    pub(crate) fn active(&self, client: ClientId) -> Option<Target> {
+        let routes = self.instances.get(&client)?;
+        let best = routes.iter().max_by_key(|r| (r.priority, r.instance.incarnation))?;
+        Some(Target { instance: best.instance, via: best.via })
+    }
+
+    /// The highest incarnation that is known of a client.
+    pub(crate) fn newest(&self, client: ClientId) -> Option<Instance> {
+        self.instances.get(&client)?.iter().map(|r| r.instance).max_by_key(|i| i.incarnation)
+    }
+
+    /// Removes what a link announced; returns the clients concerned, in order.
+    pub(crate) fn remove_link(&mut self, link: LinkKey) -> Vec<ClientId> {
+        let mut concerned = Vec::new();
+        self.instances.retain(|client, routes| {
+            let before = routes.len();
+            routes.retain(|r| r.via != Via::Link(link));
+            if routes.len() < before {
+                concerned.push(*client);
+            }
+            !routes.is_empty()
+        });
+        concerned.sort_unstable();
+        concerned
+    }
+
+    /// The clients that a link announced, in order.
+    pub(crate) fn over(&self, link: LinkKey) -> Vec<ClientId> {
+        let routes = self.instances.values().flatten();
+        let mut clients: Vec<_> =
+            routes.filter(|r| r.via == Via::Link(link)).map(|r| r.instance.client).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
+    }
+
+    /// A flow goes to this client.
+    pub(crate) fn add_flow(&mut self, client: ClientId, flow: FlowKey) {
+        self.flows.entry(client).or_default().push(flow);
+    }
+
+    /// A flow has ended.
+    pub(crate) fn remove_flow(&mut self, client: ClientId, flow: FlowKey) {
+        if let Some(flows) = self.flows.get_mut(&client) {
+            flows.retain(|f| *f != flow);
+            if flows.is_empty() {
+                self.flows.remove(&client);
+            }
+        }
+    }
+
+    /// The flows that go to a client.
+    pub(crate) fn flows_to(&self, client: ClientId) -> Vec<FlowKey> {
+        self.flows.get(&client).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Incarnation;
+
+    const LINK: LinkKey = LinkKey(3);
+
+    fn instance(client: u32, incarnation: u64) -> Instance {
+        Instance { client: ClientId(client), incarnation: Incarnation(incarnation) }
+    }
+
+    fn active(routes: &Routes, client: u32) -> Option<u64> {
+        routes.active(ClientId(client)).map(|t| t.instance.incarnation.0)
+    }
+
+    #[test]
+    fn the_highest_priority_then_the_newest_is_active() {
+        let mut routes = Routes::default();
+        routes.add(instance(7, 1), 5, Via::Link(LINK));
+        routes.add(instance(7, 9), 4, Via::Link(LINK));
+        assert_eq!(active(&routes, 7), Some(1));
+        routes.add(instance(7, 2), 5, Via::Link(LinkKey(4)));
+        assert_eq!(active(&routes, 7), Some(2));
+        routes.remove(instance(7, 2), Via::Link(LinkKey(4)));
+        routes.remove(instance(7, 1), Via::Link(LINK));
+        assert_eq!(active(&routes, 7), Some(9));
+        routes.remove(instance(7, 9), Via::Link(LINK));
+        assert_eq!(active(&routes, 7), None);
+    }
+
+    #[test]
+    fn a_lost_link_takes_its_clients_with_it() {
+        let mut routes = Routes::default();
+        for client in [5, 3, 4] {
+            routes.add(instance(client, 1), 0, Via::Link(LINK));
+        }
+        routes.add(instance(4, 1), 0, Via::Link(LinkKey(9)));
+        assert_eq!(routes.over(LINK), [ClientId(3), ClientId(4), ClientId(5)]);
+        assert_eq!(routes.remove_link(LINK), [ClientId(3), ClientId(4), ClientId(5)]);
+        assert_eq!(active(&routes, 4), Some(1));
+        assert_eq!(active(&routes, 3), None);
+    }
+}

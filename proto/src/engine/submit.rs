@@ -1,0 +1,229 @@
+//! A message's way in: into its client's chain (R3), and on towards an instance of its destination.
+
+use super::{
+    Engine,
+    accept::Copy,
+    chain::{Entry, EntryKey, FlowKey, OutFlow, Target, Via},
+    client::ClientKey,
+    connections::Violation,
+    fragments::Units,
+    inbox::Source,
+};
+use crate::{
+    control::LocalRule,
+    counters::Counter,
+    ids::{ClientId, FlowId},
+    limits,
+    local::Submit,
+    outcome::Reason,
+    wire::{DatagramBuilder, Flow},
+};
+
+impl Engine {
+    pub(super) fn on_submit(&mut self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
+        if self.clients[client].sent.find(submit.msgid).is_some() {
+            // It comes from a client that reconnected; its message is still here.
+            return Ok(());
+        }
+        self.check_quota(client, submit)?;
+        let flow = self.flow_of(client, submit)?;
+        if self.chain.flows[flow].room_for(submit.seq).is_none_or(|ahead| ahead >= limits::SEQ_SPAN) {
+            return Err(Violation::new(
+                LocalRule::BadSequence,
+                "sequence number: increasing, within 65,536 of the floor",
+            ));
+        }
+        let key = self.enter(client, flow, submit);
+        let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
+        if allowed {
+            self.dispatch(key);
+        } else {
+            self.fail(key, Reason::Refused);
+        }
+        Ok(())
+    }
+
+    fn check_quota(&self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
+        let (c, limit) = (&self.clients[client], &self.config.limits);
+        if submit.payload.len() > limit.max_message_bytes {
+            let text = format!(
+                "message of {} bytes; max_message_bytes = {}",
+                submit.payload.len(),
+                limit.max_message_bytes
+            );
+            return Err(Violation::new(LocalRule::Quota, text));
+        }
+        if c.sent.count >= c.max_stored {
+            return Err(Violation::new(
+                LocalRule::Quota,
+                format!("more than max_stored = {} messages", c.max_stored),
+            ));
+        }
+        if c.sent.bytes + cost(submit.payload.len(), submit.user.len()) > limit.client_queue_bytes {
+            let text = format!("more than client_queue_bytes = {} in the chain", limit.client_queue_bytes);
+            return Err(Violation::new(LocalRule::Quota, text));
+        }
+        match c.sent.distance(submit.msgid) {
+            Some(distance) if distance < limits::MSGID_SPAN => Ok(()),
+            _ => Err(Violation::new(
+                LocalRule::BadSequence,
+                "msgid: increasing, within 262,144 of the oldest unresolved",
+            )),
+        }
+    }
+
+    fn flow_of(&mut self, client: ClientKey, submit: &Submit<'_>) -> Result<FlowKey, Violation> {
+        let id = (submit.dst, submit.channel);
+        let c = &mut self.clients[client];
+        if let Some((_, flow)) = c.last_flow.filter(|(last, _)| *last == id) {
+            return Ok(flow);
+        }
+        let flow = match c.flows.get(&id) {
+            Some(flow) => *flow,
+            None if c.flows.len() >= limits::MAX_FLOWS_PER_CLIENT => {
+                return Err(Violation::new(LocalRule::Quota, "more than 4,096 destinations"));
+            }
+            None => {
+                let mut flow = OutFlow::new(client, submit.dst, submit.channel, submit.seq);
+                flow.target = self.routes.active(submit.dst);
+                let flow = self.chain.flows.insert(flow);
+                self.routes.add_flow(submit.dst, flow);
+                self.clients[client].flows.insert(id, flow);
+                flow
+            }
+        };
+        self.clients[client].last_flow = Some((id, flow));
+        Ok(flow)
+    }
+
+    fn enter(&mut self, client: ClientKey, flow: FlowKey, submit: &Submit<'_>) -> EntryKey {
+        let mut bytes = self.pool.take(submit.user.len() + submit.payload.len());
+        bytes.extend_from_slice(submit.user);
+        bytes.extend_from_slice(submit.payload);
+        let (now, serial) = (self.clock.steady(), self.chain.serial());
+        let c = &mut self.clients[client];
+        let key = self.chain.entries.insert(Entry {
+            serial,
+            client,
+            flow,
+            msgid: submit.msgid,
+            seq: submit.seq,
+            at_least_once: submit.at_least_once,
+            bytes,
+            user_len: u8::try_from(submit.user.len()).unwrap_or(0),
+            submitted_at: now,
+            retries_left: c.times,
+            place: None,
+            copies: 0,
+            sent_to: None,
+            tainted: false,
+            refusal: None,
+            queued: false,
+            units: None,
+        });
+        c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
+        c.totals.submitted += 1;
+        self.chain.flows[flow].push(submit.seq, key);
+        self.chain.due.add(&mut self.chain.entries, key, c.interval, c.times, now);
+        self.count(Counter::MessagesSubmitted);
+        key
+    }
+
+    /// Sends an entry towards its instance, if there is a way. `false` if there is none.
+    pub(super) fn dispatch(&mut self, key: EntryKey) -> bool {
+        let entry = &self.chain.entries[key];
+        if entry.queued {
+            return true;
+        }
+        let Some(target) = entry.sent_to.or(self.chain.flows[entry.flow].target) else { return false };
+        match target.via {
+            Via::Local(_) => self.hand_over(key, target),
+            Via::Link(link) => {
+                let (client, serial, len) = (entry.client, entry.serial, entry.payload().len());
+                let Some(association) = &self.links[link].current else { return false };
+                if len > association.remote.max_message_bytes {
+                    self.fail(key, Reason::TooLarge);
+                    return true;
+                }
+                let entry = &mut self.chain.entries[key];
+                if len > DatagramBuilder::max_data(self.config.mtu) {
+                    match &mut entry.units {
+                        Some(units) => units.send_missing(),
+                        None => entry.units = Some(Box::new(Units::new(len))),
+                    }
+                }
+                entry.queued = true;
+                self.links[link].queue.push(client, key, serial);
+                self.wake_link(link);
+            }
+        }
+        true
+    }
+
+    /// Gives a message to a client of this node, under the same rules as over a link.
+    fn hand_over(&mut self, key: EntryKey, target: Target) {
+        let entry = &mut self.chain.entries[key];
+        let (flow, sender) = (&self.chain.flows[entry.flow], &self.clients[entry.client]);
+        let context = Flow {
+            id: FlowId { src: sender.instance, dst: target.instance, channel: flow.channel },
+            send_time: self.clock.raw(),
+            interval: sender.interval,
+            floor: flow.floor(),
+            presence: 0,
+        };
+        let hole = flow.hole_before(entry.seq);
+        entry.copies += 1;
+        entry.sent_to = Some(target);
+        let (msgid, seq, user_len) = (entry.msgid, entry.seq, usize::from(entry.user_len));
+        let bytes = std::mem::take(&mut entry.bytes);
+        if let Some(inbox) = self.open_inbox(&context, Source::Local) {
+            if let Some((first, count)) = hole {
+                self.on_skip(inbox, first, count);
+            }
+            let copy = Copy { msgid, seq, send_time: context.send_time, interval: context.interval };
+            self.accept(inbox, &copy, &bytes[user_len..]);
+        }
+        self.chain.entries[key].bytes = bytes;
+    }
+
+    /// The active instance of a flow's destination may be another one, or be reachable again.
+    pub(super) fn retarget(&mut self, flow: FlowKey) {
+        let target = self.routes.active(self.chain.flows[flow].dst);
+        self.chain.flows[flow].target = target;
+        let unresolved: Vec<_> = self.chain.flows[flow].unresolved().collect();
+        for key in unresolved {
+            // Handing one over can end others: look again at each.
+            let Some(entry) = self.chain.entries.get_mut(key).filter(|e| e.flow == flow) else { continue };
+            match (entry.sent_to, target) {
+                (Some(sent), Some(new)) if sent.instance == new.instance => entry.sent_to = Some(new),
+                (Some(_), _) | (None, None) => continue,
+                (None, Some(_)) => {}
+            }
+            if self.may_send_copy(key) {
+                self.dispatch(key);
+            }
+        }
+    }
+
+    /// The flows to a client look for their instance again.
+    pub(super) fn retarget_to(&mut self, client: ClientId) {
+        for flow in self.routes.flows_to(client) {
+            self.retarget(flow);
+        }
+    }
+
+    /// Whether a copy that leaves now is stale before the outcome is due (I4).
+    pub(super) fn may_send_copy(&self, key: EntryKey) -> bool {
+        let entry = &self.chain.entries[key];
+        let interval = self.clients[entry.client].interval;
+        entry.retries_left > 0 || entry.place.is_none_or(|p| self.clock.steady() + interval <= p.at)
+    }
+}
+
+/// What a message counts for in its client's chain: its bytes, and a share of the entry.
+pub(crate) const fn cost(payload: usize, user: usize) -> usize {
+    payload + user + limits::MAX_USER_BYTES
+}
+
+const _: () =
+    assert!(cost(limits::MAX_MESSAGE_BYTES, limits::MAX_USER_BYTES) <= limits::MIN_CLIENT_QUEUE_BYTES);

@@ -1,0 +1,214 @@
+//! What a client took, and what becomes of it at the sender: acks (R7, R9) and refusals.
+
+use super::{
+    Engine,
+    chain::{EntryKey, Target, Via},
+    client::ClientKey,
+    connections::Violation,
+    inbox::Source,
+    link::LinkKey,
+};
+use crate::{
+    control::LocalRule,
+    counters::Counter,
+    ids::FlowId,
+    outcome::{Certainty, Reason, Verdict},
+    wire::{Ack, AckRun, Nack, NackEntry},
+};
+
+impl Engine {
+    /// A client's library has taken every delivery up to a number (I2).
+    pub(super) fn on_taken(&mut self, client: ClientKey, upto: u64) -> Result<(), Violation> {
+        if !self.clients[client].queue.is_known(upto) {
+            return Err(Violation::new(LocalRule::BadSequence, "TAKEN: a number that was not delivered"));
+        }
+        while let Some(delivery) = self.clients[client].queue.pop(upto) {
+            if delivery.is_stale {
+                continue;
+            }
+            self.clients[client].totals.taken += 1;
+            let inbox = &mut self.inboxes[delivery.inbox];
+            if inbox.record_taken(delivery.seq) {
+                inbox.push_ack(delivery.msgid, delivery.seq);
+                self.mark_dirty(delivery.inbox);
+            }
+        }
+        self.give_blocked(client);
+        Ok(())
+    }
+
+    /// A client's library dropped a delivery that had gone stale (R6).
+    pub(super) fn on_stale(&mut self, client: ClientKey, number: u64) -> Result<(), Violation> {
+        let Some(delivery) = self.clients[client].queue.find(number) else {
+            return Err(Violation::new(LocalRule::BadSequence, "STALE: a number that is not on its way"));
+        };
+        if std::mem::replace(&mut delivery.is_stale, true) {
+            return Ok(());
+        }
+        let delivery = *delivery;
+        self.inboxes[delivery.inbox].record_stale(delivery.seq, delivery.round);
+        self.count(Counter::StaleDeliveriesDropped);
+        Ok(())
+    }
+
+    /// Acks and refusals for clients of this node go straight to their messages.
+    pub(super) fn flush_local(&mut self) {
+        while let Some(key) = self.local_dirty.pop() {
+            let Some(inbox) = self.inboxes.get_mut(key) else { continue };
+            inbox.is_dirty = false;
+            if inbox.source != Source::Local {
+                // Its sender is a peer's client now: the link tells it.
+                self.mark_dirty(key);
+                continue;
+            }
+            let flow = inbox.id;
+            let (mut acks, mut nacks) = (std::mem::take(&mut inbox.acks), std::mem::take(&mut inbox.nacks));
+            for run in acks.drain(..) {
+                self.on_ack_run(&flow, &run);
+            }
+            for entry in nacks.drain(..) {
+                self.on_nack_entry(&flow, &entry);
+            }
+            if let Some(inbox) = self.inboxes.get_mut(key)
+                && inbox.acks.is_empty()
+            {
+                inbox.acks = acks;
+            }
+        }
+    }
+
+    /// A peer's client has taken messages (R7).
+    pub(super) fn on_ack(&mut self, ack: &Ack<'_>) {
+        if self.check_answer(&ack.flow, ack.send_time) {
+            for run in ack.runs() {
+                self.on_ack_run(&ack.flow, &run);
+            }
+        }
+    }
+
+    /// A peer's client will not be given messages.
+    pub(super) fn on_nack(&mut self, nack: &Nack<'_>) {
+        if self.check_answer(&nack.flow, nack.send_time) {
+            for entry in nack.entries() {
+                self.on_nack_entry(&nack.flow, &entry);
+            }
+        }
+    }
+
+    /// Whether an answer's stamp lets it in (R9), and its flow is one of ours.
+    pub(super) fn check_answer(&mut self, flow: &FlowId, send_time: crate::units::Time) -> bool {
+        let Some(client) = self.by_instance.get(&flow.src) else {
+            self.count(Counter::UnmatchedAcks);
+            return false;
+        };
+        let interval = self.clients[*client].interval;
+        self.check_send_time(send_time, interval, Counter::StaleAcksDropped)
+    }
+
+    fn on_ack_run(&mut self, flow: &FlowId, run: &AckRun) {
+        // A run is walked no further than the chain: what it says beyond is about nothing.
+        let Some(client) = self.by_instance.get(&flow.src) else { return };
+        let known = self.clients[*client].sent.overlap(run.msgid, run.count);
+        if known.len() < run.count as usize {
+            self.count(Counter::UnmatchedAcks);
+        }
+        for i in known {
+            match self.find_answered(flow, run.msgid.plus(i), run.seq.plus(i)) {
+                Some(key) => self.resolve(key),
+                None => self.count(Counter::UnmatchedAcks),
+            }
+        }
+    }
+
+    fn on_nack_entry(&mut self, flow: &FlowId, nack: &NackEntry) {
+        let Some(key) = self.find_answered(flow, nack.msgid, nack.seq) else {
+            self.count(Counter::UnmatchedAcks);
+            return;
+        };
+        let Verdict { reason, certainty } = nack.verdict;
+        let entry = &mut self.chain.entries[key];
+        let refused_by = entry.sent_to.take();
+        entry.refusal = Some(reason);
+        if let Some(units) = &mut entry.units {
+            units.restart();
+        }
+        match (certainty, reason) {
+            (Certainty::Unknown, _) if !entry.at_least_once => {
+                entry.tainted = true;
+                self.fail(key, reason);
+                return;
+            }
+            (Certainty::Unknown, _) => entry.tainted = true,
+            (Certainty::NotStarted, Reason::Refused | Reason::TooLarge) => {
+                self.fail(key, reason);
+                return;
+            }
+            (Certainty::NotStarted, _) => {}
+        }
+        // It goes to another instance, if there is one; else it waits out its time.
+        let flow = self.chain.entries[key].flow;
+        let other = |t: &Target| refused_by.is_none_or(|r| r.instance != t.instance);
+        if self.chain.flows[flow].target.as_ref().is_some_and(other) && self.may_send_copy(key) {
+            self.dispatch(key);
+        }
+    }
+
+    /// Which units of a large message a peer has.
+    pub(super) fn on_partial(&mut self, link: LinkKey, partial: &crate::wire::Partial<'_>) {
+        if !self.check_answer(&partial.flow, partial.send_time) {
+            return;
+        }
+        let Some(key) = self.find_answered(&partial.flow, partial.msgid, partial.seq) else { return };
+        let is_adaptive = self.config.chain.recovery == super::Recovery::Adaptive;
+        let may_send = self.may_send_copy(key);
+        let entry = &mut self.chain.entries[key];
+        let Some(units) = &mut entry.units else { return };
+        let lost_some =
+            units.set_have(super::fragments::UnitSet::from_bitmap(partial.bitmap), partial.send_time);
+        if is_adaptive && lost_some && may_send && !entry.queued {
+            entry.queued = true;
+            let (client, serial) = (entry.client, entry.serial);
+            self.links[link].queue.push_front(client, key, serial);
+            self.wake_link(link);
+        }
+    }
+
+    /// The message that an answer is about: sent by that incarnation, to that instance, with both numbers.
+    fn find_answered(
+        &self,
+        flow: &FlowId,
+        msgid: crate::ids::MsgId,
+        seq: crate::ids::Seq,
+    ) -> Option<EntryKey> {
+        let client = &self.clients[*self.by_instance.get(&flow.src)?];
+        let key = client.sent.find(msgid)?;
+        let entry = &self.chain.entries[key];
+        let is_it = entry.seq == seq
+            && entry.sent_to.is_some_and(|t| t.instance == flow.dst)
+            && self.chain.flows[entry.flow].channel == flow.channel;
+        is_it.then_some(key)
+    }
+
+    /// What this node's inbox knows of a message that was handed over here.
+    pub(super) fn revoke_local(&mut self, key: EntryKey, reason: Reason) {
+        let entry = &self.chain.entries[key];
+        let Some(Target { instance, via: Via::Local(_) }) = entry.sent_to else { return };
+        let (src, flow) = (self.clients[entry.client].instance, &self.chain.flows[entry.flow]);
+        let id = FlowId { src, dst: instance, channel: flow.channel };
+        let seq = entry.seq;
+        let Some(inbox) = self.inbox_of.get(&id).copied() else { return };
+        let verdict = Verdict { reason, certainty: Certainty::NotStarted };
+        match self.inboxes[inbox].revoke(seq, verdict) {
+            super::inbox::Revoked::Begun => {}
+            super::inbox::Revoked::NotStarted(held) => {
+                self.chain.entries[key].sent_to = None;
+                if let Some(held) = held {
+                    let client = self.inboxes[inbox].client;
+                    self.release(client, held.payload.len(), 1);
+                    self.pool.put(held.payload);
+                }
+                self.give_waiting(inbox);
+            }
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! What goes to peers: datagrams, each with whatever is ready.
+
+use super::{
+    Engine, Recovery, Transmit,
+    chain::{EntryKey, FlowKey, Via},
+    clock::drift,
+    fragments::UnitSet,
+    link::{HeartbeatDue, LinkKey, sent::Item},
+};
+use crate::{
+    counters::Counter,
+    ids::{Channel, DatagramNumber, FlowId, Instance},
+    limits::FRAGMENT_UNIT,
+    units::{Span, Time},
+    wire::{Data, DatagramBuilder, Flow, Fragment, Header, Heartbeat, Kind, Skip, VERSIONS},
+};
+
+/// What has been written into a datagram so far.
+struct Draft<'a> {
+    builder: DatagramBuilder<'a>,
+    /// What it carries is to be acknowledged.
+    is_eliciting: bool,
+    has_link_ack: bool,
+    /// The flow of the last FLOW frame.
+    flow: Option<(FlowKey, Instance)>,
+}
+
+/// How far the writing of queued messages came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It goes on with the next.
+    More,
+    /// The datagram is full, or the link is.
+    Full,
+}
+
+impl Engine {
+    /// Appends the next datagrams for one address to `out`, at most `max_datagrams` of one size, the last may be
+    /// shorter.
+    pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
+        self.advance(now);
+        while let Some(key) = self.ready_links.pop_front() {
+            if let Some(transmit) = self.write_link(key, out, max_datagrams.max(1)) {
+                // Another link's turn comes first.
+                self.ready_links.push_back(key);
+                let datagrams = transmit.len.div_ceil(transmit.segment) as u64;
+                self.counters.add_n(Counter::DatagramsSent, datagrams);
+                self.counters.add_n(Counter::BytesSent, transmit.len as u64);
+                return Some(transmit);
+            }
+            self.links[key].is_ready = false;
+        }
+        None
+    }
+
+    fn write_link(&mut self, key: LinkKey, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
+        if let Some(path) = self.links[key].hellos.pop() {
+            let len = self.write_hello(key, out)?;
+            return Some(self.transmit(key, path, len, len));
+        }
+        self.links[key].current.as_ref()?;
+        let active = self.links[key].active;
+        let probed = (0..self.links[key].paths.len())
+            .find(|p| *p != active && self.links[key].paths[*p].heartbeat.is_some());
+        if let Some(path) = probed {
+            let due = self.links[key].paths[path].heartbeat.take()?;
+            let len = self.write_heartbeat_alone(key, due, out)?;
+            return Some(self.transmit(key, path, len, len));
+        }
+        let start = out.len();
+        let segment = self.write_datagram(key, out, self.config.mtu, None)?;
+        for _ in 1..max_datagrams.min(MAX_BATCH_BYTES / segment) {
+            match self.write_datagram(key, out, segment, Some(segment)) {
+                Some(len) if len == segment => {}
+                _ => break,
+            }
+        }
+        Some(self.transmit(key, active, out.len() - start, segment))
+    }
+
+    fn transmit(&self, key: LinkKey, path: usize, len: usize, segment: usize) -> Transmit {
+        let path = &self.links[key].paths[path];
+        Transmit { listener: path.listener, to: path.remote, len, segment }
+    }
+
+    fn header(&self, key: LinkKey) -> Option<Header> {
+        let association = self.links[key].current.as_ref()?;
+        Some(Header {
+            version: association.remote.version,
+            kind: Kind::Frames,
+            speaks: VERSIONS,
+            session: association.remote.session,
+            number: DatagramNumber(association.next_number),
+        })
+    }
+
+    fn write_heartbeat_alone(&mut self, key: LinkKey, due: HeartbeatDue, out: &mut Vec<u8>) -> Option<usize> {
+        let builder = DatagramBuilder::new(out, self.header(key)?, self.config.mtu);
+        let mut draft = Draft { builder, is_eliciting: false, has_link_ack: false, flow: None };
+        self.put_heartbeat(key, &mut draft, due);
+        self.finish(key, draft)
+    }
+
+    /// Writes one datagram of what is ready, up to `size` bytes; padded to `pad_to` where more follows.
+    fn write_datagram(
+        &mut self,
+        key: LinkKey,
+        out: &mut Vec<u8>,
+        size: usize,
+        pad_to: Option<usize>,
+    ) -> Option<usize> {
+        let builder = DatagramBuilder::new(out, self.header(key)?, size);
+        let mut draft = Draft { builder, is_eliciting: false, has_link_ack: false, flow: None };
+        self.put_link_ack(key, &mut draft);
+        let optional = draft.builder.len();
+        let active = self.links[key].active;
+        if let Some(due) = self.links[key].paths[active].heartbeat.take() {
+            self.put_heartbeat(key, &mut draft, due);
+        }
+        self.put_control(key, &mut draft);
+        self.put_answers(key, &mut draft);
+        self.put_floors(key, &mut draft);
+        self.put_messages(key, &mut draft);
+        self.put_goodbye(key, &mut draft);
+        let is_ack_due =
+            self.links[key].current.as_ref().is_some_and(|a| a.received.is_ack_due(self.clock.steady()));
+        if draft.builder.len() == optional && !(draft.has_link_ack && is_ack_due) {
+            draft.builder.abandon();
+            return None;
+        }
+        if let Some(size) = pad_to
+            && !self.links[key].queue.is_empty()
+        {
+            draft.builder.put_padding(size);
+        }
+        self.finish(key, draft)
+    }
+
+    fn finish(&mut self, key: LinkKey, draft: Draft<'_>) -> Option<usize> {
+        let now = self.clock.steady();
+        let is_adaptive = self.is_adaptive();
+        let association = self.links[key].current.as_mut()?;
+        let len = draft.builder.finish();
+        if draft.has_link_ack {
+            association.received.record_acknowledged();
+        }
+        let bytes = if draft.is_eliciting && is_adaptive { len } else { 0 };
+        association.recovery.record_sent(association.next_number, now, bytes);
+        association.next_number += 1;
+        Some(len)
+    }
+
+    fn is_adaptive(&self) -> bool {
+        self.config.chain.recovery == Recovery::Adaptive
+    }
+
+    fn put_link_ack(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
+        let (now, window) = (self.clock.steady(), self.config.receive_window);
+        let Some(association) = &self.links[key].current else { return };
+        let received = &association.received;
+        if received.unacknowledged > 0 {
+            draft.has_link_ack = draft.builder.put_link_ack(received.delay(now), window, received.ranges());
+        }
+    }
+
+    fn put_heartbeat(&mut self, key: LinkKey, draft: &mut Draft<'_>, due: HeartbeatDue) {
+        let raw = self.clock.raw();
+        let Some(association) = &self.links[key].current else { return };
+        let (echo, held) =
+            association.echo.map_or((Time(0), Span::ZERO), |(clock, came)| (clock, raw.since(came)));
+        draft.builder.put_heartbeat(&Heartbeat { wants_reply: due.wants_reply, clock: raw, echo, held });
+    }
+
+    fn put_control(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
+        let (now, is_adaptive) = (self.clock.steady(), self.is_adaptive());
+        let Some(association) = &mut self.links[key].current else { return };
+        if association.control_in.wants_ack && draft.builder.put_control_ack(association.control_in.next()) {
+            association.control_in.wants_ack = false;
+        }
+        while let Some((seq, step)) = association.control_out.next() {
+            if !draft.builder.put_control(seq, step) {
+                break;
+            }
+            association.control_out.record_sent(now);
+            draft.is_eliciting = true;
+            if is_adaptive {
+                association.recovery.sent.push_item(Item::Control { seq });
+            }
+        }
+    }
+
+    /// Acks (R7), refusals, and which units of large messages are there.
+    fn put_answers(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
+        let (raw, is_adaptive) = (self.clock.raw(), self.is_adaptive());
+        let link = &mut self.links[key];
+        let Some(association) = &mut link.current else { return };
+        let Some(theirs) = association.clock.theirs(raw) else { return };
+        while let Some(inbox_key) = link.dirty.last().copied() {
+            let Some(inbox) = self.inboxes.get_mut(inbox_key) else {
+                link.dirty.pop();
+                continue;
+            };
+            let send_time = theirs.minus(drift(inbox.heard.1));
+            let n = draft.builder.put_ack(&inbox.id, send_time, &inbox.acks);
+            for run in inbox.acks.drain(..n) {
+                draft.is_eliciting = true;
+                if is_adaptive {
+                    association.recovery.sent.push_item(Item::Ack {
+                        inbox: inbox_key,
+                        serial: inbox.serial,
+                        run,
+                    });
+                }
+            }
+            let n = draft.builder.put_nack(&inbox.id, send_time, &inbox.nacks);
+            for entry in inbox.nacks.drain(..n) {
+                draft.is_eliciting = true;
+                if is_adaptive {
+                    association.recovery.sent.push_item(Item::Nack {
+                        inbox: inbox_key,
+                        serial: inbox.serial,
+                        entry,
+                    });
+                }
+            }
+            let mut is_done = inbox.acks.is_empty() && inbox.nacks.is_empty();
+            for (seq, partial) in inbox.partials.iter_mut().filter(|(_, p)| p.unreported) {
+                let bitmap = UnitSet::to_bitmap(&partial.have, partial.bytes.len().div_ceil(FRAGMENT_UNIT));
+                if draft.builder.put_partial(&inbox.id, send_time, partial.msgid, *seq, &bitmap) {
+                    partial.unreported = false;
+                } else {
+                    is_done = false;
+                }
+            }
+            if !is_done {
+                return;
+            }
+            inbox.is_dirty = false;
+            link.dirty.pop();
+        }
+    }
+
+    /// Floors and holes of flows in which a message was given up.
+    fn put_floors(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
+        while let Some(flow) = self.links[key].floors.last().copied() {
+            let target =
+                self.chain.flows.get(flow).and_then(|f| f.target).filter(|t| t.via == Via::Link(key));
+            if let Some(target) = target {
+                let holes: Vec<_> = match self.chain.flows[flow].channel {
+                    Channel::Ordered => self.chain.flows[flow].holes().take(MAX_HOLES).collect(),
+                    Channel::Unordered => Vec::new(),
+                };
+                let Some(context) = self.context(key, flow, target.instance) else { return };
+                if !draft.builder.put_flow(&context, holes.len() * DatagramBuilder::skip_bytes()) {
+                    return;
+                }
+                draft.flow = Some((flow, target.instance));
+                draft.is_eliciting = true;
+                for (seq, count) in holes {
+                    draft.builder.put_skip(&Skip { seq, count });
+                }
+                self.push_item(key, Item::Floor { flow });
+            }
+            self.links[key].floors.pop();
+            if let Some(f) = self.chain.flows.get_mut(flow) {
+                f.floor_untold = false;
+            }
+        }
+    }
+
+    /// The FLOW frame of a flow, stamped in the receiver's clock (R1). `None` while that is not known.
+    fn context(&self, key: LinkKey, flow: FlowKey, dst: Instance) -> Option<Flow> {
+        let association = self.links[key].current.as_ref()?;
+        let f = &self.chain.flows[flow];
+        let client = &self.clients[f.client];
+        let theirs = association.clock.theirs(self.clock.raw())?;
+        Some(Flow {
+            id: FlowId { src: client.instance, dst, channel: f.channel },
+            send_time: theirs.minus(drift(client.interval)),
+            interval: client.interval,
+            floor: f.floor(),
+            presence: association.announced.get(&f.client).copied().unwrap_or(0),
+        })
+    }
+
+    fn put_messages(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
+        let is_adaptive = self.is_adaptive();
+        while let Some((entry_key, serial)) = self.links[key].queue.front() {
+            let has_room =
+                |e: &Self| e.links[key].current.as_ref().is_some_and(|a| a.recovery.has_room(e.config.mtu));
+            if is_adaptive && !has_room(self) {
+                return;
+            }
+            let Some(entry) = self.chain.same(entry_key, serial) else {
+                self.links[key].queue.pop_front();
+                continue;
+            };
+            let target = entry.sent_to.or(self.chain.flows[entry.flow].target);
+            let Some(target) = target.filter(|t| t.via == Via::Link(key) && self.may_send_copy(entry_key))
+            else {
+                self.unqueue(key, entry_key);
+                continue;
+            };
+            let flow = (entry.flow, target.instance);
+            let written = if entry.units.is_some() {
+                self.put_units(key, draft, entry_key, flow)
+            } else {
+                self.put_whole(key, draft, entry_key, flow)
+            };
+            if written == Written::Full {
+                return;
+            }
+            let entry = &mut self.chain.entries[entry_key];
+            entry.copies += 1;
+            entry.sent_to = Some(target);
+            self.unqueue(key, entry_key);
+        }
+    }
+
+    fn unqueue(&mut self, key: LinkKey, entry: EntryKey) {
+        self.chain.entries[entry].queued = false;
+        self.links[key].queue.pop_front();
+    }
+
+    fn put_whole(
+        &mut self,
+        key: LinkKey,
+        draft: &mut Draft<'_>,
+        entry_key: EntryKey,
+        flow: (FlowKey, Instance),
+    ) -> Written {
+        let entry = &self.chain.entries[entry_key];
+        let (serial, needed) = (entry.serial, DatagramBuilder::data_bytes(entry.payload().len()));
+        if !self.put_flow_for(key, draft, entry_key, flow, needed) {
+            return Written::Full;
+        }
+        let entry = &self.chain.entries[entry_key];
+        let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
+        if !draft.builder.put_data(&Data { msgid, seq, at_least_once, payload: entry.payload() }) {
+            return Written::Full;
+        }
+        draft.is_eliciting = true;
+        self.links[key].queue.charge(needed);
+        self.push_item(key, Item::Data { entry: entry_key, serial });
+        Written::More
+    }
+
+    fn put_units(
+        &mut self,
+        key: LinkKey,
+        draft: &mut Draft<'_>,
+        entry_key: EntryKey,
+        flow: (FlowKey, Instance),
+    ) -> Written {
+        loop {
+            let pending = self.chain.entries[entry_key].units.as_mut().and_then(|u| u.next_run(1));
+            if pending.is_none() {
+                return Written::More;
+            }
+            if !self.put_flow_for(key, draft, entry_key, flow, DatagramBuilder::fragment_bytes(FRAGMENT_UNIT))
+            {
+                return Written::Full;
+            }
+            let max = draft.builder.fragment_room() / FRAGMENT_UNIT;
+            let entry = &mut self.chain.entries[entry_key];
+            let Some(run) = entry.units.as_mut().and_then(|u| u.next_run(max)) else { return Written::Full };
+            let (serial, payload) = (entry.serial, entry.payload());
+            let (from, to) = (run.start * FRAGMENT_UNIT, (run.end * FRAGMENT_UNIT).min(payload.len()));
+            let fragment = Fragment {
+                msgid: entry.msgid,
+                seq: entry.seq,
+                at_least_once: entry.at_least_once,
+                offset: u32::try_from(from).unwrap_or(0),
+                total: u32::try_from(payload.len()).unwrap_or(0),
+                bytes: &payload[from..to],
+            };
+            if !draft.builder.put_fragment(&fragment) {
+                return Written::Full;
+            }
+            draft.is_eliciting = true;
+            entry.sent_to = entry.sent_to.or(self.chain.flows[flow.0].target);
+            let (first, count) = (run.start, run.len());
+            if let Some(units) = &mut entry.units {
+                units.record_sent(run);
+            }
+            let narrow = |n: usize| u16::try_from(n).unwrap_or(0);
+            self.links[key].queue.charge(to - from);
+            self.push_item(
+                key,
+                Item::Units { entry: entry_key, serial, first: narrow(first), count: narrow(count) },
+            );
+        }
+    }
+
+    /// Makes sure that an entry's flow is the datagram's context, with `then` bytes free behind it; tells a hole
+    /// before it.
+    fn put_flow_for(
+        &mut self,
+        key: LinkKey,
+        draft: &mut Draft<'_>,
+        entry: EntryKey,
+        flow: (FlowKey, Instance),
+        then: usize,
+    ) -> bool {
+        let f = &self.chain.flows[flow.0];
+        let hole = match f.channel {
+            Channel::Ordered => f.hole_before(self.chain.entries[entry].seq),
+            Channel::Unordered => None,
+        };
+        let then = then + if hole.is_some() { DatagramBuilder::skip_bytes() } else { 0 };
+        if draft.flow == Some(flow) {
+            if draft.builder.remaining() < then {
+                return false;
+            }
+        } else {
+            let Some(context) = self.context(key, flow.0, flow.1) else { return false };
+            if !draft.builder.put_flow(&context, then) {
+                return false;
+            }
+            draft.flow = Some(flow);
+        }
+        if let Some((seq, count)) = hole {
+            draft.builder.put_skip(&Skip { seq, count });
+        }
+        true
+    }
+
+    fn put_goodbye(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
+        if let Some(association) = &mut self.links[key].current
+            && association.goodbye
+            && draft.builder.put_goodbye()
+        {
+            association.goodbye = false;
+        }
+    }
+
+    fn push_item(&mut self, key: LinkKey, item: Item) {
+        if self.config.chain.recovery == Recovery::Adaptive
+            && let Some(association) = &mut self.links[key].current
+        {
+            association.recovery.sent.push_item(item);
+        }
+    }
+}
+
+/// The most that one generic-segmentation-offload send carries.
+const MAX_BATCH_BYTES: usize = 65_000;
+/// Holes told with a floor; the rest is told with the messages behind them.
+const MAX_HOLES: usize = 16;
