@@ -8,6 +8,7 @@ use msg_proto::{counters::Counter, limits, local, wire};
 
 const SPEC: &str = include_str!("../SPEC.md");
 const SOURCE: &str = include_str!("../src/limits.rs");
+const RULES: &str = include_str!("rules/main.rs");
 const BEGIN: &str = "<!-- limits: begin -->\n";
 const END: &str = "<!-- limits: end -->\n";
 
@@ -59,7 +60,12 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         HEARTBEAT_MS,
         LINK_LOST_MS,
         HELLO_MS,
-        FINALITY_GUARD_US,
+        LAST_COPY_SLACK_MS,
+        SWEEP_MS,
+        TOMBSTONE_MS,
+        EXPIRE_MS,
+        SOURCE_GONE_INTERVALS,
+        MAX_DEPARTED,
     ]
     .into_iter()
 }
@@ -129,6 +135,8 @@ fn each_rule_has_its_place_and_its_counter() {
         let [name, code, counter, test] = rule[..] else { panic!("{rule:?}") };
         assert!(!code.is_empty() && !test.is_empty(), "{name}");
         assert!(counters.contains(counter), "{name}: {counter} is not counted");
+        let function = format!("fn {}(", test.trim_matches('`'));
+        assert!(RULES.contains(&function), "{name}: no test {test} in tests/rules");
         assert_eq!(SPEC.matches(&format!("\n* **{name}** ")).count(), 1, "{name} is one sentence, once");
     }
     for n in 1..=7 {

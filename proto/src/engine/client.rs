@@ -135,6 +135,17 @@ impl SentMessages {
         *self.ring.get(msgid.since(self.base?)? as usize)?
     }
 
+    /// Which of the `count` msgids from `first` on are between the oldest unresolved and the newest, as offsets.
+    pub(crate) fn overlap(&self, first: MsgId, count: u32) -> std::ops::Range<u32> {
+        let Some(base) = self.base else { return 0..0 };
+        let len = u32::try_from(self.ring.len()).unwrap_or(u32::MAX);
+        match (first.since(base), base.since(first)) {
+            (Some(ahead), _) => 0..count.min(len.saturating_sub(ahead)),
+            (None, Some(behind)) => behind.min(count)..count.min(behind.saturating_add(len)),
+            (None, None) => 0..0,
+        }
+    }
+
     pub(crate) fn remove(&mut self, msgid: MsgId, bytes: usize) {
         let Some(index) = self.base.and_then(|b| msgid.since(b)) else { return };
         if let Some(slot) = self.ring.get_mut(index as usize)
@@ -261,6 +272,10 @@ mod tests {
         sent.push(MsgId(5), EntryKey(3), 10);
         assert_eq!(sent.find(MsgId(5)), Some(EntryKey(3)));
         assert_eq!(sent.find(MsgId(3)), None);
+        assert_eq!(sent.overlap(MsgId(4), 9), 0..2);
+        assert_eq!(sent.overlap(MsgId(u32::MAX - 2), 4), 2..4);
+        assert_eq!(sent.overlap(MsgId(u32::MAX - 2), 1), 1..1);
+        assert_eq!(sent.overlap(MsgId(7), 4), 0..0);
         sent.remove(MsgId(u32::MAX), 10);
         sent.remove(MsgId(u32::MAX), 10);
         sent.remove(MsgId(0), 10);

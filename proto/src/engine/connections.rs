@@ -216,7 +216,7 @@ impl Engine {
             self.on_departure(client, crate::control::Departure::Died);
         }
         let mut text = violation.text;
-        text.truncate(text.floor_char_boundary(MAX_NACK_TEXT));
+        text.truncate(text.floor_char_boundary(limits::MAX_NACK_TEXT_BYTES));
         local::put::nack(self.conns[conn].out.tail(), &LocalNack { rule: violation.rule, text });
         self.wake_conn(conn);
         self.closing.push_back(conn);
@@ -384,7 +384,6 @@ fn register_by(conn: &Conn) -> Time {
     conn.opened_at + Span::from_millis(limits::REGISTER_TIMEOUT_MS)
 }
 
-const MAX_NACK_TEXT: usize = 512;
 const KEPT_PARTIAL: usize = 64 << 10;
 /// Runs in one RESOLVED frame.
 const RESOLVED_RUNS: usize = 4096;

@@ -41,7 +41,7 @@ impl Engine {
         match Header::parse(datagram) {
             Err(error) => self.count(counter_of(error)),
             Ok((header, frames)) => match header.kind {
-                Kind::Hello => match Frames::new(frames).next() {
+                Kind::Hello => match Frames::new(header.kind, frames).next() {
                     Some(Ok(Frame::Hello(hello))) => {
                         self.on_hello(&hello, header.speaks, datagram.len(), from)
                     }
@@ -69,7 +69,7 @@ impl Engine {
         let Some(path) = self.record_number(key, header.number.0, from) else { return };
         let mut handled = Handled::Unwanted;
         let mut context = None;
-        for frame in Frames::new(frames) {
+        for frame in Frames::new(header.kind, frames) {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {

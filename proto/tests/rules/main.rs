@@ -20,8 +20,8 @@ fn verdict(reason: Reason, certainty: Certainty) -> Verdict {
 }
 
 fn frames(datagram: &[u8]) -> Vec<Frame<'_>> {
-    let (_, frames) = Header::parse(datagram).unwrap();
-    Frames::new(frames).map(Result::unwrap).collect()
+    let (header, frames) = Header::parse(datagram).expect("our own datagram");
+    Frames::new(header.kind, frames).map(Result::unwrap).collect()
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl World {
         session.handle_connected(self.clock(node));
         let now = self.clock(node);
         let peer = Credentials { pid: 1, uid: 0, gid: 0 };
-        let conn = self.engines[node].handle_connect(now, peer).unwrap();
+        let conn = self.engines[node].handle_connect(now, peer).expect("few connections");
         let (taken, acked, failed) = (Vec::new(), Vec::new(), Vec::new());
         self.clients.push(Client {
             node,
@@ -287,7 +287,7 @@ impl World {
 }
 
 pub(crate) fn address(node: usize) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 7400 + u16::try_from(node).unwrap()))
+    SocketAddr::from(([127, 0, 0, 1], 7400 + u16::try_from(node).expect("a small number")))
 }
 
 /// Everything is lost, in both directions.
