@@ -3,8 +3,10 @@
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
 //! * `signals`: Ctrl-C.
+//! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
 mod cli;
+mod demo;
 mod error;
 mod http;
 mod port;
@@ -35,6 +37,7 @@ use status::Format;
 /// Runs `msgctl` with these arguments, of which the first is the program's name: prints, and says how to exit.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(args) {
+        Ok(Cli { command: Command::Node(args), .. }) => demo::run_node(args),
         Ok(cli) => run_to(cli, &mut io::stdout().lock(), &mut io::stderr()).into(),
         Err(e) => {
             // Help and version are answers. Whoever closed the pipe before they were written has no use for them.
@@ -66,7 +69,8 @@ fn command(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Chain { client } => status::show_chain(&dir, client, format, out)?,
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
-        Command::Demo(_) | Command::Node(_) => return Err(CtlError::Demo("not built in yet".to_owned())),
+        Command::Demo(args) => return demo::run(&args, format, out),
+        Command::Node(_) => return Err(CtlError::Demo("this command is for the demo's own use".to_owned())),
     }
     Ok(Exit::Ok)
 }

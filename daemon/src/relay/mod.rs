@@ -20,6 +20,7 @@ mod fate;
 mod faults;
 mod worker;
 
+pub(crate) use fate::Rng;
 pub use faults::{Faults, Line, RelayCounts, Share, ShareError};
 
 use std::{
