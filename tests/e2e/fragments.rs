@@ -1,6 +1,6 @@
 //! Messages of every size, over datagrams of two sizes.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use msg::{ClientId, SendError, UserBuf};
 use msg_proto::limits::MAX_MESSAGE_BYTES;
@@ -16,8 +16,26 @@ use msgd::{
 
 /// Sizes around every border: nothing, one byte, one datagram, one unit, many, all.
 const SIZES: [usize; 20] = [
-    0, 1, 3, 1_023, 1_024, 1_025, 1_080, 1_120, 1_160, 1_200, 2_048, 8_900, 8_950, 9_000, 9_216, 65_535, 65_536,
-    300_001, MAX_MESSAGE_BYTES - 1, MAX_MESSAGE_BYTES,
+    0,
+    1,
+    3,
+    1_023,
+    1_024,
+    1_025,
+    1_080,
+    1_120,
+    1_160,
+    1_200,
+    2_048,
+    8_900,
+    8_950,
+    9_000,
+    9_216,
+    65_535,
+    65_536,
+    300_001,
+    MAX_MESSAGE_BYTES - 1,
+    MAX_MESSAGE_BYTES,
 ];
 
 #[test]
@@ -40,14 +58,26 @@ fn every_size_passes(mtu: usize) {
     let sender = a.client(100).connect().expect("registered");
     let receiver = b.client(200).connect().expect("registered");
     let mut random = Random(seed);
+    let messages = SIZES.map(|size| random.bytes(size));
     let begin = clock::now();
-    for size in SIZES {
-        let message = random.bytes(size);
-        sender.send(ClientId(200), &message, UserBuf::EMPTY).expect("sent");
-        let received = receiver.recv(wait::PATIENCE).expect("registered").expect("a message");
-        assert!(received.data == message, "a message of {size} bytes came as one of {}", received.data.len());
-    }
-    sender.flush(wait::PATIENCE).expect("all have ended");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for message in &messages {
+                let received = receiver.recv(wait::PATIENCE).expect("registered");
+                let received = received.unwrap_or_else(|| panic!("a message of {} bytes", message.len()));
+                assert!(
+                    received.data == *message,
+                    "a message of {} bytes came as one of {}",
+                    message.len(),
+                    received.data.len()
+                );
+            }
+        });
+        for message in &messages {
+            sender.send(ClientId(200), message, UserBuf::EMPTY).expect("sent");
+        }
+        sender.flush(wait::PATIENCE).expect("all have ended");
+    });
     assert_eq!((sender.counters().acked, sender.counters().failed), (SIZES.len() as u64, 0));
     let too_large = vec![0; MAX_MESSAGE_BYTES + 1];
     let refused = sender.send(ClientId(200), &too_large, UserBuf::EMPTY);

@@ -4,6 +4,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -140,12 +141,30 @@ impl ClientProcess {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Has it stand still, and waits until it does.
+    ///
+    /// # Panics
+    ///
+    /// It does not.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait::until("the process stands still", || {
+            let stat = fs::read_to_string(&stat).expect("a process");
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+        });
+    }
+
+    /// Has it go on.
     ///
     /// # Panics
     ///
     /// It has ended.
-    pub fn signal(&self, signal: Signal) {
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
@@ -196,8 +215,9 @@ impl Drop for ClientProcess {
 #[must_use]
 pub fn taken_line(taken: &Taken, seed: u64, dst: ClientId, sizes: (usize, usize)) -> String {
     let index = pattern::index_of(&taken.data);
-    let is_intact = index
-        .is_some_and(|index| pattern::payload(seed, (taken.src, dst), index, &(sizes.0..=sizes.1)) == taken.data);
+    let is_intact = index.is_some_and(|index| {
+        pattern::payload(seed, (taken.src, dst), index, &(sizes.0..=sizes.1)) == taken.data
+    });
     let what = index.filter(|_| is_intact).map_or("changed".to_owned(), |index| index.to_string());
     format!("taken {} {} {} {what}", taken.src.0, taken.incarnation.0, taken.at.0)
 }
@@ -246,7 +266,8 @@ pub fn boot_clock_a_day_ahead() -> Option<Vec<OsString>> {
 #[must_use]
 pub fn wall_clock_a_day_ahead() -> Option<Vec<(OsString, OsString)>> {
     let arch = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", env::consts::ARCH);
-    let places = [arch.as_str(), "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1"];
+    let places =
+        [arch.as_str(), "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1"];
     let library = places.into_iter().find(|path| Path::new(path).exists())?;
     let variables = [("LD_PRELOAD", library), ("FAKETIME", "+1d"), ("DONT_FAKE_MONOTONIC", "1")];
     Some(variables.map(|(name, value)| (name.into(), value.into())).to_vec())
