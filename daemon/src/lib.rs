@@ -2,7 +2,7 @@
 //!
 //! The protocol is [`msg_proto`]'s; this crate drives it.
 //!
-//! * [`program`]: the program `msgd`. [`run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
+//! * [`program`]: the program `msgd`. [`mod@run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
 //!   loop, the only thread that touches messages.
 //! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. `status`: observers, on threads of their own.
 //! * [`ctl`]: the program `msgctl`. [`relay`]: the bad network of its demo and of the tests.
