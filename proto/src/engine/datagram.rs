@@ -190,7 +190,9 @@ impl Engine {
         let is_fresh = self.check_send_time(send_time, interval, Counter::StaleMessagesDropped);
         let inbox = if is_fresh { self.open_inbox(flow, Source::Link(key)) } else { None };
         if let Some(inbox) = inbox {
-            self.inboxes[inbox].heard = (self.clock.steady(), interval);
+            let i = &mut self.inboxes[inbox];
+            i.heard = (self.clock.steady(), interval);
+            i.is_source_gone = false;
         }
         Some(Context { inbox, send_time, interval })
     }
