@@ -39,5 +39,8 @@ fn three_nodes_talk_all_to_all() {
         }
     }
     let resent = |node: &Node| node.counter("retransmits") + node.counter("fast_retransmits");
-    report::line(format_args!("three nodes: 6 flows of {COUNT} messages; resent {:?}", nodes.each_ref().map(resent)));
+    report::line(format_args!(
+        "three nodes: 6 flows of {COUNT} messages; resent {:?}",
+        nodes.each_ref().map(resent)
+    ));
 }

@@ -67,12 +67,8 @@ fn run(options: &Options) -> ExitCode {
     });
     let (seed, id, sizes) = (*seed, *id, *sizes);
     client.on_message(move |_, Message { src, data, .. }| {
-        let taken = Taken {
-            src: src.client,
-            incarnation: src.incarnation,
-            data: data.to_vec(),
-            at: clock::now(),
-        };
+        let taken =
+            Taken { src: src.client, incarnation: src.incarnation, data: data.to_vec(), at: clock::now() };
         say(&taken_line(&taken, seed, id, sizes));
     });
     say("ready");

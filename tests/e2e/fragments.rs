@@ -16,8 +16,26 @@ use msgd::{
 
 /// Sizes around every border: nothing, one byte, one datagram, one unit, many, all.
 const SIZES: [usize; 20] = [
-    0, 1, 3, 1_023, 1_024, 1_025, 1_080, 1_120, 1_160, 1_200, 2_048, 8_900, 8_950, 9_000, 9_216, 65_535, 65_536,
-    300_001, MAX_MESSAGE_BYTES - 1, MAX_MESSAGE_BYTES,
+    0,
+    1,
+    3,
+    1_023,
+    1_024,
+    1_025,
+    1_080,
+    1_120,
+    1_160,
+    1_200,
+    2_048,
+    8_900,
+    8_950,
+    9_000,
+    9_216,
+    65_535,
+    65_536,
+    300_001,
+    MAX_MESSAGE_BYTES - 1,
+    MAX_MESSAGE_BYTES,
 ];
 
 #[test]

@@ -196,8 +196,9 @@ impl Drop for ClientProcess {
 #[must_use]
 pub fn taken_line(taken: &Taken, seed: u64, dst: ClientId, sizes: (usize, usize)) -> String {
     let index = pattern::index_of(&taken.data);
-    let is_intact = index
-        .is_some_and(|index| pattern::payload(seed, (taken.src, dst), index, &(sizes.0..=sizes.1)) == taken.data);
+    let is_intact = index.is_some_and(|index| {
+        pattern::payload(seed, (taken.src, dst), index, &(sizes.0..=sizes.1)) == taken.data
+    });
     let what = index.filter(|_| is_intact).map_or("changed".to_owned(), |index| index.to_string());
     format!("taken {} {} {} {what}", taken.src.0, taken.incarnation.0, taken.at.0)
 }
@@ -246,7 +247,8 @@ pub fn boot_clock_a_day_ahead() -> Option<Vec<OsString>> {
 #[must_use]
 pub fn wall_clock_a_day_ahead() -> Option<Vec<(OsString, OsString)>> {
     let arch = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", env::consts::ARCH);
-    let places = [arch.as_str(), "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1"];
+    let places =
+        [arch.as_str(), "/usr/lib/faketime/libfaketime.so.1", "/usr/lib64/faketime/libfaketime.so.1"];
     let library = places.into_iter().find(|path| Path::new(path).exists())?;
     let variables = [("LD_PRELOAD", library), ("FAKETIME", "+1d"), ("DONT_FAKE_MONOTONIC", "1")];
     Some(variables.map(|(name, value)| (name.into(), value.into())).to_vec())

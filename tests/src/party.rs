@@ -151,7 +151,8 @@ impl Party {
         let index = u32::try_from(index).expect("few messages");
         let payload = pattern::payload(self.seed, (self.id, dst), index, &self.sizes);
         let at = clock::now();
-        let msgid = self.client.send_with(dst, &payload, pattern::user(self.seed, (self.id, dst), index), flags)?;
+        let msgid =
+            self.client.send_with(dst, &payload, pattern::user(self.seed, (self.id, dst), index), flags)?;
         let is_ordered = !flags.contains(SendFlags::UNORDERED);
         lock(&self.log).sent.entry(dst).or_default().push(Sent { msgid, at, is_ordered });
         Ok(msgid)

@@ -37,7 +37,12 @@ impl Random {
 /// Message number `index` from one client to another: its number in 4 bytes, then bytes drawn from `seed`, in all
 /// a length within `sizes`, which is at least 4.
 #[must_use]
-pub fn payload(seed: u64, (src, dst): (ClientId, ClientId), index: u32, sizes: &RangeInclusive<usize>) -> Vec<u8> {
+pub fn payload(
+    seed: u64,
+    (src, dst): (ClientId, ClientId),
+    index: u32,
+    sizes: &RangeInclusive<usize>,
+) -> Vec<u8> {
     let mut random = random_of(seed, src, dst, index);
     let len = random.within(sizes).max(4);
     let mut payload = index.to_le_bytes().to_vec();

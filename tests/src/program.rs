@@ -41,7 +41,8 @@ impl Place {
     fn of_this_test() -> Self {
         let test = env::current_exe().expect("a path of this test");
         // A test is in `deps`, a program is not.
-        let folder = test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a folder").to_owned();
+        let folder =
+            test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a folder").to_owned();
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let parent = folder.parent().expect("a target folder").to_owned();
         let is_target = |dir: &Path| dir.join("CACHEDIR.TAG").exists();

@@ -204,7 +204,9 @@ impl Recovery {
             !is_acked
         });
         if let Some(late) = late {
-            let window = Span(late.0.saturating_sub(rtt.0)).max(GRANULARITY).min(rtt.times(MAX_REORDERING).max(GRANULARITY.times(20)));
+            let window = Span(late.0.saturating_sub(rtt.0))
+                .max(GRANULARITY)
+                .min(rtt.times(MAX_REORDERING).max(GRANULARITY.times(20)));
             r.window = r.window.max(window);
             r.changed_at = now;
         } else if r.window > Span::ZERO && now.since(r.changed_at) > REORDERING_MEMORY {
@@ -314,7 +316,11 @@ mod tests {
         let mut r = recovery(12);
         assert_eq!(ack(&mut r, &[(3, 3)], 1000), (vec![3], vec![0]));
         assert_eq!(ack(&mut r, &[(0, 0)], 3000).0, [0_u32; 0], "it was held lost, and has come");
-        assert_eq!(ack(&mut r, &[(11, 11)], 3100).1, [0_u32; 0], "eight later ones do not make a loss any more");
+        assert_eq!(
+            ack(&mut r, &[(11, 11)], 3100).1,
+            [0_u32; 0],
+            "eight later ones do not make a loss any more"
+        );
         let mut fates = Fates::default();
         r.handle_timeout(r.timeout().unwrap(), &mut fates);
         assert_eq!(seqs(&fates.lost)[0], 1, "time does");
