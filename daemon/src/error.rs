@@ -33,6 +33,8 @@ pub enum RunError {
         address: SocketAddr,
         /// Why.
         error: io::Error,
+        /// An address that the service manager holds, and that the config does not name.
+        held: Option<SocketAddr>,
     },
     /// The system refuses what the daemon cannot do without.
     System {
@@ -87,13 +89,20 @@ impl fmt::Display for RunError {
                 )
             }
             Self::Socket { path, reason } => write!(f, "msgd: {}: {reason}", path.display()),
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::Listen { address, error, held: Some(held) } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "msgd: {address}: address in use; msgd.socket holds {held}: make its ListenDatagram= and \
+                     node.listen agree"
+                )
+            }
+            Self::Listen { address, error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
                     "msgd: {address}: address in use; stop what listens there, or choose another with --listen"
                 )
             }
-            Self::Listen { address, error } => {
+            Self::Listen { address, error, .. } => {
                 write!(
                     f,
                     "msgd: {address}: cannot listen: {error}; choose an address of this host with --listen"

@@ -14,6 +14,7 @@ use crate::{
     error::RunError,
     log,
     run::Daemon,
+    service::{self, Inherited},
     stop,
 };
 
@@ -34,15 +35,15 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs a daemon until a signal ends it.
+/// Runs a daemon until a signal ends it. Sockets that it does not inherit it binds.
 ///
 /// # Errors
 ///
 /// It cannot start, or cannot go on.
-pub fn run(config: &Config) -> Result<(), RunError> {
+pub fn run(config: &Config, inherited: Inherited) -> Result<(), RunError> {
     let stop = stop::on_signals().map_err(RunError::system("signals"))?;
-    let daemon = Daemon::open(config)?;
-    notify(&[sd_notify::NotifyState::Ready]);
+    let daemon = Daemon::open_with(config, inherited)?;
+    service::ready(&config.to_string());
     daemon.run(stop)
 }
 
@@ -54,16 +55,11 @@ fn start(args: &Args) -> Result<ExitCode, RunError> {
         }
         return Ok(print(&format!("ok: {config}\n")));
     }
+    // Before there is a second thread.
+    let inherited = Inherited::from_env();
     let _log = log::start()?;
-    run(&config)?;
+    run(&config, inherited)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Tells systemd, if it is there.
-pub(crate) fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("the service manager is not told: {error}");
-    }
 }
 
 /// A refused command line, in one line.
@@ -88,6 +84,7 @@ fn usage(error: &clap::Error) -> ConfigError {
 
 fn fail(error: &RunError) -> ExitCode {
     complain(error);
+    service::status(&error.to_string());
     ExitCode::from(error.exit_status())
 }
 

@@ -19,6 +19,7 @@ use crate::{
     complaint::Complaint,
     error::RunError,
     limits::{BLOCKED_SEND_US, OFFLOAD_RETRY_US, SOCKET_BUFFER_BYTES},
+    service::{self, Inherited},
     sys,
 };
 
@@ -60,10 +61,23 @@ struct Listener {
 }
 
 impl Udp {
-    /// Binds the listeners, all or none.
-    pub(crate) fn bind(addresses: &[SocketAddr], mtu: usize) -> Result<Self, RunError> {
+    /// Opens the listeners, all or none: what the service manager holds is taken, the others are bound.
+    pub(crate) fn open(
+        addresses: &[SocketAddr],
+        inherited: &mut Inherited,
+        mtu: usize,
+    ) -> Result<Self, RunError> {
+        let held = inherited.other_udp(addresses);
+        held.iter().for_each(|other| service::release(*other));
         let listeners = addresses.iter().enumerate().map(|(index, &address)| {
-            Listener::bind(address, Token(index)).map_err(|error| RunError::Listen { address, error })
+            let refused = |error| {
+                let held = held.iter().find(|held| held.port() == address.port()).copied();
+                RunError::Listen { address, error, held }
+            };
+            match inherited.take_udp(address) {
+                Some(socket) => Listener::new(socket.into(), Token(index)).map_err(refused),
+                None => Listener::bind(address, Token(index)).map_err(refused),
+            }
         });
         Ok(Self {
             listeners: listeners.collect::<Result<_, _>>()?,
@@ -152,10 +166,18 @@ impl Listener {
             // So that [::]:7400 and 0.0.0.0:7400 can be had side by side.
             socket.set_only_v6(true)?;
         }
-        let receive_buffer = sys::set_receive_buffer(&socket, SOCKET_BUFFER_BYTES)?;
-        sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         // No SO_REUSEADDR: for UDP it would let a second daemon take half of the datagrams.
         socket.bind(&address.into())?;
+        if address.port() != 0 {
+            service::keep(address, &socket);
+        }
+        Self::new(socket, token)
+    }
+
+    /// A listener over a socket that is bound.
+    fn new(socket: Socket, token: Token) -> io::Result<Self> {
+        let receive_buffer = sys::set_receive_buffer(&socket, SOCKET_BUFFER_BYTES)?;
+        sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let segments = state.max_gso_segments();
