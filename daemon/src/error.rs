@@ -36,6 +36,11 @@ pub enum RunError {
         /// An address that the service manager holds, and that the config does not name.
         held: Option<SocketAddr>,
     },
+    /// A listener's address is not among those that the service manager holds, and the daemon may not bind it.
+    NotHeld {
+        /// Which.
+        address: SocketAddr,
+    },
     /// The system refuses what the daemon cannot do without.
     System {
         /// What was asked for.
@@ -64,7 +69,11 @@ impl RunError {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::RuntimeDir { .. } | Self::Socket { .. } | Self::Listen { .. } | Self::System { .. } => 1,
+            Self::RuntimeDir { .. }
+            | Self::Socket { .. }
+            | Self::Listen { .. }
+            | Self::NotHeld { .. }
+            | Self::System { .. } => 1,
         }
     }
 
@@ -108,6 +117,11 @@ impl fmt::Display for RunError {
                     "msgd: {address}: cannot listen: {error}; choose an address of this host with --listen"
                 )
             }
+            Self::NotHeld { address } => write!(
+                f,
+                "msgd: {address}: not held by systemd, and this unit may bind nothing itself; add \
+                 ListenDatagram={address} with systemctl edit msgd.socket, and restart it"
+            ),
             Self::System { what, error } => write!(f, "msgd: {what}: {error}"),
         }
     }

@@ -22,13 +22,16 @@ use crate::{
 ///
 /// The exit status is 0 after SIGTERM or SIGINT, 2 for a bad config or command line, and 1 otherwise.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(words) {
+    let mut args = match Args::try_parse_from(words) {
         Ok(args) => args,
         Err(error) if !error.use_stderr() => return print(&error.to_string()),
         Err(error) => return fail(&RunError::Config(usage(&error))),
     };
+    // Before there is a second thread.
+    let inherited = Inherited::from_env();
+    args.held = inherited.udp_addresses();
     // A panic is our own fault, and ends the daemon as any such fault does.
-    match panic::catch_unwind(AssertUnwindSafe(|| start(&args))) {
+    match panic::catch_unwind(AssertUnwindSafe(|| start(&args, inherited))) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => fail(&error),
         Err(_) => ExitCode::FAILURE,
@@ -47,7 +50,7 @@ pub fn run(config: &Config, inherited: Inherited) -> Result<(), RunError> {
     daemon.run(stop)
 }
 
-fn start(args: &Args) -> Result<ExitCode, RunError> {
+fn start(args: &Args, inherited: Inherited) -> Result<ExitCode, RunError> {
     let config = Config::load(args)?;
     if args.check_config {
         for warning in config.warnings() {
@@ -55,8 +58,6 @@ fn start(args: &Args) -> Result<ExitCode, RunError> {
         }
         return Ok(print(&format!("ok: {config}\n")));
     }
-    // Before there is a second thread.
-    let inherited = Inherited::from_env();
     let _log = log::start()?;
     run(&config, inherited)?;
     Ok(ExitCode::SUCCESS)

@@ -6,15 +6,10 @@
 mod sockets;
 mod watchdog;
 
-use std::os::fd::BorrowedFd;
-
 use sd_notify::NotifyState;
 
 pub use self::sockets::Inherited;
-pub(crate) use self::{
-    sockets::{keep, release},
-    watchdog::Watchdog,
-};
+pub(crate) use self::watchdog::Watchdog;
 
 /// The daemon is ready; `status` is the line that `systemctl status` shows.
 pub(crate) fn ready(status: &str) {
@@ -32,15 +27,7 @@ pub(crate) fn status(line: &str) {
 }
 
 fn notify(state: &[NotifyState<'_>]) {
-    notify_with(state, &[]);
-}
-
-fn notify_with(state: &[NotifyState<'_>], files: &[BorrowedFd<'_>]) {
-    let told = match files {
-        [] => sd_notify::notify(state),
-        files => sd_notify::notify_with_fds(state, files),
-    };
-    if let Err(error) = told {
+    if let Err(error) = sd_notify::notify(state) {
         tracing::debug!("the service manager is not told: {error}");
     }
 }

@@ -1,21 +1,15 @@
-//! Sockets that the service manager holds: those of its socket unit, and those that an earlier daemon left in its
-//! file descriptor store. They are found again by type and address, whatever order they come in.
+//! Sockets that the service manager holds for the daemon. They are found by type and address, whatever order they
+//! come in.
 
 use std::{
     env, fmt, io,
     net::{SocketAddr, UdpSocket},
-    os::{fd::AsFd, unix::net::UnixListener},
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
 };
 
 use listenfd::ListenFd;
-use sd_notify::NotifyState;
 use socket2::SockRef;
-
-use super::{notify, notify_with};
-
-/// What every name of a stored socket begins with.
-const STORED: &str = "listen-";
 
 /// Sockets that the service manager has handed over to this process.
 #[derive(Debug, Default)]
@@ -74,9 +68,10 @@ impl Inherited {
         Some(self.udp.swap_remove(index).1)
     }
 
-    /// The UDP sockets that `wanted` does not name. Those of the store are given back.
-    pub(crate) fn other_udp(&self, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
-        self.udp.iter().map(|(bound, _)| *bound).filter(|bound| !wanted.contains(bound)).collect()
+    /// Where the UDP sockets are bound.
+    #[must_use]
+    pub fn udp_addresses(&self) -> Vec<SocketAddr> {
+        self.udp.iter().map(|(bound, _)| *bound).collect()
     }
 
     /// One line for each that nobody has taken: what comes to it will not be read.
@@ -122,22 +117,6 @@ impl fmt::Display for Inherited {
     }
 }
 
-/// Asks the service manager to hold a socket that this daemon has bound for itself: what comes while the daemon is
-/// started again waits in it. Needs `FileDescriptorStoreMax=` and does nothing without.
-pub(crate) fn keep(address: SocketAddr, socket: &impl AsFd) {
-    notify_with(&[NotifyState::FdStore, NotifyState::FdName(&stored_name(address))], &[socket.as_fd()]);
-}
-
-/// Asks it to hold a socket no longer. Does nothing if it is one of the socket unit.
-pub(crate) fn release(address: SocketAddr) {
-    notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&stored_name(address))]);
-}
-
-/// Colons separate names.
-fn stored_name(address: SocketAddr) -> String {
-    format!("{STORED}{}", address.to_string().replace(':', "_"))
-}
-
 /// `/run` and `/var/run` are one place.
 fn is_same(left: &Path, right: &Path) -> bool {
     left == right
@@ -167,19 +146,12 @@ mod tests {
         assert_eq!(listener.local_addr().expect("bound").as_pathname(), Some(&*there));
         assert!(inherited.take_unix(&there).is_none());
         assert!(inherited.take_udp(([127, 0, 0, 1], 1).into()).is_none());
-        assert_eq!(inherited.other_udp(&[]), [address]);
-        assert_eq!(inherited.other_udp(&[address]), []);
+        assert_eq!(inherited.udp_addresses(), [address]);
         let complaints = inherited.complaints();
         assert_eq!(complaints.len(), 3);
         assert!(complaints[0].contains("/here, which the config does not name"), "{}", complaints[0]);
         assert!(complaints[1].contains(&format!("udp {address}")), "{}", complaints[1]);
         assert!(complaints[2].contains("a pipe"), "{}", complaints[2]);
         assert!(inherited.take_udp(address).is_some());
-    }
-
-    #[test]
-    fn names_in_the_store_have_no_colon() {
-        assert_eq!(stored_name(([10, 0, 0, 1], 7400).into()), "listen-10.0.0.1_7400");
-        assert_eq!(stored_name("[::1]:7400".parse().expect("an address")), "listen-[__1]_7400");
     }
 }

@@ -12,6 +12,7 @@ use msg_proto::{
     engine::Transmit,
     units::{Span, Time},
 };
+use nix::errno::Errno;
 use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -19,7 +20,7 @@ use crate::{
     complaint::Complaint,
     error::RunError,
     limits::{BLOCKED_SEND_US, OFFLOAD_RETRY_US, SOCKET_BUFFER_BYTES},
-    service::{self, Inherited},
+    service::Inherited,
     sys,
 };
 
@@ -67,17 +68,20 @@ impl Udp {
         inherited: &mut Inherited,
         mtu: usize,
     ) -> Result<Self, RunError> {
-        let held = inherited.other_udp(addresses);
-        held.iter().for_each(|other| service::release(*other));
+        let is_by_hand = inherited.is_empty();
         let listeners = addresses.iter().enumerate().map(|(index, &address)| {
-            let refused = |error| {
-                let held = held.iter().find(|held| held.port() == address.port()).copied();
-                RunError::Listen { address, error, held }
+            let opened = match inherited.take_udp(address) {
+                Some(socket) => Listener::new(socket.into(), Token(index)),
+                None => Listener::bind(address, Token(index)),
             };
-            match inherited.take_udp(address) {
-                Some(socket) => Listener::new(socket.into(), Token(index)).map_err(refused),
-                None => Listener::bind(address, Token(index)).map_err(refused),
-            }
+            opened.map_err(|error| {
+                // The unit leaves the daemon no other sockets than those that it is given.
+                if !is_by_hand && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) {
+                    return RunError::NotHeld { address };
+                }
+                let mut held = inherited.udp_addresses().into_iter();
+                RunError::Listen { address, error, held: held.find(|held| held.port() == address.port()) }
+            })
         });
         Ok(Self {
             listeners: listeners.collect::<Result<_, _>>()?,
@@ -168,9 +172,6 @@ impl Listener {
         }
         // No SO_REUSEADDR: for UDP it would let a second daemon take half of the datagrams.
         socket.bind(&address.into())?;
-        if address.port() != 0 {
-            service::keep(address, &socket);
-        }
         Self::new(socket, token)
     }
 

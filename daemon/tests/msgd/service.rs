@@ -101,9 +101,10 @@ fn what_the_manager_holds_is_used_and_outlives_the_daemon() {
     let client = UnixStream::connect(manager.dir().join("msgd.sock")).expect("it waits for a daemon");
     client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     for round in 0..2 {
-        let mut service = manager.start(&["--listen", &manager.address()], &[]);
+        let mut service = manager.start(&[], &[]);
         let state = manager.state();
-        assert!(state.starts_with("READY=1\nSTATUS=node vm-a, "), "{state}");
+        let expected = format!("READY=1\nSTATUS=node vm-a, listen {}, ", manager.address());
+        assert!(state.starts_with(&expected), "what is held is the default: {state}");
         if round == 0 {
             (&client).read_exact(&mut []).expect("open");
             assert_eq!(std::io::Write::write(&mut &client, &[0xff; 64]).expect("written"), 64);
@@ -124,9 +125,6 @@ fn what_the_manager_holds_is_used_and_outlives_the_daemon() {
 fn what_the_config_does_not_name_is_told() {
     let manager = Manager::new();
     let mut service = manager.start(&["--listen", "127.0.0.1:0"], &[]);
-    let given_back = manager.state();
-    let name = manager.address().replace(':', "_");
-    assert_eq!(given_back, format!("FDSTOREREMOVE=1\nFDNAME=listen-{name}\n"));
     assert!(manager.state().starts_with("READY=1\n"));
     let (_, log) = service.stop();
     let expected = format!("systemd holds udp {}, which the config does not name;", manager.address());
@@ -150,18 +148,7 @@ fn an_address_that_the_managers_stands_in_the_way_of_is_one_line() {
          agree\n"
     );
     assert_eq!((status, log), (Some(1), line.clone()));
-    assert!(manager.state().starts_with("FDSTOREREMOVE=1\n"));
     assert_eq!(manager.state(), format!("STATUS={line}"), "and `systemctl status` shows it");
-}
-
-#[test]
-fn what_the_daemon_binds_is_given_to_the_manager_to_keep() {
-    let manager = Manager::new();
-    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let words = ["--listen", &manager.address(), "--listen", &free.to_string()];
-    let _service = manager.start(&words, &[]);
-    assert_eq!(manager.state(), format!("FDSTORE=1\nFDNAME=listen-127.0.0.1_{}\n", free.port()));
-    assert!(manager.state().starts_with("READY=1\n"));
 }
 
 #[test]
