@@ -14,3 +14,8 @@ pub mod program;
 pub mod promise;
 pub mod report;
 pub mod wait;
+
+/// The README's Rust example is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

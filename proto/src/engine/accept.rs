@@ -44,10 +44,16 @@ impl Engine {
                 self.count(Counter::QueueFullRefusals);
                 return None;
             }
-        } else if self.inboxes.len() >= self.max_inboxes() {
+        } else if self.inboxes.len() >= self.max_inboxes() || self.may_return(flow.id.dst) {
             return None;
         }
         Some(self.add_inbox(flow.id, source, client, flow.floor))
+    }
+
+    /// Whether a client that is not here may still come back from the daemon before this one (I6).
+    fn may_return(&self, instance: Instance) -> bool {
+        self.clock.steady().since(self.started_at) < self.config.grace
+            && !self.departed.iter().any(|(i, _)| *i == instance)
     }
 
     fn add_inbox(&mut self, id: FlowId, source: Source, client: Option<ClientKey>, floor: Seq) -> InboxKey {
@@ -100,7 +106,7 @@ impl Engine {
     }
 
     /// The sender's floor came (R8: what is below it is decided).
-    fn on_floor(&mut self, key: InboxKey, floor: Seq) {
+    pub(super) fn on_floor(&mut self, key: InboxKey, floor: Seq) {
         let inbox = &mut self.inboxes[key];
         if floor == inbox.floor() {
             return;
@@ -428,10 +434,18 @@ impl Engine {
         true
     }
 
+    /// Forgets the client that departed first. It did not come back for the outcomes that it missed.
+    pub(super) fn forget_departed(&mut self) {
+        let Some((instance, _)) = self.departed.pop_front() else { return };
+        if let Some(client) = self.by_instance.get(&instance).copied() {
+            self.bury(client);
+        }
+    }
+
     /// The departed incarnation is remembered, so that late copies get a true certainty.
     pub(super) fn remember_departed(&mut self, instance: Instance) {
         if self.departed.len() >= limits::MAX_DEPARTED {
-            self.departed.pop_front();
+            self.forget_departed();
         }
         self.departed.push_back((instance, self.clock.steady()));
     }

@@ -1,6 +1,9 @@
 //! A client of the demo and the ledger of what it sends.
 
+use std::time::Duration;
+
 use msg_proto::{
+    limits::{DEFAULT_INTERVAL_MS, DEFAULT_TIMES},
     status::StatusDocument,
     units::{Span, Time},
 };
@@ -25,7 +28,8 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn open(registration: Registration, flow: Flow) -> Result<Self, CtlError> {
-        Ok(Self { port: Port::open(registration)?, ledger: Ledger::new(flow) })
+        let due = due(registration.interval, registration.times);
+        Ok(Self { port: Port::open(registration)?, ledger: Ledger::new(flow, due) })
     }
 
     /// Sends the flow's next message and enters it. False: there is no room.
@@ -55,6 +59,13 @@ impl Lane {
         self.ledger.counted = client.map_or([0, 0], |c| [c.acked, c.failed]);
         self.ledger
     }
+}
+
+/// I1: the first copy and each retransmission are given one `interval`; then a scan, and a little.
+fn due(interval: Option<Duration>, times: Option<u8>) -> Span {
+    let interval = interval.map_or(Span::from_millis(DEFAULT_INTERVAL_MS.into()), Span::from);
+    let copies = u64::from(times.unwrap_or(DEFAULT_TIMES)) + 1;
+    interval.times(copies) + interval.div(2) + Span::from_millis(10)
 }
 
 /// Takes the next message, if there is one, with its latency if it is one of the flow's.

@@ -5,7 +5,7 @@ use std::fmt;
 use msg_proto::{
     ids::MsgId,
     outcome::{Certainty, Verdict},
-    units::Time,
+    units::{Span, Time},
 };
 
 use super::payload::Flow;
@@ -13,6 +13,9 @@ use crate::ctl::port::Failed;
 
 /// Violations that are told one by one; the rest are only counted.
 const MAX_TOLD: usize = 20;
+
+/// How much later than promised (I1) a failure may be told here: a busy machine can hold up every process.
+const LATE: Span = Span::from_millis(500);
 
 /// A message, as it was received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) flow: Flow,
+    /// When an outcome is due after the send (I1).
+    pub(super) due: Span,
     /// The id and the time of message 0, 1, 2, ...
     pub(super) sent: Vec<(MsgId, Time)>,
     /// Acks, as the sender's library counted them.
@@ -65,8 +70,16 @@ struct Fate {
 }
 
 impl Ledger {
-    pub(super) const fn new(flow: Flow) -> Self {
-        Self { flow, sent: Vec::new(), acked: 0, counted: [0; 2], failed: Vec::new(), received: Vec::new() }
+    pub(super) const fn new(flow: Flow, due: Span) -> Self {
+        Self {
+            flow,
+            due,
+            sent: Vec::new(),
+            acked: 0,
+            counted: [0; 2],
+            failed: Vec::new(),
+            received: Vec::new(),
+        }
     }
 
     /// Compares what was sent with what was received and with the outcomes: I1 to I5, as far as both ends can see.
@@ -137,6 +150,9 @@ impl Ledger {
                     if sent.is_none_or(|(msgid, _)| *msgid != failed.msgid) {
                         tell("failed under another message's id", index);
                     }
+                    if sent.is_some_and(|(_, at)| failed.at.since(*at) > self.due + LATE) {
+                        tell("failed long after its outcome was due", index);
+                    }
                 }
             }
         }
@@ -157,7 +173,7 @@ mod tests {
 
     /// Five messages: 0, 1, 3 acked; 2 failed as unknown after it was received; 4 failed as not started.
     fn kept() -> Ledger {
-        let mut ledger = Ledger::new(FLOW);
+        let mut ledger = Ledger::new(FLOW, Span(40));
         ledger.sent = (0..5).map(|i| (MsgId(100 + i), Time(u64::from(i)))).collect();
         ledger.acked = 3;
         ledger.counted = [3, 2];
@@ -198,7 +214,7 @@ mod tests {
     #[test]
     fn each_way_of_breaking_it_is_seen() {
         type Change = fn(&mut Ledger);
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 15] = [
             ("1>2 #1: did not fail, and was never received", |l| l.received.retain(|r| r.index != Some(1))),
             ("1>2 #1: was received more than once", |l| l.received.push(received(1, 20))),
             ("1>2 #0: was received out of order", |l| l.received.swap(0, 1)),
@@ -222,6 +238,7 @@ mod tests {
                 l.acked -= 1;
             }),
             ("1>2: 5 were sent, but 2 acked and 2 failed: not one outcome each", |l| l.acked -= 1),
+            ("1>2 #4: failed long after its outcome was due", |l| l.failed[1].at = Time(500_045)),
             ("1>2: its daemon counted 3 acked and 1 failed", |l| l.counted = [3, 1]),
             ("1>2: 5 were sent, but 4 acked and 2 failed: not one outcome each", |l| l.acked += 1),
         ];
@@ -232,7 +249,7 @@ mod tests {
 
     #[test]
     fn many_violations_are_counted_and_few_are_told() {
-        let mut ledger = Ledger::new(FLOW);
+        let mut ledger = Ledger::new(FLOW, Span(40));
         ledger.sent = (0..1000).map(|i| (MsgId(i), Time(0))).collect();
         ledger.acked = 1000;
         ledger.counted = [1000, 0];

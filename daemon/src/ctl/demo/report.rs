@@ -42,6 +42,8 @@ pub(super) struct FlowReport {
     received: usize,
     /// From the send to the callback: the shortest and the longest, in milliseconds.
     failure_after_ms: Option<[u64; 2]>,
+    /// When an outcome was due at the latest, in milliseconds after the send.
+    due_ms: u64,
     /// The user bytes that the first failure brought back.
     first_user_buff: Option<String>,
 }
@@ -81,6 +83,7 @@ impl FlowReport {
             failed: ledger.failed.len(),
             received: ledger.received.len(),
             failure_after_ms: after.clone().min().zip(after.max()).map(|(min, max)| [min, max]),
+            due_ms: ledger.due.as_millis(),
             first_user_buff: ledger.failed.first().map(|f| escaped_bytes(&f.user)),
         }
     }
@@ -164,10 +167,10 @@ impl Report {
     fn write_failures(&self, out: &mut dyn Write) -> io::Result<()> {
         for f in &self.flows {
             if let (Some([min, max]), Some(user)) = (f.failure_after_ms, &f.first_user_buff) {
-                let (from, to) = (f.from, f.to);
+                let (from, to, due) = (f.from, f.to, f.due_ms);
                 writeln!(
                     out,
-                    "{from} to {to}: failures after {min} to {max} ms; the first brought back \"{user}\""
+                    "{from} to {to}: failures after {min} to {max} ms, due within {due} ms; user data \"{user}\""
                 )?;
             }
         }
