@@ -128,7 +128,8 @@ impl World {
                     self.stats.taken += 1;
                     self.check.on_taken(self.now, life, &message)?;
                     if plan_ack == AckMode::OnHandled {
-                        let handling = self.scripts.below(self.clients[c].plan.handling + 1);
+                        let longest = if self.is_healed { 0 } else { self.clients[c].plan.handling };
+                        let handling = self.scripts.below(longest + 1);
                         p.handling_until = Some(self.now + handling);
                         if handling == 0 {
                             p.handling_until = None;

@@ -49,6 +49,9 @@ pub fn run_once(seed: u64, options: &Options, log: Log) -> Report {
         let text = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone();
         world.wrong(Invariant::Panic, text)
     });
+    if violation.is_err() {
+        world.note_links();
+    }
     Report {
         stats: world.stats(),
         hash: world.check.log.hash(),

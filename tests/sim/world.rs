@@ -249,6 +249,18 @@ impl World {
         self.wake_client_soon(c);
     }
 
+    /// How the links of all nodes stand: for the story of a violation.
+    pub fn note_links(&mut self) {
+        for n in 0..self.nodes.len() {
+            let raw = self.nodes[n].clock.at(self.now);
+            let Some(engine) = &self.nodes[n].engine else { continue };
+            let status = engine.status(raw);
+            for peer in status.peers {
+                self.check.log.note(self.now, None, || format!("node {n}: {peer:?}"));
+            }
+        }
+    }
+
     /// What happened so far, in numbers.
     #[must_use]
     pub fn stats(&self) -> Stats {
