@@ -95,6 +95,9 @@ pub const HELLO_DATAGRAM_BYTES: usize = 320;
 /// Bytes of a bincode control body, between daemons or on the local socket.
 pub const MAX_CONTROL_BODY_BYTES: usize = 1024;
 
+/// Bytes of the text in a local NACK: a sentence, well inside [`MAX_CONTROL_BODY_BYTES`].
+pub const MAX_NACK_TEXT_BYTES: usize = 512;
+
 /// Bytes of one frame on the local socket: the largest message with its header and user data.
 pub const MAX_LOCAL_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 256;
 
@@ -130,6 +133,13 @@ pub const HELLO_MS: u64 = 50;
 /// later than `interval` after the scan (I1 leaves 10 ms).
 pub const LAST_COPY_SLACK_MS: u64 = 5;
 
+/// After a daemon's start, its clients have this long to come back before a peer is told that one is gone, unless
+/// configured otherwise (I6).
+pub const DEFAULT_GRACE_MS: u32 = 2000;
+
+/// The longest grace.
+pub const MAX_GRACE_MS: u32 = 60_000;
+
 /// Half-reassembled and waiting messages are looked through this often for stale ones (R6), while there are any.
 pub const SWEEP_MS: u64 = 250;
 
@@ -155,6 +165,9 @@ const _: () = assert!(DEFAULT_CLIENT_QUEUE_BYTES <= MAX_CLIENT_QUEUE_BYTES);
 const _: () = assert!(DELIVERY_WINDOW_BYTES < MIN_CLIENT_QUEUE_BYTES);
 const _: () = assert!(MIN_MTU >= HELLO_DATAGRAM_BYTES);
 const _: () = assert!(MIN_MTU >= MAX_CONTROL_BODY_BYTES + 64, "a control body fits one datagram");
+const _: () = assert!(MAX_NACK_TEXT_BYTES + 64 <= MAX_CONTROL_BODY_BYTES);
+const _: () =
+    assert!(MAX_LOCAL_FRAME_BYTES >= MAX_MESSAGE_BYTES + MAX_USER_BYTES + 56, "heads and user data fit");
 const _: () =
     assert!(MIN_MTU >= FRAGMENT_UNIT + 28 + 48 + 20, "header, FLOW and FRAGMENT heads leave a whole unit");
 const _: () = assert!(MIN_MTU >= MAX_FRAGMENT_UNITS / 8 + 28 + 64, "a PARTIAL frame fits one datagram");

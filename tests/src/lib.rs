@@ -2,3 +2,8 @@
 
 #[path = "../sim/mod.rs"]
 pub mod sim;
+
+/// The README's Rust example is compiled with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

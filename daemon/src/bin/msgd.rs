@@ -1,2 +1,7 @@
 //! The daemon.
-fn main() {}
+
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    msgd::program::main(env::args_os())
+}

@@ -86,6 +86,14 @@ pub(crate) struct Client {
     pub(crate) last_flow: Option<((ClientId, Channel), FlowKey)>,
     /// Runs of msgids whose outcome is `Acked`, not told yet.
     pub(crate) resolved: Vec<(MsgId, u32)>,
+    /// Frames with the outcomes that came about while it had no connection: at most `max_stored` of them.
+    pub(crate) missed: Vec<u8>,
+    /// It came back to this daemon, or to one that was started since: what it submits may have ended already.
+    pub(crate) has_returned: bool,
+    /// Flows whose floor moved since outcomes were written last.
+    pub(crate) moved_flows: Vec<FlowKey>,
+    /// Floors that its library knows once so much of the stream is written.
+    pub(crate) known_at: VecDeque<(u64, FlowKey, Seq)>,
     pub(crate) queue: ReceiveQueue,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,
@@ -133,6 +141,17 @@ impl SentMessages {
     #[inline]
     pub(crate) fn find(&self, msgid: MsgId) -> Option<EntryKey> {
         *self.ring.get(msgid.since(self.base?)? as usize)?
+    }
+
+    /// Which of the `count` msgids from `first` on are between the oldest unresolved and the newest, as offsets.
+    pub(crate) fn overlap(&self, first: MsgId, count: u32) -> std::ops::Range<u32> {
+        let Some(base) = self.base else { return 0..0 };
+        let len = u32::try_from(self.ring.len()).unwrap_or(u32::MAX);
+        match (first.since(base), base.since(first)) {
+            (Some(ahead), _) => 0..count.min(len.saturating_sub(ahead)),
+            (None, Some(behind)) => behind.min(count)..count.min(behind.saturating_add(len)),
+            (None, None) => 0..0,
+        }
     }
 
     pub(crate) fn remove(&mut self, msgid: MsgId, bytes: usize) {
@@ -261,6 +280,10 @@ mod tests {
         sent.push(MsgId(5), EntryKey(3), 10);
         assert_eq!(sent.find(MsgId(5)), Some(EntryKey(3)));
         assert_eq!(sent.find(MsgId(3)), None);
+        assert_eq!(sent.overlap(MsgId(4), 9), 0..2);
+        assert_eq!(sent.overlap(MsgId(u32::MAX - 2), 4), 2..4);
+        assert_eq!(sent.overlap(MsgId(u32::MAX - 2), 1), 1..1);
+        assert_eq!(sent.overlap(MsgId(7), 4), 0..0);
         sent.remove(MsgId(u32::MAX), 10);
         sent.remove(MsgId(u32::MAX), 10);
         sent.remove(MsgId(0), 10);

@@ -41,7 +41,7 @@ impl Engine {
         match Header::parse(datagram) {
             Err(error) => self.count(counter_of(error)),
             Ok((header, frames)) => match header.kind {
-                Kind::Hello => match Frames::new(frames).next() {
+                Kind::Hello => match Frames::new(header.kind, frames).next() {
                     Some(Ok(Frame::Hello(hello))) => {
                         self.on_hello(&hello, header.speaks, datagram.len(), from)
                     }
@@ -69,7 +69,7 @@ impl Engine {
         let Some(path) = self.record_number(key, header.number.0, from) else { return };
         let mut handled = Handled::Unwanted;
         let mut context = None;
-        for frame in Frames::new(frames) {
+        for frame in Frames::new(header.kind, frames) {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
@@ -190,7 +190,9 @@ impl Engine {
         let is_fresh = self.check_send_time(send_time, interval, Counter::StaleMessagesDropped);
         let inbox = if is_fresh { self.open_inbox(flow, Source::Link(key)) } else { None };
         if let Some(inbox) = inbox {
-            self.inboxes[inbox].heard = (self.clock.steady(), interval);
+            let i = &mut self.inboxes[inbox];
+            i.heard = (self.clock.steady(), interval);
+            i.is_source_gone = false;
         }
         Some(Context { inbox, send_time, interval })
     }

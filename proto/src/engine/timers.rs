@@ -197,7 +197,7 @@ impl Engine {
         let now = self.clock.steady();
         let memory = Span::from_millis(limits::TOMBSTONE_MS);
         while self.departed.front().is_some_and(|(_, at)| now.since(*at) > memory.div(2)) {
-            self.departed.pop_front();
+            self.forget_departed();
         }
         let mut is_waiting = !self.departed.is_empty();
         for key in self.inboxes.keys() {

@@ -88,6 +88,9 @@ pub struct Submit<'a> {
     pub channel: Channel,
     /// Another instance may be given it even if the first may have begun.
     pub at_least_once: bool,
+    /// When the client sent it (R1), in this node's clock: its time runs from there, also when it is submitted
+    /// again to a daemon that was started since (I1, I6).
+    pub send_time: Time,
     /// The sender's user data, at most [`limits::MAX_USER_BYTES`].
     pub user: &'a [u8],
     /// The message.
@@ -203,7 +206,7 @@ impl<'a> DaemonFrame<'a> {
             kind::DELIVER => parse_deliver(r, raw.flags),
             kind::RESOLVED => parse_resolved(raw.body),
             kind::FAILED => parse_failed(r),
-            kind::REGISTERED => body(raw.body, "REGISTERED body").map(Self::Registered),
+            kind::REGISTERED => parse_registered(raw.body),
             kind::NACK => body(raw.body, "NACK body").map(Self::Nack),
             kind::DAEMON_GOODBYE => parse_empty(raw.body, Self::Goodbye),
             _ => Err(LocalError("frame type: 65 to 70 from a daemon")),
@@ -213,6 +216,27 @@ impl<'a> DaemonFrame<'a> {
 
 fn check_flags(flags: u8, allowed: u8) -> Result<(), LocalError> {
     if flags & !allowed == 0 { Ok(()) } else { Err(LocalError("frame flags: unknown bit")) }
+}
+
+fn check_interval(ms: u32) -> Result<(), LocalError> {
+    let allowed = (limits::MIN_INTERVAL_MS..=limits::MAX_INTERVAL_MS).contains(&ms);
+    if allowed {
+        Ok(())
+    } else {
+        Err(LocalError("interval_ms: 10 to 600,000 (in REGISTER, 0: the daemon's)"))
+    }
+}
+
+fn check_incarnation(incarnation: Incarnation) -> Result<(), LocalError> {
+    if incarnation == Incarnation::NONE { Err(LocalError("incarnation: not 0")) } else { Ok(()) }
+}
+
+fn check_payload(payload: &[u8]) -> Result<(), LocalError> {
+    if payload.len() <= limits::MAX_MESSAGE_BYTES {
+        Ok(())
+    } else {
+        Err(LocalError("message: at most 1,048,576 bytes"))
+    }
 }
 
 fn channel(flags: u8) -> Channel {
@@ -233,9 +257,8 @@ fn parse_number(mut r: Reader<'_>) -> Result<u64, LocalError> {
 
 fn parse_register(bytes: &[u8]) -> Result<ClientFrame<'_>, LocalError> {
     let register: Register = body(bytes, "REGISTER body")?;
-    let interval = register.interval_ms;
-    if interval != 0 && !(limits::MIN_INTERVAL_MS..=limits::MAX_INTERVAL_MS).contains(&interval) {
-        return Err(LocalError("interval_ms: 10 to 600,000, or 0 for the daemon's"));
+    if register.interval_ms != 0 {
+        check_interval(register.interval_ms)?;
     }
     if register.max_stored > limits::MAX_STORED_CEILING {
         return Err(LocalError("max_stored: at most 65,536"));
@@ -246,10 +269,17 @@ fn parse_register(bytes: &[u8]) -> Result<ClientFrame<'_>, LocalError> {
     Ok(ClientFrame::Register(register))
 }
 
+fn parse_registered(bytes: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
+    let registered: Registered = body(bytes, "REGISTERED body")?;
+    check_interval(registered.interval_ms)?;
+    check_incarnation(registered.incarnation)?;
+    Ok(DaemonFrame::Registered(registered))
+}
+
 fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
-    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.array::<3>()?));
-    let Some((dst, msgid, seq, user_len, zero)) = fields() else {
-        return Err(LocalError("frame length: SUBMIT has at least 16 bytes of body"));
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.array::<3>()?, r.u64()?));
+    let Some((dst, msgid, seq, user_len, zero, send_time)) = fields() else {
+        return Err(LocalError("frame length: SUBMIT has at least 24 bytes of body"));
     };
     if usize::from(user_len) > limits::MAX_USER_BYTES {
         return Err(LocalError("user data: at most 64 bytes"));
@@ -258,12 +288,14 @@ fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalEr
     if zero != [0; 3] {
         return Err(LocalError("SUBMIT: bytes 13 to 15 of the body are zero"));
     }
+    check_payload(r.rest())?;
     Ok(ClientFrame::Submit(Submit {
         dst: ClientId(dst),
         msgid: MsgId(msgid),
         seq: Seq(seq),
         channel: channel(flags),
         at_least_once: flags & flag::AT_LEAST_ONCE != 0,
+        send_time: Time(send_time),
         user,
         payload: r.rest(),
     }))
@@ -278,10 +310,8 @@ fn parse_flow_taken(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, Loc
     if bitmap.len() > limits::SEQ_SPAN as usize / 8 {
         return Err(LocalError("FLOW_TAKEN bitmap: at most 8,192 bytes"));
     }
-    if incarnation == 0 {
-        return Err(LocalError("incarnation: not 0"));
-    }
     let src = Instance { client: ClientId(client), incarnation: Incarnation(incarnation) };
+    check_incarnation(src.incarnation)?;
     Ok(ClientFrame::FlowTaken(FlowTaken { src, channel: channel(flags), floor: Seq(floor), bitmap }))
 }
 
@@ -290,7 +320,8 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
         let number = r.u64()?;
         let (client, msgid, incarnation) = (r.u32()?, r.u32()?, r.u64()?);
         let (seq, floor, send_time) = (r.u32()?, r.u32()?, r.u64()?);
-        Some(Deliver {
+        let (interval_ms, round) = (r.u32()?, r.u32()?);
+        let deliver = Deliver {
             number,
             src: Instance { client: ClientId(client), incarnation: Incarnation(incarnation) },
             msgid: MsgId(msgid),
@@ -298,14 +329,22 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
             floor: Seq(floor),
             channel: channel(flags),
             send_time: Time(send_time),
-            interval: Span::from_millis(u64::from(r.u32()?)),
-            round: r.u32()?,
+            interval: Span::from_millis(u64::from(interval_ms)),
+            round,
             payload: r.rest(),
-        })
+        };
+        Some((deliver, interval_ms))
     };
-    fields()
-        .map(DaemonFrame::Deliver)
-        .ok_or(LocalError("frame length: DELIVER has at least 48 bytes of body"))
+    let Some((deliver, interval_ms)) = fields() else {
+        return Err(LocalError("frame length: DELIVER has at least 48 bytes of body"));
+    };
+    check_interval(interval_ms)?;
+    check_incarnation(deliver.src.incarnation)?;
+    check_payload(deliver.payload)?;
+    if deliver.number == 0 {
+        return Err(LocalError("delivery number: 1 or more"));
+    }
+    Ok(DaemonFrame::Deliver(deliver))
 }
 
 fn parse_resolved(body: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
@@ -326,8 +365,11 @@ fn parse_failed(mut r: Reader<'_>) -> Result<DaemonFrame<'_>, LocalError> {
     };
     let verdict = Reason::from_wire(reason).zip(Certainty::from_wire(certainty));
     let (reason, certainty) = verdict.ok_or(LocalError("FAILED: unknown reason or certainty"))?;
-    if zero != 0 || r.rest().len() > limits::MAX_USER_BYTES {
-        return Err(LocalError("FAILED: at most 64 bytes of user data"));
+    if zero != 0 {
+        return Err(LocalError("FAILED: bytes 14 and 15 of the body are zero"));
+    }
+    if r.rest().len() > limits::MAX_USER_BYTES {
+        return Err(LocalError("user data: at most 64 bytes"));
     }
     let verdict = Verdict { reason, certainty };
     Ok(DaemonFrame::Failed(Failed {

@@ -8,6 +8,7 @@ use crate::{
     bytes::{Put, len_u32},
     control::{self, LocalNack, Register, Registered},
     ids::{Channel, MsgId},
+    limits::MAX_NACK_TEXT_BYTES,
     outcome::Verdict,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub const DELIVER_HEAD: usize = HEAD_BYTES + 48;
 
 /// Bytes of a SUBMIT before its user data and payload.
-pub const SUBMIT_HEAD: usize = HEAD_BYTES + 16;
+pub const SUBMIT_HEAD: usize = HEAD_BYTES + 24;
 
 /// REGISTER.
 pub fn register(out: &mut Vec<u8>, body: &Register) {
@@ -39,11 +40,12 @@ pub fn ready(out: &mut Vec<u8>) {
 /// SUBMIT.
 pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
     let flags = channel_flag(submit.channel) | if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
-    head(out, kind::SUBMIT, flags, 16 + submit.user.len() + submit.payload.len());
+    head(out, kind::SUBMIT, flags, SUBMIT_HEAD - HEAD_BYTES + submit.user.len() + submit.payload.len());
     out.put_u32(submit.dst.0);
     out.put_u32(submit.msgid.0);
     out.put_u32(submit.seq.0);
     out.put_u32(len_u32(submit.user.len()));
+    out.put_u64(submit.send_time.0);
     out.put(submit.user);
     out.put(submit.payload);
 }
@@ -87,6 +89,7 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
 
 /// RESOLVED, of one run or more.
 pub fn resolved(out: &mut Vec<u8>, runs: &[(MsgId, u32)]) {
+    debug_assert!(!runs.is_empty(), "the library would refuse it");
     head(out, kind::RESOLVED, 0, runs.len() * 8);
     for (msgid, count) in runs {
         out.put_u32(msgid.0);
@@ -105,9 +108,14 @@ pub fn failed(out: &mut Vec<u8>, f: &Failed<'_>) {
     out.put(f.user);
 }
 
-/// NACK.
+/// NACK. Its text is cut to [`MAX_NACK_TEXT_BYTES`]: the client must learn why, however much there is to say.
 pub fn nack(out: &mut Vec<u8>, body: &LocalNack) {
-    with_body(out, kind::NACK, body);
+    let mut end = body.text.len().min(MAX_NACK_TEXT_BYTES);
+    while !body.text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = body.text[..end].to_owned();
+    with_body(out, kind::NACK, &LocalNack { rule: body.rule, text });
 }
 
 /// GOODBYE, from the daemon.

@@ -84,6 +84,11 @@ impl Deliveries {
         }
     }
 
+    /// Whether a handler runs whose message was not reported yet.
+    pub(super) const fn is_handling(&self) -> bool {
+        self.handling.is_some()
+    }
+
     /// TAKEN, if the daemon does not know all of it yet.
     pub(super) fn write_taken(&mut self, output: &mut Output) {
         if self.taken > self.written {

@@ -137,6 +137,10 @@ pub enum SendError {
 /// What happened in a session, in numbers that only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SessionCounters {
+    /// Messages of ours that were taken.
+    pub acked: u64,
+    /// Messages of ours that failed.
+    pub failed: u64,
     /// Deliveries dropped as stale when their turn came (R6), or because one before them was.
     pub stale_dropped: u64,
     /// Deliveries of what was taken before (R8).

@@ -30,9 +30,10 @@ pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
 pub use event::{Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State};
 pub use user::{UserBuf, UserTooLong};
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use crate::{
+    control::LocalNack,
     ids::{Channel, ClientId, Incarnation, MsgId, Seq},
     limits,
     units::{Span, Time},
@@ -55,7 +56,7 @@ pub struct Session {
     state: State,
     granted: Granted,
     node: String,
-    refusal: Option<crate::control::LocalRule>,
+    refusal: Option<LocalNack>,
     input: Input,
     output: Output,
     unresolved: Unresolved,
@@ -144,10 +145,10 @@ impl Session {
         self.deliveries.on_handled();
     }
 
-    /// Whether [`poll_notice`](Self::poll_notice) has something.
+    /// Whether outcomes wait to be polled.
     #[must_use]
-    pub fn has_notices(&self) -> bool {
-        !self.notices.is_empty()
+    pub const fn has_outcomes(&self) -> bool {
+        self.outcomes_waiting > 0
     }
 
     /// Whether deliveries wait to be polled. Some of them may turn out to be stale or duplicates.
@@ -213,6 +214,12 @@ impl Session {
         &self.node
     }
 
+    /// What the daemon said when it refused us.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&LocalNack> {
+        self.refusal.as_ref()
+    }
+
     /// What happened, in numbers.
     #[must_use]
     pub const fn counters(&self) -> SessionCounters {
@@ -231,8 +238,8 @@ impl Session {
     }
 
     fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
-        if let Some(rule) = self.refusal {
-            return Err(SendError::Refused(rule));
+        if let Some(nack) = &self.refusal {
+            return Err(SendError::Refused(nack.rule));
         }
         if self.state == State::Closed {
             return Err(SendError::Closed);
@@ -254,6 +261,9 @@ impl Session {
     fn notify(&mut self, notice: Notice) {
         if matches!(notice, Notice::Acked(_) | Notice::Failed(_)) {
             self.outcomes_waiting += 1;
+        } else {
+            // Of what is said of the daemon only the last counts, so that a driver that does not ask costs nothing.
+            self.notices.retain(|old| mem::discriminant(old) != mem::discriminant(&notice));
         }
         self.notices.push_back(notice);
     }

@@ -45,7 +45,10 @@ impl Session {
                 let msgid = first.plus(n);
                 if self.unresolved.remove(msgid).is_none() {
                     self.counters.unmatched_outcomes += 1;
-                } else if self.config.outcomes == Outcomes::All {
+                    continue;
+                }
+                self.counters.acked += 1;
+                if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));
                 }
             }
@@ -65,14 +68,13 @@ impl Session {
         self.fail(&ended, verdict, failed.tries);
     }
 
-    /// The daemon refused us: everything unresolved fails.
-    pub(super) fn fail_refused(&mut self, was_registered: bool) {
+    /// The daemon refused us: everything unresolved fails. `was_read`: the daemon may have read what was written to it.
+    pub(super) fn fail_refused(&mut self, was_read: bool) {
         let consumed = self.output.consumed();
         self.fail_where(
             |_| true,
             |ended| {
-                // A daemon that refuses a registration reads nothing behind it.
-                let begun = if was_registered { ended.was_written(consumed) } else { ended.written_before };
+                let begun = if was_read { ended.was_written(consumed) } else { ended.written_before };
                 let certainty = if begun { Certainty::Unknown } else { Certainty::NotStarted };
                 Verdict { reason: Reason::Refused, certainty }
             },
@@ -98,6 +100,7 @@ impl Session {
     }
 
     fn fail(&mut self, ended: &Ended, verdict: Verdict, tries: u32) {
+        self.counters.failed += 1;
         let Ended { msgid, dst, user, .. } = *ended;
         self.notify(Notice::Failed(Failure { msgid, dst, verdict, tries, user }));
     }

@@ -3,7 +3,7 @@
 use super::{
     frame::{
         ACK_RUN, AckRun, CONTEXT, DATA_HEAD, Data, FLOW_BODY, FRAGMENT_HEAD, FRAME_HEAD, Flow, Fragment,
-        Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
+        Frames, Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
     },
     header::{self, HEADER_BYTES, Header},
 };
@@ -11,9 +11,14 @@ use crate::{
     bytes::{Put, len_u16},
     control::{self, Control, Hello},
     ids::{Channel, FlowId, MsgId, Seq},
-    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES},
+    limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES, MAX_ACK_RANGES, MAX_MTU, MAX_NODE_NAME_BYTES},
     units::{Span, Time},
 };
+
+/// Bytes of the largest HELLO's body: its fixed fields, its name's length, its name.
+const HELLO_BODY: usize = 40 + 8 + MAX_NODE_NAME_BYTES;
+const _: () = assert!(HEADER_BYTES + FRAME_HEAD + HELLO_BODY + FRAME_HEAD <= HELLO_DATAGRAM_BYTES);
+const _: () = assert!(MAX_MTU - HEADER_BYTES <= u16::MAX as usize, "a frame's length fits its field");
 
 /// Appends one datagram to a buffer, frame by frame, up to `size` bytes.
 ///
@@ -26,11 +31,11 @@ pub struct DatagramBuilder<'a> {
 }
 
 impl<'a> DatagramBuilder<'a> {
-    /// Begins a datagram of at most `size` bytes behind what `out` holds.
+    /// Begins a datagram of at most `size` bytes, and never more than [`MAX_MTU`], behind what `out` holds.
     pub fn new(out: &'a mut Vec<u8>, header: Header, size: usize) -> Self {
         let start = out.len();
         out.extend_from_slice(&header.to_bytes());
-        Self { out, start, end: start + size }
+        Self { out, start, end: start + size.min(MAX_MTU) }
     }
 
     /// Bytes that are still free.
@@ -57,23 +62,37 @@ impl<'a> DatagramBuilder<'a> {
     }
 
     /// Seals the datagram and returns its length.
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions, where the other side would refuse the datagram: a value out of its field's range,
+    /// or a message without its FLOW.
     #[must_use]
     pub fn finish(self) -> usize {
-        header::seal(&mut self.out[self.start..]);
-        self.out.len() - self.start
+        let datagram = &mut self.out[self.start..];
+        header::seal(datagram);
+        debug_assert!(is_readable(datagram), "the other side would refuse what was written");
+        datagram.len()
     }
 
-    /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`].
-    pub fn put_hello(&mut self, hello: &Hello) {
+    /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`]: the whole of a hello datagram. `false` where it does not fit,
+    /// or the node's name is too long for it.
+    pub fn put_hello(&mut self, hello: &Hello) -> bool {
+        let room = self.is_empty() && HEADER_BYTES + self.remaining() >= HELLO_DATAGRAM_BYTES;
+        if !room || hello.node.len() > MAX_NODE_NAME_BYTES {
+            return false;
+        }
         let at = self.begin(kind::HELLO, 0);
         control::encode(hello, self.out);
         self.close(at);
         self.put_padding(HELLO_DATAGRAM_BYTES);
+        true
     }
 
-    /// Pads the datagram to `size` bytes, where at least a frame's head is missing.
+    /// Pads the datagram to `size` bytes, or as far as it goes, where at least a frame's head is missing.
     pub fn put_padding(&mut self, size: usize) {
-        if let Some(n) = size.checked_sub(self.len() + FRAME_HEAD) {
+        let missing = size.saturating_sub(self.len()).min(self.remaining());
+        if let Some(n) = missing.checked_sub(FRAME_HEAD) {
             let at = self.begin(kind::PADDING, 0);
             self.out.resize(self.out.len() + n, 0);
             self.close(at);
@@ -123,7 +142,8 @@ impl<'a> DatagramBuilder<'a> {
     /// The largest payload that one DATA carries in a datagram of `size` bytes.
     #[must_use]
     pub const fn max_data(size: usize) -> usize {
-        size - HEADER_BYTES - Self::flow_bytes() - Self::data_bytes(0)
+        let size = if size < MAX_MTU { size } else { MAX_MTU };
+        size.saturating_sub(HEADER_BYTES + Self::flow_bytes() + Self::data_bytes(0))
     }
 
     /// A DATA.
@@ -268,30 +288,38 @@ impl<'a> DatagramBuilder<'a> {
         true
     }
 
-    /// A LINK_ACK of `ranges` (lowest, highest), highest first: as many as fit. `false` if not even one did.
+    /// A LINK_ACK of `ranges` (lowest, highest), highest first: as many as fit, at most [`MAX_ACK_RANGES`].
+    /// `false` if not even one did.
+    ///
+    /// What the fields cannot say is left out, so that nothing is acknowledged that did not arrive: it ends before
+    /// a range that is not below the one before it, and before a gap that is too wide.
     pub fn put_link_ack(
         &mut self,
         delay: Span,
         window: u32,
         ranges: impl IntoIterator<Item = (u64, u64)>,
     ) -> bool {
-        let mut ranges = ranges.into_iter();
-        let Some((mut low, high)) = ranges.next() else { return false };
+        let mut ranges = ranges.into_iter().take(MAX_ACK_RANGES);
+        let Some((low, high)) = ranges.next() else { return false };
+        let Some((count, mut low)) = link_ack_count(low, high) else { return false };
         if self.remaining() < FRAME_HEAD + LINK_ACK_HEAD {
             return false;
         }
         let at = self.begin(kind::LINK_ACK, 0);
         self.out.put_u64(high);
         self.out.put_u32(micros_u32(delay));
-        self.out.put_u32(u32::try_from(high - low + 1).unwrap_or(u32::MAX));
+        self.out.put_u32(count);
         self.out.put_u32(window);
         for (next_low, next_high) in ranges {
+            let gap = low.checked_sub(next_high).and_then(|n| n.checked_sub(1));
+            let Some(gap) = gap.and_then(|n| u32::try_from(n).ok()) else { break };
+            let Some((count, counted_low)) = link_ack_count(next_low, next_high) else { break };
             if self.remaining() < LINK_ACK_RANGE {
                 break;
             }
-            self.out.put_u32(u32::try_from(low - next_high - 1).unwrap_or(u32::MAX));
-            self.out.put_u32(u32::try_from(next_high - next_low + 1).unwrap_or(u32::MAX));
-            low = next_low;
+            self.out.put_u32(gap);
+            self.out.put_u32(count);
+            low = counted_low;
         }
         self.close(at);
         true
@@ -309,7 +337,7 @@ impl<'a> DatagramBuilder<'a> {
 
     fn fitting(&self, head: usize, each: usize, wanted: usize) -> usize {
         let room = self.remaining().saturating_sub(FRAME_HEAD + head);
-        wanted.min(room / each).min((usize::from(u16::MAX) - head) / each)
+        wanted.min(room / each)
     }
 
     fn begin(&mut self, kind: u8, flags: u8) -> usize {
@@ -330,11 +358,21 @@ impl<'a> DatagramBuilder<'a> {
     }
 }
 
+fn is_readable(datagram: &[u8]) -> bool {
+    Header::parse(datagram).is_ok_and(|(header, frames)| Frames::new(header.kind, frames).all(|f| f.is_ok()))
+}
+
 fn channel_flag(channel: Channel) -> u8 {
     match channel {
         Channel::Ordered => 0,
         Channel::Unordered => flag::UNORDERED,
     }
+}
+
+/// How many numbers a range holds, as far as the field counts, and the lowest of those counted.
+fn link_ack_count(low: u64, high: u64) -> Option<(u32, u64)> {
+    let count = u32::try_from(high.checked_sub(low)?.saturating_add(1)).unwrap_or(u32::MAX);
+    Some((count, high - (u64::from(count) - 1)))
 }
 
 fn micros_u32(span: Span) -> u32 {

@@ -1,10 +1,10 @@
 //! The frames of a datagram. Each begins with type, flags and the length of what follows.
 
-use super::WireError;
+use super::{WireError, header::Kind};
 use crate::{
     bytes::Reader,
     control::{self, Control, Hello},
-    ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq},
+    ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
     limits,
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
@@ -240,17 +240,16 @@ impl<'a> Nack<'a> {
 }
 
 impl<'a> LinkAck<'a> {
-    /// The acknowledged ranges as (lowest, highest) numbers, highest range first. It ends where a range would
-    /// pass below 0.
+    /// The acknowledged ranges as (lowest, highest) numbers, highest range first; parsing has checked them.
     pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-        let mut low = self.largest.checked_sub(u64::from(self.first) - 1);
-        let head = low.map(|l| (l, self.largest));
+        let head = range_below(self.largest, self.first);
+        let mut low = head.map(|(low, _)| low);
         let rest = self.ranges.chunks_exact(LINK_ACK_RANGE).map_while(move |c| {
             let mut r = Reader::new(c);
-            let (gap, len) = (u64::from(r.u32()?), u64::from(r.u32()?));
-            let high = low?.checked_sub(gap + 1)?;
-            low = high.checked_sub(len - 1);
-            Some((low?, high))
+            let (gap, count) = (u64::from(r.u32()?), r.u32()?);
+            let range = range_below(low?.checked_sub(gap + 1)?, count)?;
+            low = Some(range.0);
+            Some(range)
         });
         head.into_iter().chain(rest)
     }
@@ -260,14 +259,32 @@ impl<'a> LinkAck<'a> {
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     rest: Reader<'a>,
-    has_flow: bool,
+    place: Place,
+}
+
+/// Which frames may come next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// A hello datagram's HELLO.
+    Hello,
+    /// A hello datagram's padding.
+    AfterHello,
+    /// What belongs to a session, but for messages: no FLOW has said whose they are.
+    Session,
+    /// What belongs to a session.
+    Flow,
 }
 
 impl<'a> Frames<'a> {
-    /// The frames in what follows a datagram's head.
+    /// The frames in what follows the head of a datagram of that kind. A hello datagram holds a HELLO and then
+    /// padding; what belongs to a session is refused there, and a HELLO everywhere else.
     #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: Reader::new(bytes), has_flow: false }
+    pub const fn new(datagram: Kind, bytes: &'a [u8]) -> Self {
+        let place = match datagram {
+            Kind::Hello => Place::Hello,
+            Kind::Frames => Place::Session,
+        };
+        Self { rest: Reader::new(bytes), place }
     }
 
     fn parse(&mut self) -> Option<Frame<'a>> {
@@ -284,16 +301,21 @@ impl<'a> Frames<'a> {
         }
         let r = Reader::new(body);
         match kind {
+            kind::HELLO if self.place == Place::Hello => {
+                self.place = Place::AfterHello;
+                parse_hello(body).map(Frame::Hello)
+            }
+            _ if self.place == Place::Hello => None,
             kind::PADDING => body.iter().all(|b| *b == 0).then_some(Frame::Padding),
-            kind::HELLO => control::decode(body).map(Frame::Hello),
+            _ if self.place == Place::AfterHello => None,
             kind::HEARTBEAT => parse_heartbeat(r, flags),
             kind::FLOW => {
-                self.has_flow = true;
+                self.place = Place::Flow;
                 parse_flow(r, flags)
             }
-            kind::DATA if self.has_flow => parse_data(r, flags),
-            kind::FRAGMENT if self.has_flow => parse_fragment(r, flags),
-            kind::SKIP if self.has_flow => parse_skip(r),
+            kind::DATA if self.place == Place::Flow => parse_data(r, flags),
+            kind::FRAGMENT if self.place == Place::Flow => parse_fragment(r, flags),
+            kind::SKIP if self.place == Place::Flow => parse_skip(r),
             kind::ACK => parse_ack(r, flags),
             kind::NACK => parse_nack(r, flags),
             kind::PARTIAL => parse_partial(r, flags),
@@ -337,6 +359,12 @@ fn parse_flow_id(r: &mut Reader<'_>, flags: u8) -> Option<FlowId> {
         dst: Instance { client: dst, incarnation: dst_inc },
         channel: channel(flags),
     })
+}
+
+fn parse_hello(body: &[u8]) -> Option<Hello> {
+    let hello: Hello = control::decode(body)?;
+    let named = (1..=limits::MAX_NODE_NAME_BYTES).contains(&hello.node.len());
+    (named && hello.session != SessionId::NONE).then_some(hello)
 }
 
 fn parse_heartbeat<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
@@ -426,11 +454,19 @@ fn parse_partial<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
 
 fn parse_control(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let seq = r.u32()?;
-    Some(Frame::Control { seq, body: control::decode(r.rest())? })
+    let body: Control = control::decode(r.rest())?;
+    let somebody = match body {
+        Control::Announce { incarnation, .. } | Control::Withdraw { incarnation, .. } => {
+            incarnation != Incarnation::NONE
+        }
+        Control::Synced => true,
+    };
+    (seq > 0 && somebody).then_some(Frame::Control { seq, body })
 }
 
 fn parse_control_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let next = r.u32()?;
+    (next > 0).then_some(())?;
     done(r, Frame::ControlAck { next })
 }
 
@@ -438,8 +474,14 @@ fn parse_link_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let (largest, delay) = (r.u64()?, Span(u64::from(r.u32()?)));
     let (first, window) = (r.u32()?, r.u32()?);
     let ranges = r.rest();
+    let count = 1 + ranges.len() / LINK_ACK_RANGE;
     let whole = ranges.len().is_multiple_of(LINK_ACK_RANGE);
-    let few = ranges.len() / LINK_ACK_RANGE < limits::MAX_ACK_RANGES;
-    let valid = whole && few && first > 0 && ranges.chunks_exact(LINK_ACK_RANGE).all(|c| c[4..] != [0; 4]);
-    valid.then_some(Frame::LinkAck(LinkAck { largest, delay, first, window, ranges }))
+    let ack = LinkAck { largest, delay, first, window, ranges };
+    let valid = whole && count <= limits::MAX_ACK_RANGES && ack.ranges().count() == count;
+    valid.then_some(Frame::LinkAck(ack))
+}
+
+/// The `count` numbers from `high` down: (lowest, highest). `None` for none, and where they would pass below 0.
+fn range_below(high: u64, count: u32) -> Option<(u64, u64)> {
+    Some((high.checked_sub(u64::from(count.checked_sub(1)?))?, high))
 }

@@ -65,7 +65,8 @@ impl Header {
             _ => return Err(WireError::Malformed),
         };
         let is_hello = kind == Kind::Hello;
-        if reserved != 0 || is_hello != (session == 0) || (is_hello && number != 0) || lowest > highest {
+        let spoken = (lowest..=highest).contains(&version);
+        if reserved != 0 || is_hello != (session == 0) || (is_hello && number != 0) || !spoken {
             return Err(WireError::Malformed);
         }
         let header = Self {

@@ -223,7 +223,7 @@ mod tests {
         assert!(b.put_link_ack(Span(0), 0, ranges.iter().copied()));
         let _len = b.finish();
         let mut fates = Fates::default();
-        for frame in Frames::new(&bytes[HEADER_BYTES..]) {
+        for frame in Frames::new(Kind::Frames, &bytes[HEADER_BYTES..]) {
             if let Ok(Frame::LinkAck(ack)) = frame {
                 r.handle_ack(&ack, Time(now), &mut fates);
             }

@@ -1,0 +1,29 @@
+//! The daemon's clocks; nothing else reads them.
+
+use std::time::Duration;
+
+use msg_proto::units::{Span, Time};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// `CLOCK_BOOTTIME`: it goes on while the VM is suspended, so that what grew old meanwhile is seen to be old.
+#[must_use]
+pub fn now() -> Time {
+    Time(micros(clock_gettime(ClockId::Boottime)))
+}
+
+/// Wall time. It decides nothing: incarnations grow with it from start to start.
+#[must_use]
+pub fn wall_micros() -> u64 {
+    micros(clock_gettime(ClockId::Realtime))
+}
+
+/// How long to wait for an instant: zero if it has come.
+#[must_use]
+pub fn until(deadline: Time, now: Time) -> Duration {
+    deadline.since(now).into()
+}
+
+fn micros(time: Timespec) -> u64 {
+    let duration = Duration::try_from(time).unwrap_or_default();
+    Span::from(duration).0
+}

@@ -1,0 +1,44 @@
+//! Log lines about links that come up and go down.
+
+use std::collections::BTreeMap;
+
+use msg_proto::{
+    counters::Counter,
+    engine::Engine,
+    units::{Span, Time},
+};
+
+/// The status is asked for a change this often at most.
+const GAP: Span = Span::from_millis(1_000);
+
+/// What the log has said of each link.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    /// How many changes the log knows of.
+    changes: u64,
+    looked: Time,
+    states: BTreeMap<String, String>,
+}
+
+impl Links {
+    /// Logs what has changed. Two counters tell whether anything has, so that it costs nothing otherwise.
+    pub(crate) fn note(&mut self, now: Time, engine: &Engine) {
+        let counters = engine.counters();
+        let changes = counters.value(Counter::LinksUp).wrapping_add(counters.value(Counter::LinksDown));
+        if changes == self.changes || now.since(self.looked) < GAP {
+            return;
+        }
+        self.changes = changes;
+        self.looked = now;
+        for peer in engine.status(now).peers {
+            let before = self.states.get(&peer.name);
+            let was_up = before.is_some_and(|state| state == "up");
+            match (was_up, peer.state == "up") {
+                (false, true) => tracing::info!("link to {} is up", peer.name),
+                (true, false) => tracing::warn!("link to {} is {}", peer.name, peer.state),
+                _ => {}
+            }
+            self.states.insert(peer.name, peer.state);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! One turn of the loop: what has come in, what is due, what is to go out. Each source gets a bounded share; what is
+//! left over makes the next poll return at once.
+
+use std::{io, time::Duration};
+
+use mio::Events;
+use msg_proto::units::Time;
+
+use crate::{
+    clock, log,
+    run::{ACCEPT, Daemon, FIRST_CLIENT, FIRST_LISTENER, STOP, WAKER},
+    udp::Sending,
+};
+
+impl Daemon {
+    /// Polls, and does what there is to do. Returns whether the daemon is to stop.
+    pub(crate) fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
+        self.poll_events(events, None)?;
+        let stop = self.note(events)?;
+        self.handle_input();
+        self.drain()?;
+        let now = clock::now();
+        self.links.note(now, &self.engine);
+        Ok(stop)
+    }
+
+    /// A turn that sleeps no longer than until `deadline`.
+    pub(crate) fn turn_before(&mut self, events: &mut Events, deadline: Time) -> io::Result<()> {
+        self.poll_events(events, Some(deadline))?;
+        self.note(events)?;
+        self.handle_input();
+        self.drain()?;
+        Ok(())
+    }
+
+    fn poll_events(&mut self, events: &mut Events, deadline: Option<Time>) -> io::Result<()> {
+        let timeout = self.sleep(deadline);
+        match self.poll.poll(events, timeout) {
+            // The signal that interrupted it is an event of its own, next time.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// How long to sleep; `None`: until something happens.
+    fn sleep(&self, deadline: Option<Time>) -> Option<Duration> {
+        let now = clock::now();
+        let acceptor = self.acceptor.as_ref();
+        let work =
+            self.udp.is_readable() || self.clients.has_work() || acceptor.is_some_and(|it| it.has_work());
+        if work || now < self.spin_until || self.unfinished {
+            return Some(Duration::ZERO);
+        }
+        let accept = acceptor.and_then(|it| it.paused_until());
+        let next = [self.engine.poll_timeout(), self.udp.blocked_until(), accept, self.desk.due(), deadline];
+        next.into_iter().flatten().min().map(|next| clock::until(next, now))
+    }
+
+    /// Notes what is ready. Returns whether the daemon is to stop.
+    fn note(&mut self, events: &Events) -> io::Result<bool> {
+        let mut stop = false;
+        for event in events {
+            match event.token() {
+                STOP => stop = true,
+                // The questions themselves are looked at in every turn.
+                WAKER => {}
+                ACCEPT => self.acceptor.iter_mut().for_each(|acceptor| acceptor.on_event()),
+                token if token.0 < FIRST_CLIENT => {
+                    self.udp.on_event(self.poll.registry(), token.0 - FIRST_LISTENER, event)?;
+                }
+                token => self.clients.on_event(self.poll.registry(), token.0 - FIRST_CLIENT, event)?,
+            }
+        }
+        Ok(stop)
+    }
+
+    fn handle_input(&mut self) {
+        let datagrams = self.udp.receive(&mut self.engine);
+        let bytes = self.clients.read(&mut self.engine);
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.accept(self.poll.registry(), &mut self.engine, &mut self.clients);
+        }
+        let now = clock::now();
+        if datagrams > 0 || bytes > 0 {
+            self.spin_until = now + self.spin;
+        }
+        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now);
+        }
+        let own =
+            [("datagram_send_errors", self.udp.send_errors()), ("log_lines_dropped", log::dropped_lines())];
+        self.desk.answer(now, &self.engine, &own);
+    }
+
+    /// Carries out what the engine wants. Returns whether it wants nothing more and nobody is blocked.
+    pub(crate) fn drain(&mut self) -> io::Result<bool> {
+        let registry = self.poll.registry();
+        while let Some(id) = self.engine.poll_writable() {
+            self.clients.on_output(id);
+        }
+        self.clients.write(registry, &mut self.engine)?;
+        let sending = self.udp.transmit(registry, &mut self.engine)?;
+        let mut closed = false;
+        while let Some(id) = self.engine.poll_close() {
+            self.clients.close(&mut self.engine, id);
+            closed = true;
+        }
+        // Whatever the above has brought about goes out in the next turn, which comes at once.
+        while let Some(id) = self.engine.poll_writable() {
+            self.clients.on_output(id);
+        }
+        self.unfinished = closed || sending == Sending::Unfinished && !self.udp.is_blocked();
+        Ok(self.is_drained())
+    }
+
+    /// Whether everything that was to go out has gone.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.unfinished && !self.udp.is_blocked() && !self.clients.has_output()
+    }
+}

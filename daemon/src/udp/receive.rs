@@ -1,0 +1,56 @@
+//! Datagrams that come.
+
+use std::io::{self, IoSliceMut};
+
+use msg_proto::engine::Engine;
+use quinn_udp::{RecvMeta, UdpSockRef};
+
+use super::{BATCH, MAX_DATAGRAM_BYTES, Udp};
+use crate::{clock, limits::DATAGRAMS_PER_TURN};
+
+/// Errors in a row after which a listener's turn is over.
+const MAX_ERRORS: usize = 16;
+
+impl Udp {
+    /// Gives each listener that has something its turn. Returns how many datagrams came.
+    pub(crate) fn receive(&mut self, engine: &mut Engine) -> usize {
+        (0..self.listeners.len()).map(|index| self.receive_from(index, engine)).sum()
+    }
+
+    fn receive_from(&mut self, index: usize, engine: &mut Engine) -> usize {
+        let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.readable) else {
+            return 0;
+        };
+        let mut chunks = self.buffer.chunks_exact_mut(MAX_DATAGRAM_BYTES);
+        let mut buffers: [IoSliceMut<'_>; BATCH] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let mut metas = [RecvMeta::default(); BATCH];
+        let (mut count, mut errors) = (0, 0);
+        while count < DATAGRAMS_PER_TURN && errors < MAX_ERRORS {
+            match listener.state.recv(UdpSockRef::from(&listener.socket), &mut buffers, &mut metas) {
+                Ok(filled) => {
+                    let now = clock::now();
+                    for (buffer, meta) in buffers.iter().zip(&metas).take(filled) {
+                        let bytes = buffer.get(..meta.len).unwrap_or_default();
+                        // An empty datagram counts too, so that a flood of them ends the turn.
+                        count += meta.len.div_ceil(meta.stride.max(1)).max(1);
+                        for datagram in bytes.chunks(meta.stride.max(1)) {
+                            engine.handle_datagram(now, index, meta.addr, datagram);
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Only this says that the next datagram will be an event.
+                    listener.readable = false;
+                    break;
+                }
+                Err(error) => {
+                    // An earlier send's error, or one datagram's: the socket itself goes on.
+                    tracing::debug!("receive from listener {index}: {error}");
+                    errors += 1;
+                }
+            }
+        }
+        count
+    }
+}

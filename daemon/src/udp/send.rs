@@ -1,0 +1,135 @@
+//! Datagrams that go.
+
+use std::io;
+
+use mio::{Interest, Registry};
+use msg_proto::{
+    engine::{Engine, Transmit},
+    units::{Span, Time},
+};
+use quinn_udp::UdpSockRef;
+
+use super::{Listener, MAX_DATAGRAM_BYTES, Udp};
+use crate::{
+    clock,
+    limits::{BLOCKED_SEND_US, TRANSMITS_PER_TURN},
+};
+
+/// How far a turn's sending went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sending {
+    /// The engine has nothing more.
+    Drained,
+    /// The turn is over, or a listener is blocked: the engine may have more.
+    Unfinished,
+}
+
+impl Udp {
+    /// Sends what the engine has, as far as a turn goes.
+    pub(crate) fn transmit(&mut self, registry: &Registry, engine: &mut Engine) -> io::Result<Sending> {
+        let now = clock::now();
+        self.listeners.iter_mut().for_each(|listener| listener.retry_offload(now));
+        let max_datagrams = self.max_datagrams();
+        for _ in 0..TRANSMITS_PER_TURN {
+            let now = clock::now();
+            let transmit = match self.held.take() {
+                Some(held) => held,
+                None => {
+                    self.out.clear();
+                    match engine.poll_transmit(now, &mut self.out, max_datagrams) {
+                        Some(transmit) => transmit,
+                        None => return Ok(Sending::Drained),
+                    }
+                }
+            };
+            if self.send(registry, now, transmit)? == Sending::Unfinished {
+                self.held = Some(transmit);
+                return Ok(Sending::Unfinished);
+            }
+        }
+        Ok(Sending::Unfinished)
+    }
+
+    /// Sends or loses a transmit; `Unfinished`: it must be held.
+    fn send(&mut self, registry: &Registry, now: Time, transmit: Transmit) -> io::Result<Sending> {
+        let alone = self.listeners.len() == 1;
+        let Some(listener) = self.listeners.get_mut(transmit.listener) else {
+            debug_assert!(false, "the engine knows how many listeners there are");
+            return Ok(Sending::Drained);
+        };
+        let contents = self.out.get(..transmit.len).unwrap_or_default();
+        if let Some(since) = listener.blocked {
+            // Other listeners may be fine: one that is stuck must not hold them up for long.
+            if alone || now.since(since) < Span(BLOCKED_SEND_US) {
+                return Ok(Sending::Unfinished);
+            }
+            self.send_errors += datagrams(transmit);
+            return Ok(Sending::Drained);
+        }
+        match send_all(listener, transmit, contents) {
+            Ok(()) => Ok(Sending::Drained),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                listener.blocked = Some(now);
+                // Asked for only now: otherwise each datagram that leaves the buffer would wake the loop.
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                registry.reregister(&mut listener.socket, listener.token, interest)?;
+                Ok(Sending::Unfinished)
+            }
+            Err(error) => {
+                self.send_errors += datagrams(transmit);
+                if let Some(suppressed) = self.complaint.due(now) {
+                    tracing::warn!(
+                        "cannot send to {}: {error} ({suppressed} more since the last time)",
+                        transmit.to
+                    );
+                }
+                Ok(Sending::Drained)
+            }
+        }
+    }
+
+    /// How many datagrams every listener sends with one system call.
+    fn max_datagrams(&self) -> usize {
+        let segments = self.listeners.iter().map(|listener| listener.state.max_gso_segments()).min();
+        // The whole run must fit one IP packet, as far as the kernel's bookkeeping goes: 65535 less headers.
+        segments.unwrap_or(1).min((MAX_DATAGRAM_BYTES - 512) / self.mtu).max(1)
+    }
+}
+
+fn send_all(listener: &Listener, transmit: Transmit, contents: &[u8]) -> io::Result<()> {
+    let several = transmit.len > transmit.segment;
+    let result = send_one(listener, transmit, contents, several.then_some(transmit.segment));
+    match result {
+        // The path has no segmentation offload. The socket remembers that; this run is cut here.
+        Err(error)
+            if several
+                && error.kind() != io::ErrorKind::WouldBlock
+                && listener.state.max_gso_segments() == 1 =>
+        {
+            for datagram in contents.chunks(transmit.segment.max(1)) {
+                match send_one(listener, transmit, datagram, None) {
+                    // Half of the run has gone: the rest is lost, rather than all of it sent twice.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    result => result?,
+                }
+            }
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn send_one(
+    listener: &Listener,
+    transmit: Transmit,
+    contents: &[u8],
+    segment_size: Option<usize>,
+) -> io::Result<()> {
+    let transmit =
+        quinn_udp::Transmit { destination: transmit.to, ecn: None, contents, segment_size, src_ip: None };
+    listener.state.try_send(UdpSockRef::from(&listener.socket), &transmit)
+}
+
+fn datagrams(transmit: Transmit) -> u64 {
+    transmit.len.div_ceil(transmit.segment.max(1)) as u64
+}

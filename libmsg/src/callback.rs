@@ -1,0 +1,211 @@
+//! Running callbacks, with the lock released.
+
+use std::{fmt, mem, ops::Range, sync::MutexGuard, thread};
+
+use msg_proto::{
+    ids::{Channel, Instance, MsgId},
+    session::{Event, Failure, Message},
+    units::{Span, Time},
+};
+
+use crate::{Client, client::Inner, clock};
+
+pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
+pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
+
+/// The user's callbacks. While they run they are not here.
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    on_failure: Option<OnFailure>,
+    on_message: Option<OnMessage>,
+    /// Set or removed since the running callbacks were taken out: those do not come back.
+    new_on_failure: bool,
+    new_on_message: bool,
+    takes_messages: bool,
+    batch: Batch,
+    /// The last batch took so long that what was taken had better be acked before the next.
+    slow: bool,
+}
+
+/// Which callbacks a call runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kinds {
+    All,
+    Failures,
+}
+
+/// What one release of the lock hands out. Its memory is used again.
+#[derive(Default)]
+struct Batch {
+    failures: Vec<Failure>,
+    messages: Vec<Head>,
+    data: Vec<u8>,
+}
+
+/// A message whose bytes are in the batch.
+struct Head {
+    src: Instance,
+    msgid: MsgId,
+    channel: Channel,
+    age: Span,
+    data: Range<usize>,
+}
+
+/// The callbacks while they run. Dropping it, in a panic too, puts them back and lets others run them.
+struct Turn<'a> {
+    client: &'a Client,
+    on_failure: Option<OnFailure>,
+    on_message: Option<OnMessage>,
+}
+
+impl Client {
+    /// Runs callbacks until nothing that was read waits for one. Returns how many. None, if another thread (or a
+    /// callback) is at it.
+    pub(crate) fn run_callbacks<'a>(
+        &'a self,
+        mut inner: MutexGuard<'a, Inner>,
+        kinds: Kinds,
+    ) -> (MutexGuard<'a, Inner>, usize) {
+        let mut count = 0;
+        while inner.running.is_none() {
+            let begun = clock::now();
+            let mut batch = mem::take(&mut inner.callbacks.batch);
+            batch.fill(&mut inner, kinds, begun);
+            if batch.is_empty() {
+                inner.callbacks.batch = batch;
+                break;
+            }
+            if inner.callbacks.slow {
+                // R7: what was taken is acked at once, not when all of it was handled.
+                inner.link.write(begun);
+            }
+            inner.running = Some(thread::current().id());
+            let turn = Turn {
+                client: self,
+                on_failure: inner.callbacks.on_failure.take(),
+                on_message: inner.callbacks.on_message.take(),
+            };
+            (inner.callbacks.new_on_failure, inner.callbacks.new_on_message) = (false, false);
+            drop(inner);
+            count += turn.run(&batch);
+            inner = self.lock();
+            inner.link.session.message_handled();
+            let ended = clock::now();
+            inner.callbacks.slow = ended.since(begun) > SLOW_BATCH;
+            inner.link.write(ended);
+            batch.clear();
+            inner.callbacks.batch = batch;
+        }
+        (inner, count)
+    }
+}
+
+impl Callbacks {
+    pub(crate) fn set_on_failure(&mut self, callback: Option<OnFailure>) {
+        self.on_failure = callback;
+        self.new_on_failure = true;
+    }
+
+    pub(crate) fn set_on_message(&mut self, callback: Option<OnMessage>) {
+        self.takes_messages = callback.is_some();
+        self.on_message = callback;
+        self.new_on_message = true;
+    }
+
+    /// Whether there is a message callback, running or not.
+    pub(crate) const fn takes_messages(&self) -> bool {
+        self.takes_messages
+    }
+}
+
+impl Batch {
+    fn fill(&mut self, inner: &mut Inner, kinds: Kinds, now: Time) {
+        let session = &mut inner.link.session;
+        while let Some(event) = session.poll_notice() {
+            // The others are states; whoever waits for one asks the session.
+            if let Event::Failed(failure) = event
+                && inner.callbacks.on_failure.is_some()
+            {
+                self.failures.push(failure);
+            }
+        }
+        if kinds == Kinds::Failures || inner.callbacks.on_message.is_none() {
+            return;
+        }
+        while self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES {
+            let Some(Message { src, msgid, channel, age, data }) = session.poll_message(now) else { return };
+            let start = self.data.len().next_multiple_of(MESSAGE_ALIGN);
+            self.data.resize(start, 0);
+            self.data.extend_from_slice(data);
+            let data = start..self.data.len();
+            self.messages.push(Head { src, msgid, channel, age, data });
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.failures.is_empty() && self.messages.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.failures.clear();
+        self.messages.clear();
+        self.data.clear();
+        self.data.shrink_to(2 * BATCH_BYTES);
+    }
+}
+
+impl Turn<'_> {
+    fn run(mut self, batch: &Batch) -> usize {
+        let mut count = 0;
+        if let Some(on_failure) = &mut self.on_failure {
+            batch.failures.iter().for_each(|failure| on_failure(self.client, failure));
+            count += batch.failures.len();
+        }
+        if let Some(on_message) = &mut self.on_message {
+            for Head { src, msgid, channel, age, data } in &batch.messages {
+                let data = &batch.data[data.clone()];
+                on_message(
+                    self.client,
+                    &Message { src: *src, msgid: *msgid, channel: *channel, age: *age, data },
+                );
+            }
+            count += batch.messages.len();
+        }
+        count
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.client.lock();
+        let callbacks = &mut inner.callbacks;
+        if !callbacks.new_on_failure {
+            callbacks.on_failure = self.on_failure.take();
+        }
+        if !callbacks.new_on_message {
+            callbacks.on_message = self.on_message.take();
+        }
+        inner.running = None;
+        if inner.waiting > 0 {
+            self.client.changed.notify_all();
+        }
+    }
+}
+
+impl fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callbacks").field("slow", &self.slow).finish_non_exhaustive()
+    }
+}
+
+/// Messages that are taken at once. With `AckMode::OnHandled` the session gives one at a time.
+const BATCH_MESSAGES: usize = 64;
+
+/// Where messages begin in a batch, which begins where `malloc` puts it: C programs cast what they get.
+const MESSAGE_ALIGN: usize = 16;
+
+/// Bytes that are taken at once, but for the last message.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A batch that takes longer delays acks noticeably.
+const SLOW_BATCH: Span = Span(500);

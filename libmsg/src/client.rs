@@ -1,0 +1,443 @@
+//! The client: its state, and the calls that do not wait.
+
+use std::{
+    ops::BitOr,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, ThreadId},
+    time::Duration,
+};
+
+use msg_proto::{
+    control::LocalNack,
+    ids::{ClientId, Incarnation, MsgId},
+    session::{self, Event, Failure, Gone, Message, SessionCounters, State, UserBuf},
+    units::Span,
+};
+
+use crate::{
+    Builder, ConnectError, SendError,
+    callback::{Callbacks, OnFailure, OnMessage},
+    clock, connect,
+    ffi::fork::ForkMark,
+    link::Link,
+    poller::Poller,
+};
+
+/// A process's connection to its node's daemon.
+///
+/// It may be used from several threads at once: calls that do not wait hold a lock for as long as a system call
+/// takes, and callbacks run without it. Callbacks never run at the same time; a callback may call everything that
+/// does not run callbacks itself, [`send`](Self::send) and [`try_recv`](Self::try_recv) above all.
+///
+/// Dropping it says goodbye to the daemon. Messages that have no outcome by then still go their way, but nobody is
+/// told: [`flush`](Self::flush) first where that matters.
+///
+/// After a `fork` the child's calls are refused; the parent's go on.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) inner: Mutex<Inner>,
+    /// Something has changed that a waiting thread may have waited for.
+    pub(crate) changed: Condvar,
+    pub(crate) poller: Poller,
+    pub(crate) spin: Span,
+    /// Whether anybody looks at [`AsFd`]: only then it is kept up to date.
+    fd_used: AtomicBool,
+    fork: ForkMark,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) link: Link,
+    pub(crate) callbacks: Callbacks,
+    /// The thread that runs callbacks.
+    pub(crate) running: Option<ThreadId>,
+    /// A thread sleeps in the poller...
+    pub(crate) sleeping: bool,
+    /// ... has been woken, and so many wait for it to come back.
+    pub(crate) woken: bool,
+    pub(crate) waiting: usize,
+    ready: bool,
+    /// A dispatch is to return, whatever it waits for.
+    pub(crate) wake_asked: bool,
+    /// Messages wait for a callback, and for nothing else: without one they are nothing to do.
+    pub(crate) by_callback_only: bool,
+}
+
+/// How one message is sent: combined with `|`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SendFlags(u8);
+
+impl SendFlags {
+    // The values are those of MSG_F_* in libmsg.h.
+
+    /// In order, once, at once.
+    pub const NONE: Self = Self(0);
+    /// It waits for no other message, and none waits for it.
+    pub const UNORDERED: Self = Self(1);
+    /// If the process that it was given to dies, another one with the same clientid may be given it too.
+    pub const AT_LEAST_ONCE: Self = Self(2);
+    /// Another send, dispatch or flush follows at once: this one may be written with it.
+    pub const MORE: Self = Self(4);
+    /// Where there is no room, wait for it, and run failure callbacks meanwhile. Not in a callback: there it has no effect.
+    pub const WAIT: Self = Self(8);
+
+    /// The flags with these bits, if there are no others.
+    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
+        let all = Self::UNORDERED | Self::AT_LEAST_ONCE | Self::MORE | Self::WAIT;
+        u8::try_from(bits).ok().filter(|bits| bits & !all.0 == 0).map(Self)
+    }
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for SendFlags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Client {
+    /// The options of a client with this number.
+    pub const fn builder(client: ClientId) -> Builder {
+        Builder::new(client)
+    }
+
+    pub(crate) fn open(link: Link, spin: Span, timeout: Duration) -> Result<Self, ConnectError> {
+        let system = |errno| ConnectError::System { path: link.path().clone(), errno };
+        let client = Self {
+            poller: Poller::new().map_err(system)?,
+            inner: Mutex::new(Inner {
+                link,
+                callbacks: Callbacks::default(),
+                running: None,
+                sleeping: false,
+                woken: false,
+                waiting: 0,
+                ready: false,
+                wake_asked: false,
+                by_callback_only: false,
+            }),
+            changed: Condvar::new(),
+            spin,
+            fd_used: AtomicBool::new(false),
+            fork: ForkMark::new(),
+        };
+        client.wait_until_registered(timeout)?;
+        Ok(client)
+    }
+
+    /// Sends a message, in order. See [`send_with`](Self::send_with).
+    ///
+    /// # Errors
+    ///
+    /// See [`send_with`](Self::send_with).
+    pub fn send(&self, dst: ClientId, payload: &[u8], user: UserBuf) -> Result<MsgId, SendError> {
+        self.send_with(dst, payload, user, SendFlags::NONE)
+    }
+
+    /// Sends a message: it is numbered and copied, and ends in exactly one outcome. It is written before this returns,
+    /// unless the socket is full, or with [`SendFlags::MORE`], or in a callback, whose sends are written together.
+    ///
+    /// It never waits, unless [`SendFlags::WAIT`] asks for it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was sent then, and no callback will come. [`SendError::WouldBlock`] when as many messages as
+    /// granted have no outcome yet.
+    pub fn send_with(
+        &self,
+        dst: ClientId,
+        payload: &[u8],
+        user: UserBuf,
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
+        if self.is_forked() {
+            return Err(SendError::Forked);
+        }
+        let more = flags.contains(SendFlags::MORE);
+        let mut inner = self.lock();
+        if !inner.link.is_connected() {
+            inner.link.handle_time(&self.poller, clock::now());
+        }
+        let sent = match inner.try_send(dst, payload, user, flags) {
+            Err(SendError::WouldBlock) => {
+                inner.take_in(&self.poller);
+                inner.try_send(dst, payload, user, flags)
+            }
+            sent => sent,
+        };
+        if !inner.in_callback() {
+            if !more || sent.is_err() {
+                inner.link.write(clock::now());
+            }
+            if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {
+                return self.send_when_room(inner, dst, payload, user, flags);
+            }
+        }
+        self.settle(&mut inner);
+        sent
+    }
+
+    /// Has this called for each message that fails, with its user data (R5): in [`dispatch`](Self::dispatch),
+    /// [`flush`](Self::flush), [`recv`](Self::recv) and sends that wait. Without it failures are only
+    /// [counted](Self::counters).
+    pub fn on_failure(&self, callback: impl FnMut(&Self, &Failure) + Send + 'static) {
+        self.set_on_failure(Some(Box::new(callback)));
+    }
+
+    /// Has this called for each message that comes, in [`dispatch`](Self::dispatch) and [`flush`](Self::flush).
+    /// Without it messages wait for [`recv`](Self::recv).
+    pub fn on_message(&self, callback: impl FnMut(&Self, &Message<'_>) + Send + 'static) {
+        self.set_on_message(Some(Box::new(callback)));
+    }
+
+    pub(crate) fn set_on_failure(&self, callback: Option<OnFailure>) {
+        self.lock().callbacks.set_on_failure(callback);
+    }
+
+    pub(crate) fn set_on_message(&self, callback: Option<OnMessage>) {
+        let mut inner = self.lock();
+        inner.callbacks.set_on_message(callback);
+        self.settle(&mut inner);
+    }
+
+    /// Has one [`dispatch`](Self::dispatch) return: one that waits in another thread, or else the next one. This is how a
+    /// thread that waits without a limit is told to end.
+    pub fn wake(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.wake_asked = true;
+        inner.link.record_news();
+        self.settle(&mut inner);
+    }
+
+    /// Messages are handed to callbacks alone from now on, so [`AsFd`] says nothing of those that wait for one.
+    pub(crate) fn take_by_callback_only(&self) {
+        self.lock().by_callback_only = true;
+    }
+
+    /// What the daemon said when it refused this client for good, if it did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<LocalNack> {
+        self.lock().link.session.refusal().cloned()
+    }
+
+    /// Messages without an outcome.
+    #[must_use]
+    pub fn unresolved(&self) -> usize {
+        self.lock().link.session.unresolved()
+    }
+
+    /// The incarnation that the daemon gave this client.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.lock().link.session.incarnation()
+    }
+
+    /// What happened, in numbers that only grow.
+    #[must_use]
+    pub fn counters(&self) -> SessionCounters {
+        self.lock().link.session.counters()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The state is consistent at every point where foreign code could panic: callbacks run unlocked.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.fork.is_forked()
+    }
+
+    /// Whether this thread is in a callback of this client.
+    pub(crate) fn in_callback(&self) -> bool {
+        self.lock().in_callback()
+    }
+
+    /// Before the lock is given back: has everybody woken, and everything watched, that has to be.
+    pub(crate) fn settle(&self, inner: &mut Inner) {
+        inner.link.watch(&self.poller);
+        if inner.sleeping && !inner.woken && inner.link.has_news() {
+            inner.woken = true;
+            self.poller.set_wake();
+        }
+        if inner.waiting > 0 {
+            self.changed.notify_all();
+        }
+        if self.fd_used.load(Ordering::Relaxed) {
+            let takes = !inner.by_callback_only || inner.callbacks.takes_messages();
+            let session = &inner.link.session;
+            let ready = inner.wake_asked || session.has_outcomes() || (takes && session.has_messages());
+            if ready != inner.ready {
+                inner.ready = ready;
+                if ready { self.poller.set_ready() } else { self.poller.clear_ready() }
+            }
+        }
+    }
+
+    fn wait_until_registered(&self, timeout: Duration) -> Result<(), ConnectError> {
+        let deadline = clock::now() + Span::from(timeout);
+        let mut inner = self.lock();
+        let path = inner.link.path().clone();
+        loop {
+            let now = clock::now();
+            if !inner.link.is_connected()
+                && let Err(errno) = inner.link.connect(&self.poller, now)
+                && !connect::is_transient(errno)
+            {
+                return Err(connect::explain(&path, errno));
+            }
+            let connected = inner.link.is_connected();
+            inner.link.read(now);
+            if let Some(nack) = inner.link.session.refusal() {
+                return Err(ConnectError::Refused { path, nack: nack.clone() });
+            }
+            while let Some(event) = inner.link.session.poll_notice() {
+                if let Event::DaemonGone(Gone::Malformed(error)) = event {
+                    return Err(ConnectError::NotMsgd { path, what: error.0 });
+                }
+            }
+            match inner.link.session.state() {
+                State::Registered => return Ok(()),
+                _ if connected && !inner.link.is_connected() => return Err(ConnectError::Lost { path }),
+                _ if now >= deadline => return Err(ConnectError::Timeout { path, waited: timeout }),
+                _ => {}
+            }
+            // A full backlog cannot be waited for; it is tried again after a moment.
+            let longest = if connected { deadline.since(now) } else { RETRY_CONNECT };
+            inner.link.watch(&self.poller);
+            self.poller.wait(Some(longest));
+        }
+    }
+}
+
+impl AsFd for Client {
+    /// The same as [`Client::as_fd`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        Self::as_fd(self)
+    }
+}
+
+impl Client {
+    /// For an event loop: readable, level-triggered, while there is something for [`dispatch`](Self::dispatch) to do
+    /// or for [`try_recv`](Self::try_recv) to return. Always the same; only to be polled.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        if !self.fd_used.swap(true, Ordering::Relaxed) {
+            let mut inner = self.lock();
+            self.settle(&mut inner);
+        }
+        self.poller.as_fd()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // A fork shares the socket with the process that is the client.
+        if !self.is_forked() {
+            self.lock().link.close(clock::now());
+        }
+    }
+}
+
+/// How long a daemon's full backlog is given before the next attempt.
+const RETRY_CONNECT: Span = Span::from_millis(10);
+
+impl Inner {
+    /// Whether this thread is in a callback.
+    pub(crate) fn in_callback(&self) -> bool {
+        self.running.is_some_and(|id| id == thread::current().id())
+    }
+
+    /// Reads what has come and does what is due, without running anything.
+    pub(crate) fn take_in(&mut self, poller: &Poller) {
+        let now = clock::now();
+        self.link.handle_time(poller, now);
+        self.link.read(now);
+    }
+
+    pub(crate) fn try_send(
+        &mut self,
+        dst: ClientId,
+        payload: &[u8],
+        user: UserBuf,
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
+        let flags = session::SendFlags {
+            unordered: flags.contains(SendFlags::UNORDERED),
+            at_least_once: flags.contains(SendFlags::AT_LEAST_ONCE),
+        };
+        let sent = self.link.session.send(clock::now(), dst, payload, user.as_bytes(), flags);
+        sent.map_err(SendError::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixListener,
+    };
+
+    use msg_proto::{control::Registered, local::put};
+
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn a_fork_is_refused() {
+        let path = std::env::temp_dir().join(format!("libmsg-fork-{}.sock", std::process::id()));
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let daemon = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let registered = Registered {
+                version: 1,
+                node: "n".to_owned(),
+                start: 1,
+                incarnation: Incarnation(1),
+                interval_ms: 1000,
+                times: 1,
+                max_stored: 10,
+                max_stored_bytes: 1 << 20,
+                max_message_bytes: 1 << 20,
+            };
+            let mut out = Vec::new();
+            put::registered(&mut out, &registered);
+            stream.write_all(&out).expect("written");
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).expect("read");
+            said
+        });
+        let mut client = Client::builder(ClientId(1)).socket(&path).connect().expect("registered");
+        client.fork = ForkMark::forked();
+        assert_eq!(client.send(ClientId(2), b"x", UserBuf::EMPTY), Err(SendError::Forked));
+        assert_eq!(client.try_recv(), Err(Error::Forked));
+        assert_eq!(client.dispatch(None), Err(Error::Forked));
+        assert_eq!(client.flush(None), Err(Error::Forked));
+        drop(client);
+        let mut goodbye = Vec::new();
+        put::client_goodbye(&mut goodbye);
+        assert!(
+            !daemon.join().expect("no panic").ends_with(&goodbye),
+            "the child said goodbye for its parent"
+        );
+        std::fs::remove_file(&path).expect("removed");
+    }
+}

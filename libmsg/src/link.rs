@@ -1,0 +1,241 @@
+//! The session and its socket: reading, writing, reconnecting. Nothing here waits.
+
+use std::{os::fd::OwnedFd, path::PathBuf};
+
+use msg_proto::{
+    session::{Session, State},
+    units::{Span, Time},
+};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+
+use crate::{
+    connect,
+    poller::{Interest, Poller},
+};
+
+/// A session with its socket, while there is one.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) session: Session,
+    path: PathBuf,
+    socket: Option<OwnedFd>,
+    watched: Interest,
+    /// The socket did not take all of the output.
+    blocked: bool,
+    /// The session did not take what the socket has.
+    full: bool,
+    /// The last read filled what it was given: there is likely more.
+    more: bool,
+    last_read: Time,
+    /// Something came or fell due since this was last asked.
+    news: bool,
+    lost_at: Time,
+    retry_at: Time,
+    back_off: Span,
+    armed: Option<Time>,
+}
+
+impl Link {
+    pub(crate) const fn new(session: Session, path: PathBuf) -> Self {
+        Self {
+            session,
+            path,
+            socket: None,
+            watched: QUIET,
+            blocked: false,
+            full: false,
+            more: false,
+            last_read: Time(0),
+            news: false,
+            lost_at: Time(0),
+            retry_at: Time(0),
+            back_off: FIRST_BACK_OFF,
+            armed: None,
+        }
+    }
+
+    pub(crate) const fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    pub(crate) const fn more(&self) -> bool {
+        self.more
+    }
+
+    pub(crate) const fn last_read(&self) -> Time {
+        self.last_read
+    }
+
+    pub(crate) const fn has_news(&self) -> bool {
+        self.news
+    }
+
+    pub(crate) const fn record_news(&mut self) {
+        self.news = true;
+    }
+
+    pub(crate) const fn forget_news(&mut self) {
+        self.news = false;
+    }
+
+    /// Connects, and writes registration and replay.
+    pub(crate) fn connect(&mut self, poller: &Poller, now: Time) -> Result<(), Errno> {
+        let socket = connect::open(&self.path)?;
+        poller.add(&socket, QUIET)?;
+        self.watched = QUIET;
+        self.socket = Some(socket);
+        self.session.handle_connected(now);
+        self.write(now);
+        Ok(())
+    }
+
+    /// What has fallen due: outcomes, and an attempt to connect.
+    pub(crate) fn handle_time(&mut self, poller: &Poller, now: Time) {
+        if self.armed.is_some_and(|at| at <= now) {
+            poller.clear_timer();
+            self.armed = None;
+        }
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.news = true;
+            self.session.handle_timeout(now);
+            self.close_unusable(now);
+        }
+        if self.connect_at().is_some_and(|at| at <= now) && self.connect(poller, now).is_err() {
+            self.retry_later(now);
+        }
+    }
+
+    /// Reads once, what there is. Returns whether anything came, the end included.
+    pub(crate) fn read(&mut self, now: Time) -> bool {
+        self.more = false;
+        let Some(socket) = &self.socket else { return false };
+        let space = self.session.input_space(READ_BYTES);
+        self.full = space.is_empty();
+        if self.full {
+            return false;
+        }
+        let len = space.len();
+        match recv(socket, space, RecvFlags::DONTWAIT) {
+            Ok((_, n)) if n > 0 => {
+                self.more = n == len;
+                self.last_read = now;
+                self.news = true;
+                self.session.handle_read(now, n);
+                if self.session.state() == State::Registered {
+                    self.back_off = FIRST_BACK_OFF;
+                }
+                self.close_unusable(now);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            Ok(_) | Err(_) => {
+                self.on_lost(now);
+                true
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub(crate) fn write(&mut self, now: Time) {
+        self.blocked = false;
+        while let Some(socket) = &self.socket {
+            let output = self.session.output();
+            if output.is_empty() {
+                return;
+            }
+            match send(socket, output, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(n) => self.session.consume_output(now, n),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.blocked = true;
+                    return;
+                }
+                // What the daemon has said is read before its end is believed.
+                Err(_) => {
+                    while self.read(now) {}
+                    return self.on_lost(now);
+                }
+            }
+        }
+    }
+
+    /// The other end of the socket is closed. What is left in it and finds no room will be given again.
+    pub(crate) fn handle_hang_up(&mut self, now: Time) {
+        if self.full {
+            self.on_lost(now);
+        }
+    }
+
+    /// Says goodbye, as far as that goes without waiting.
+    pub(crate) fn close(&mut self, now: Time) {
+        self.session.close(now);
+        self.write(now);
+        self.socket = None;
+    }
+
+    /// Brings what is watched, and the timer, up to what is needed.
+    pub(crate) fn watch(&mut self, poller: &Poller) {
+        if let Some(socket) = &self.socket {
+            // The user has polled messages since: there is room again.
+            self.full = self.full && self.session.has_messages();
+            let wanted = Interest { read: !self.full, write: self.blocked };
+            if wanted != self.watched && poller.modify(socket, wanted).is_ok() {
+                self.watched = wanted;
+            }
+        }
+        let due = [self.session.poll_timeout(), self.connect_at()].into_iter().flatten().min();
+        if let Some(at) = due {
+            // A timer that fires early does no harm, and is cheaper than one that is set for each message.
+            if self.armed.is_none_or(|armed| at < armed) {
+                poller.arm(at);
+                self.armed = Some(at);
+            }
+        }
+    }
+
+    /// When to connect again. While messages of the old stream wait to be taken, not before they are stale.
+    fn connect_at(&self) -> Option<Time> {
+        if self.socket.is_some() || self.session.state() != State::Disconnected {
+            return None;
+        }
+        let stale_at = self.lost_at + self.session.granted().interval;
+        Some(if self.session.has_messages() { self.retry_at.max(stale_at) } else { self.retry_at })
+    }
+
+    fn close_unusable(&mut self, now: Time) {
+        if matches!(self.session.state(), State::Broken | State::Refused) {
+            self.on_lost(now);
+        }
+    }
+
+    fn on_lost(&mut self, now: Time) {
+        if self.socket.take().is_some() {
+            self.news = true;
+            self.session.handle_disconnected(now);
+            (self.blocked, self.full, self.more) = (false, false, false);
+            self.lost_at = now;
+            self.retry_later(now);
+        }
+    }
+
+    fn retry_later(&mut self, now: Time) {
+        self.retry_at = now + self.back_off;
+        self.back_off = self.back_off.times(2).min(LAST_BACK_OFF);
+    }
+}
+
+const QUIET: Interest = Interest { read: true, write: false };
+
+/// What one read takes at most, unless the session has more room.
+const READ_BYTES: usize = 64 << 10;
+
+/// DESIGN, section 4: 10 ms to 1 s.
+const FIRST_BACK_OFF: Span = Span::from_millis(10);
+const LAST_BACK_OFF: Span = Span::from_millis(1000);

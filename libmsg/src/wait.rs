@@ -1,0 +1,229 @@
+//! The calls that wait.
+
+use std::{
+    hint, mem,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use msg_proto::{
+    ids::{ClientId, MsgId},
+    session::UserBuf,
+    units::{Span, Time},
+};
+
+use crate::{Client, Error, Received, SendError, SendFlags, callback::Kinds, client::Inner, clock};
+
+type Locked<'a> = MutexGuard<'a, Inner>;
+
+impl Client {
+    /// Waits until something comes or falls due, and runs the callbacks that it calls for, in this thread. Returns how
+    /// many ran: it may be none, as when outcomes came that make room, and nobody wants to hear of them.
+    ///
+    /// `timeout` is `None` for no limit, zero for not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] once the daemon has refused this client and all callbacks have run;
+    /// [`Error::InCallback`]; [`Error::Forked`].
+    pub fn dispatch(&self, timeout: impl Into<Option<Duration>>) -> Result<usize, Error> {
+        let mut waited = false;
+        let ran = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
+            let (mut inner, count) = client.run_callbacks(inner, Kinds::All);
+            let woken = mem::take(&mut inner.wake_asked);
+            let enough = count > 0 || woken || (waited && inner.link.has_news());
+            waited = true;
+            (inner, enough.then_some(count))
+        });
+        ran.map(|(_, ran)| ran.unwrap_or(0))
+    }
+
+    /// Waits for a message. Failure callbacks run meanwhile, in this thread, but not when this is called in a
+    /// callback. `Ok(None)` when the time is over.
+    ///
+    /// `timeout` is `None` for no limit, zero for not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] once the daemon has refused this client and no message is left; [`Error::Forked`].
+    pub fn recv(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<Received>, Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        let mut inner = self.lock();
+        if inner.running.is_none() {
+            // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
+            inner.link.session.message_handled();
+        }
+        let received = self.wait_for(inner, timeout.into(), Kinds::Failures, |client, inner| {
+            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
+            let message = inner.link.session.poll_message(clock::now()).map(Received::from);
+            (inner, message)
+        });
+        received.map(|(_, received)| received)
+    }
+
+    /// A message that has come, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Option<Received>, Error> {
+        self.recv(Duration::ZERO)
+    }
+
+    /// Writes out what waits, then waits until every message has its outcome. Callbacks run meanwhile, in this thread,
+    /// as in [`dispatch`](Self::dispatch).
+    ///
+    /// `timeout` is `None` for no limit; each outcome comes within `interval * (times + 1)` and a little anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] says how many messages have none yet; those of [`dispatch`](Self::dispatch).
+    pub fn flush(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
+        let (inner, done) = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
+            let (inner, _) = client.run_callbacks(inner, Kinds::All);
+            let session = &inner.link.session;
+            let done = session.unresolved() == 0 && !session.has_outcomes() && inner.running.is_none();
+            (inner, done.then_some(()))
+        })?;
+        done.ok_or(Error::Timeout { unresolved: inner.link.session.unresolved() })
+    }
+
+    /// [`SendFlags::WAIT`]: sends as soon as there is room.
+    pub(crate) fn send_when_room(
+        &self,
+        inner: Locked<'_>,
+        dst: ClientId,
+        payload: &[u8],
+        user: UserBuf,
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
+        let sent = self.wait_for(inner, None, Kinds::Failures, |client, inner| {
+            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
+            let sent = inner.try_send(dst, payload, user, flags);
+            (inner, (sent != Err(SendError::WouldBlock)).then_some(sent))
+        });
+        match sent {
+            Ok((_, sent)) => sent.unwrap_or(Err(SendError::WouldBlock)),
+            Err(Error::Refused(nack)) => Err(SendError::Refused(nack.rule)),
+            Err(_) => Err(SendError::WouldBlock),
+        }
+    }
+
+    /// The lock, for a call that runs callbacks.
+    fn enter(&self) -> Result<Locked<'_>, Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        let inner = self.lock();
+        if inner.in_callback() { Err(Error::InCallback) } else { Ok(inner) }
+    }
+
+    /// Attempts something again and again, whenever anything has happened that may let it succeed, until it does or the
+    /// time is over (`None`). An attempt that released the lock takes it again.
+    fn wait_for<'a, T>(
+        &'a self,
+        mut inner: Locked<'a>,
+        timeout: Option<Duration>,
+        kinds: Kinds,
+        mut attempt: impl FnMut(&'a Self, Locked<'a>) -> (Locked<'a>, Option<T>),
+    ) -> Result<(Locked<'a>, Option<T>), Error> {
+        let deadline = timeout.map(|timeout| clock::now() + Span::from(timeout));
+        inner.link.forget_news();
+        let result = loop {
+            inner.link.handle_time(&self.poller, clock::now());
+            let done;
+            (inner, done) = attempt(self, inner);
+            if !inner.in_callback() {
+                inner.link.write(clock::now());
+            }
+            if done.is_some() {
+                break Ok(done);
+            }
+            if let Some(nack) = inner.link.session.refusal()
+                && !inner.link.session.has_outcomes()
+            {
+                break Err(Error::Refused(nack.clone()));
+            }
+            let now = clock::now();
+            let left = deadline.map(|deadline| deadline.since(now));
+            if inner.link.more() || left == Some(Span::ZERO) {
+                if !inner.link.read(now) && left == Some(Span::ZERO) {
+                    break Ok(None);
+                }
+            } else {
+                inner = self.sleep(inner, left, kinds);
+            }
+        };
+        self.settle(&mut inner);
+        result.map(|done| (inner, done))
+    }
+
+    /// Waits until anything happens, at most `left`. What has come is read.
+    fn sleep<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>, kinds: Kinds) -> Locked<'a> {
+        let others_callback = inner.running.is_some() && !inner.in_callback() && kinds == Kinds::All;
+        if inner.sleeping || others_callback {
+            return self.sleep_behind(inner, left);
+        }
+        let read;
+        (inner, read) = self.spin(inner, left);
+        if read {
+            return inner;
+        }
+        inner.link.forget_news();
+        self.settle(&mut inner);
+        inner.sleeping = true;
+        drop(inner);
+        let woken = self.poller.wait(left);
+        inner = self.lock();
+        inner.sleeping = false;
+        if inner.woken {
+            inner.woken = false;
+            self.poller.clear_wake();
+            inner.link.record_news();
+        }
+        if woken.by_socket {
+            let now = clock::now();
+            if !inner.link.read(now) && woken.by_hang_up {
+                inner.link.handle_hang_up(now);
+            }
+        }
+        inner
+    }
+
+    /// Another thread sleeps in the poller, or runs callbacks: it tells when it is done.
+    fn sleep_behind<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>) -> Locked<'a> {
+        self.settle(&mut inner);
+        inner.waiting += 1;
+        inner = match left {
+            Some(left) => {
+                let woken = self.changed.wait_timeout(inner, left.into());
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+        };
+        inner.waiting -= 1;
+        inner
+    }
+
+    /// `$MSGD_SPIN_US`: reads over and over for that long after traffic. Returns whether anything came.
+    fn spin<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>) -> (Locked<'a>, bool) {
+        if self.spin == Span::ZERO {
+            return (inner, false);
+        }
+        let longest: Option<Time> = left.map(|left| clock::now() + left);
+        loop {
+            let now = clock::now();
+            if now > inner.link.last_read() + self.spin || longest.is_some_and(|at| at <= now) {
+                return (inner, false);
+            }
+            if inner.link.read(now) {
+                return (inner, true);
+            }
+            drop(inner);
+            hint::spin_loop();
+            inner = self.lock();
+        }
+    }
+}
