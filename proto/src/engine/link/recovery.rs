@@ -79,9 +79,10 @@ impl Recovery {
         }
     }
 
-    /// Whether the link takes `bytes` more.
-    pub(crate) const fn has_room(&self, bytes: usize) -> bool {
-        self.sent.in_flight() + bytes <= self.window
+    /// Whether the link takes one datagram more. The window may be overshot by that one: asking for room for the
+    /// largest would leave a link with large datagrams waiting for every acknowledgement.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.sent.in_flight() < self.window
     }
 
     /// The smoothed round trip and its deviation.
