@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// The sender's floor came (R8: what is below it is decided).
-    fn on_floor(&mut self, key: InboxKey, floor: Seq) {
+    pub(super) fn on_floor(&mut self, key: InboxKey, floor: Seq) {
         let inbox = &mut self.inboxes[key];
         if floor == inbox.floor() {
             return;
