@@ -130,6 +130,7 @@ fn config(scenario: &Scenario, index: usize, start: u64, seed: u64) -> EngineCon
         },
         mtu: plan.mtu,
         receive_window: scenario.receive_window,
+        grace: Span::from_millis(u64::from(msg_proto::limits::DEFAULT_GRACE_MS)),
         clients: Vec::new(),
     }
 }

@@ -15,7 +15,6 @@ pub mod promise;
 pub mod report;
 pub mod wait;
 
-
 #[path = "../sim/mod.rs"]
 pub mod sim;
 

@@ -4,7 +4,7 @@ use msg_proto::{
     ids::{FlowId, MsgId, Seq},
     local::{Deliver, Submit},
     units::Time,
-    wire::{Ack, Frame, Frames, HEADER_BYTES, Nack},
+    wire::{Ack, Frame, Frames, Header, Nack},
 };
 
 use super::{About, Checker, Invariant, LifeId, Moment, Violation, violation};
@@ -67,9 +67,9 @@ impl Checker {
     ///
     /// It says what is not true.
     pub fn on_datagram(&mut self, d: &Leaving<'_>) -> Result<(), Violation> {
-        let Some(frames) = d.bytes.get(HEADER_BYTES..) else { return Ok(()) };
+        let Ok((header, frames)) = Header::parse(d.bytes) else { return Ok(()) };
         let mut flow = None;
-        for frame in Frames::new(frames).flatten() {
+        for frame in Frames::new(header.kind, frames).flatten() {
             match frame {
                 Frame::Flow(f) => {
                     self.check_stamp(d, f.send_time)?;
