@@ -1,1 +1,3 @@
-//! Shared pieces of the tests.
+//! What msgd's tests share. Each kind of test is a folder that says what it is.
+
+pub mod fuzz;
