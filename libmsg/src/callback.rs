@@ -10,14 +10,18 @@ use msg_proto::{
 
 use crate::{Client, client::Inner, clock};
 
-type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
-type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
+pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
+pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
 
 /// The user's callbacks. While they run they are not here.
 #[derive(Default)]
 pub(crate) struct Callbacks {
     on_failure: Option<OnFailure>,
     on_message: Option<OnMessage>,
+    /// Set or removed since the running callbacks were taken out: those do not come back.
+    new_on_failure: bool,
+    new_on_message: bool,
+    takes_messages: bool,
     batch: Batch,
     /// The last batch took so long that what was taken had better be acked before the next.
     slow: bool,
@@ -81,6 +85,7 @@ impl Client {
                 on_failure: inner.callbacks.on_failure.take(),
                 on_message: inner.callbacks.on_message.take(),
             };
+            (inner.callbacks.new_on_failure, inner.callbacks.new_on_message) = (false, false);
             drop(inner);
             count += turn.run(&batch);
             inner = self.lock();
@@ -96,12 +101,20 @@ impl Client {
 }
 
 impl Callbacks {
-    pub(crate) fn set_on_failure(&mut self, callback: OnFailure) {
-        self.on_failure = Some(callback);
+    pub(crate) fn set_on_failure(&mut self, callback: Option<OnFailure>) {
+        self.on_failure = callback;
+        self.new_on_failure = true;
     }
 
-    pub(crate) fn set_on_message(&mut self, callback: OnMessage) {
-        self.on_message = Some(callback);
+    pub(crate) fn set_on_message(&mut self, callback: Option<OnMessage>) {
+        self.takes_messages = callback.is_some();
+        self.on_message = callback;
+        self.new_on_message = true;
+    }
+
+    /// Whether there is a message callback, running or not.
+    pub(crate) const fn takes_messages(&self) -> bool {
+        self.takes_messages
     }
 }
 
@@ -121,7 +134,8 @@ impl Batch {
         }
         while self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES {
             let Some(Message { src, msgid, channel, age, data }) = session.poll_message(now) else { return };
-            let start = self.data.len();
+            let start = self.data.len().next_multiple_of(MESSAGE_ALIGN);
+            self.data.resize(start, 0);
             self.data.extend_from_slice(data);
             let data = start..self.data.len();
             self.messages.push(Head { src, msgid, channel, age, data });
@@ -164,10 +178,13 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut inner = self.client.lock();
-        // A callback that was set meanwhile stays.
-        let Callbacks { on_failure, on_message, .. } = &mut inner.callbacks;
-        *on_failure = on_failure.take().or_else(|| self.on_failure.take());
-        *on_message = on_message.take().or_else(|| self.on_message.take());
+        let callbacks = &mut inner.callbacks;
+        if !callbacks.new_on_failure {
+            callbacks.on_failure = self.on_failure.take();
+        }
+        if !callbacks.new_on_message {
+            callbacks.on_message = self.on_message.take();
+        }
         inner.running = None;
         if inner.waiting > 0 {
             self.client.changed.notify_all();
@@ -183,6 +200,9 @@ impl fmt::Debug for Callbacks {
 
 /// Messages that are taken at once. With `AckMode::OnHandled` the session gives one at a time.
 const BATCH_MESSAGES: usize = 64;
+
+/// Where messages begin in a batch, which begins where `malloc` puts it: C programs cast what they get.
+const MESSAGE_ALIGN: usize = 16;
 
 /// Bytes that are taken at once, but for the last message.
 const BATCH_BYTES: usize = 256 << 10;

@@ -12,14 +12,19 @@ use std::{
 };
 
 use msg_proto::{
+    control::LocalNack,
     ids::{ClientId, Incarnation, MsgId},
-    session::{self, Failure, Message, SessionCounters, State, UserBuf},
+    session::{self, Event, Failure, Gone, Message, SessionCounters, State, UserBuf},
     units::Span,
 };
-use rustix::process::{Pid, getpid};
 
 use crate::{
-    Builder, ConnectError, SendError, callback::Callbacks, clock, connect, link::Link, poller::Poller,
+    Builder, ConnectError, SendError,
+    callback::{Callbacks, OnFailure, OnMessage},
+    clock, connect,
+    ffi::fork::ForkMark,
+    link::Link,
+    poller::Poller,
 };
 
 /// A process's connection to its node's daemon.
@@ -41,7 +46,7 @@ pub struct Client {
     pub(crate) spin: Span,
     /// Whether anybody looks at [`AsFd`]: only then it is kept up to date.
     fd_used: AtomicBool,
-    pid: Pid,
+    fork: ForkMark,
 }
 
 /// What the lock guards.
@@ -57,6 +62,10 @@ pub(crate) struct Inner {
     pub(crate) woken: bool,
     pub(crate) waiting: usize,
     ready: bool,
+    /// A dispatch is to return, whatever it waits for.
+    pub(crate) wake_asked: bool,
+    /// Messages wait for a callback, and for nothing else: without one they are nothing to do.
+    pub(crate) by_callback_only: bool,
 }
 
 /// How one message is sent: combined with `|`.
@@ -64,6 +73,8 @@ pub(crate) struct Inner {
 pub struct SendFlags(u8);
 
 impl SendFlags {
+    // The values are those of MSG_F_* in libmsg.h.
+
     /// In order, once, at once.
     pub const NONE: Self = Self(0);
     /// It waits for no other message, and none waits for it.
@@ -74,6 +85,16 @@ impl SendFlags {
     pub const MORE: Self = Self(4);
     /// Where there is no room, wait for it, and run failure callbacks meanwhile. Not in a callback: there it has no effect.
     pub const WAIT: Self = Self(8);
+
+    /// The flags with these bits, if there are no others.
+    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
+        let all = Self::UNORDERED | Self::AT_LEAST_ONCE | Self::MORE | Self::WAIT;
+        u8::try_from(bits).ok().filter(|bits| bits & !all.0 == 0).map(Self)
+    }
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0 as u32
+    }
 
     /// Whether all of `other` are set.
     #[must_use]
@@ -108,11 +129,13 @@ impl Client {
                 woken: false,
                 waiting: 0,
                 ready: false,
+                wake_asked: false,
+                by_callback_only: false,
             }),
             changed: Condvar::new(),
             spin,
             fd_used: AtomicBool::new(false),
-            pid: getpid(),
+            fork: ForkMark::new(),
         };
         client.wait_until_registered(timeout)?;
         Ok(client)
@@ -143,11 +166,10 @@ impl Client {
         user: UserBuf,
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
-        let more = flags.contains(SendFlags::MORE);
-        // What goes no further than our memory needs no check: what follows it is checked.
-        if !more && self.is_forked() {
+        if self.is_forked() {
             return Err(SendError::Forked);
         }
+        let more = flags.contains(SendFlags::MORE);
         let mut inner = self.lock();
         if !inner.link.is_connected() {
             inner.link.handle_time(&self.poller, clock::now());
@@ -175,13 +197,46 @@ impl Client {
     /// [`flush`](Self::flush), [`recv`](Self::recv) and sends that wait. Without it failures are only
     /// [counted](Self::counters).
     pub fn on_failure(&self, callback: impl FnMut(&Self, &Failure) + Send + 'static) {
-        self.lock().callbacks.set_on_failure(Box::new(callback));
+        self.set_on_failure(Some(Box::new(callback)));
     }
 
     /// Has this called for each message that comes, in [`dispatch`](Self::dispatch) and [`flush`](Self::flush).
     /// Without it messages wait for [`recv`](Self::recv).
     pub fn on_message(&self, callback: impl FnMut(&Self, &Message<'_>) + Send + 'static) {
-        self.lock().callbacks.set_on_message(Box::new(callback));
+        self.set_on_message(Some(Box::new(callback)));
+    }
+
+    pub(crate) fn set_on_failure(&self, callback: Option<OnFailure>) {
+        self.lock().callbacks.set_on_failure(callback);
+    }
+
+    pub(crate) fn set_on_message(&self, callback: Option<OnMessage>) {
+        let mut inner = self.lock();
+        inner.callbacks.set_on_message(callback);
+        self.settle(&mut inner);
+    }
+
+    /// Has one [`dispatch`](Self::dispatch) return: one that waits in another thread, or else the next one. This is how a
+    /// thread that waits without a limit is told to end.
+    pub fn wake(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let mut inner = self.lock();
+        inner.wake_asked = true;
+        inner.link.record_news();
+        self.settle(&mut inner);
+    }
+
+    /// Messages are handed to callbacks alone from now on, so [`AsFd`] says nothing of those that wait for one.
+    pub(crate) fn take_by_callback_only(&self) {
+        self.lock().by_callback_only = true;
+    }
+
+    /// What the daemon said when it refused this client for good, if it did.
+    #[must_use]
+    pub fn refusal(&self) -> Option<LocalNack> {
+        self.lock().link.session.refusal().cloned()
     }
 
     /// Messages without an outcome.
@@ -208,7 +263,12 @@ impl Client {
     }
 
     pub(crate) fn is_forked(&self) -> bool {
-        getpid() != self.pid
+        self.fork.is_forked()
+    }
+
+    /// Whether this thread is in a callback of this client.
+    pub(crate) fn in_callback(&self) -> bool {
+        self.lock().in_callback()
     }
 
     /// Before the lock is given back: has everybody woken, and everything watched, that has to be.
@@ -222,7 +282,9 @@ impl Client {
             self.changed.notify_all();
         }
         if self.fd_used.load(Ordering::Relaxed) {
-            let ready = inner.link.session.has_outcomes() || inner.link.session.has_messages();
+            let takes = !inner.by_callback_only || inner.callbacks.takes_messages();
+            let session = &inner.link.session;
+            let ready = inner.wake_asked || session.has_outcomes() || (takes && session.has_messages());
             if ready != inner.ready {
                 inner.ready = ready;
                 if ready { self.poller.set_ready() } else { self.poller.clear_ready() }
@@ -247,6 +309,11 @@ impl Client {
             if let Some(nack) = inner.link.session.refusal() {
                 return Err(ConnectError::Refused { path, nack: nack.clone() });
             }
+            while let Some(event) = inner.link.session.poll_notice() {
+                if let Event::DaemonGone(Gone::Malformed(error)) = event {
+                    return Err(ConnectError::NotMsgd { path, what: error.0 });
+                }
+            }
             match inner.link.session.state() {
                 State::Registered => return Ok(()),
                 _ if connected && !inner.link.is_connected() => return Err(ConnectError::Lost { path }),
@@ -262,9 +329,17 @@ impl Client {
 }
 
 impl AsFd for Client {
+    /// The same as [`Client::as_fd`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        Self::as_fd(self)
+    }
+}
+
+impl Client {
     /// For an event loop: readable, level-triggered, while there is something for [`dispatch`](Self::dispatch) to do
     /// or for [`try_recv`](Self::try_recv) to return. Always the same; only to be polled.
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
         if !self.fd_used.swap(true, Ordering::Relaxed) {
             let mut inner = self.lock();
             self.settle(&mut inner);
@@ -351,7 +426,7 @@ mod tests {
             said
         });
         let mut client = Client::builder(ClientId(1)).socket(&path).connect().expect("registered");
-        client.pid = Pid::INIT;
+        client.fork = ForkMark::forked();
         assert_eq!(client.send(ClientId(2), b"x", UserBuf::EMPTY), Err(SendError::Forked));
         assert_eq!(client.try_recv(), Err(Error::Forked));
         assert_eq!(client.dispatch(None), Err(Error::Forked));

@@ -56,6 +56,13 @@ pub enum ConnectError {
         /// The path.
         path: PathBuf,
     },
+    /// What answered does not speak the local protocol.
+    NotMsgd {
+        /// The path.
+        path: PathBuf,
+        /// The first thing that was wrong with what it said.
+        what: &'static str,
+    },
     /// An option is out of range.
     BadOption {
         /// Which, and what is allowed.
@@ -148,6 +155,11 @@ impl fmt::Display for ConnectError {
             Self::Lost { path } => write!(
                 f,
                 "msgd at {} closed the connection before it registered this client: see msgd's log",
+                path.display()
+            ),
+            Self::NotMsgd { path, what } => write!(
+                f,
+                "what answers at {} does not speak msgd's local protocol ({what}): give the path of msgd.sock",
                 path.display()
             ),
             Self::BadOption { what } => f.write_str(what),

@@ -18,7 +18,7 @@
 //! wait in one.
 //!
 //! The protocol is in [`msg_proto::session`]; here are the socket (`link`), what is slept on (`poller`), the calls
-//! (`client`, `wait`, `callback`), and the errors.
+//! (`client`, `wait`, `callback`), and the errors. `ffi` is the C library that `include/libmsg.h` describes.
 
 #![deny(unsafe_code)]
 
@@ -28,6 +28,9 @@ mod client;
 mod clock;
 mod connect;
 mod error;
+#[doc(hidden)]
+#[allow(unsafe_code, reason = "the C ABI: all that is unsafe is here")]
+pub mod ffi;
 mod link;
 mod poller;
 mod received;

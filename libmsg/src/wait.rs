@@ -1,7 +1,7 @@
 //! The calls that wait.
 
 use std::{
-    hint,
+    hint, mem,
     sync::{MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,8 +29,9 @@ impl Client {
     pub fn dispatch(&self, timeout: impl Into<Option<Duration>>) -> Result<usize, Error> {
         let mut waited = false;
         let ran = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
-            let (inner, count) = client.run_callbacks(inner, Kinds::All);
-            let enough = count > 0 || (waited && inner.link.has_news());
+            let (mut inner, count) = client.run_callbacks(inner, Kinds::All);
+            let woken = mem::take(&mut inner.wake_asked);
+            let enough = count > 0 || woken || (waited && inner.link.has_news());
             waited = true;
             (inner, enough.then_some(count))
         });

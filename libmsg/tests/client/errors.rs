@@ -3,10 +3,10 @@
 use std::{os::unix::net::UnixListener, thread, time::Duration};
 
 use msg::{Client, ConnectError, Error, LocalNack, LocalRule, SendError, UserBuf};
-use msg_proto::local::put;
+use msg_proto::{control::Registered, local::put};
 
 use super::*;
-use crate::daemon::{Said, remove, unused_dir};
+use crate::daemon::{Said, grant, remove, unused_dir};
 
 #[test]
 fn no_daemon() {
@@ -66,6 +66,37 @@ fn a_daemon_that_does_not_answer() {
             Err(ConnectError::Lost { .. })
         ));
     });
+}
+
+#[test]
+fn what_answers_is_no_msgd() {
+    let socket = Socket::bind();
+    thread::scope(|scope| {
+        scope.spawn(|| socket.accept().say(|out| out.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+        let error = Client::builder(ME).socket(socket.path()).connect().expect_err("not msgd");
+        assert!(matches!(error, ConnectError::NotMsgd { .. }), "{error}");
+        assert!(error.to_string().ends_with("give the path of msgd.sock"), "{error}");
+    });
+}
+
+#[test]
+fn a_daemon_that_goes_on_in_an_unknown_version_is_left() {
+    for version in [0, 2] {
+        let socket = Socket::bind();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut daemon = socket.accept();
+                daemon.say(|out| put::registered(out, &Registered { version, ..grant(1) }));
+                while daemon.hear() != Said::End {}
+            });
+            let error = Client::builder(ME).socket(socket.path()).connect().expect_err("refused");
+            let ConnectError::Refused { nack, .. } = error else { panic!("{error}") };
+            assert_eq!(nack.rule, LocalRule::Version);
+            let said =
+                format!("the daemon goes on in local protocol version {version}, this library speaks 1..1");
+            assert!(nack.text.starts_with(&said), "{}", nack.text);
+        });
+    }
 }
 
 #[test]

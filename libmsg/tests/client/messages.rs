@@ -1,6 +1,6 @@
 //! What comes in, and when the event loop is told.
 
-use std::{os::fd::AsFd, sync::mpsc, time::Duration};
+use std::{sync::mpsc, time::Duration};
 
 use msg::AckMode;
 use msg_proto::{local::put, units::Span};
@@ -108,6 +108,29 @@ fn the_fd_is_readable_while_there_is_something_to_do() {
     assert_eq!((client.unresolved(), readable(&client, SHORT)), (0, false));
     // Always the same one.
     assert_eq!(format!("{:?}", client.as_fd()), format!("{:?}", client.as_fd()));
+}
+
+#[test]
+fn a_wake_shows_at_the_fd() {
+    let (_socket, client, _daemon) = pair();
+    assert!(!readable(&client, Duration::ZERO));
+    client.wake();
+    assert!(readable(&client, Duration::ZERO));
+    assert_eq!(client.dispatch(Duration::ZERO), Ok(0));
+    assert!(!readable(&client, Duration::ZERO));
+}
+
+#[test]
+fn messages_in_a_callback_begin_where_any_type_may() {
+    let (_socket, client, mut daemon) = pair();
+    client.on_message(|_, message| assert!(message.data.as_ptr().addr().is_multiple_of(16)));
+    for seq in 1..=5 {
+        daemon.deliver(seq, now());
+    }
+    let mut count = 0;
+    while count < 5 {
+        count += client.dispatch(LONG).expect("no error");
+    }
 }
 
 #[test]

@@ -35,6 +35,31 @@ fn threads_wait_for_different_things_at_once() {
 }
 
 #[test]
+fn a_wake_ends_a_wait_that_has_begun_or_is_about_to() {
+    let (_socket, client, _daemon) = pair();
+    client.wake();
+    client.wake();
+    assert_eq!(client.dispatch(None), Ok(0));
+    assert_eq!(client.dispatch(Duration::ZERO), Ok(0));
+    let woken = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        // One of them sleeps in the poller, the others behind it.
+        for _ in 0..3 {
+            scope.spawn(|| {
+                assert_eq!(client.dispatch(None), Ok(0));
+                woken.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let receiver = scope.spawn(|| client.recv(SHORT));
+        while woken.load(Ordering::Relaxed) < 3 {
+            client.wake();
+            thread::yield_now();
+        }
+        assert_eq!(receiver.join().expect("no panic"), Ok(None));
+    });
+}
+
+#[test]
 fn every_thread_may_send_and_dispatch() {
     const THREADS: usize = 4;
     const EACH: usize = 2000;

@@ -43,6 +43,10 @@ pub(crate) struct Conn {
     pub(crate) out: OutBuffer,
     /// It stands in the list of connections with new output.
     pub(crate) is_listed: bool,
+    /// It stands in the list of connections whose output has room to give back.
+    pub(crate) is_roomy: bool,
+    /// Something was written to it since that list was gone through.
+    pub(crate) was_used: bool,
 }
 
 /// How far a connection is.

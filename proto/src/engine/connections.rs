@@ -53,6 +53,8 @@ impl Engine {
             partial: Vec::new(),
             out: super::buffers::OutBuffer::default(),
             is_listed: false,
+            is_roomy: false,
+            was_used: false,
         }))
     }
 
@@ -91,6 +93,7 @@ impl Engine {
         }
         self.writable.retain(|k| *k != conn);
         self.closing.retain(|k| *k != conn);
+        self.roomy.retain(|k| *k != conn);
         self.conns.remove(conn);
         self.flush_local();
     }
@@ -113,6 +116,12 @@ impl Engine {
     pub fn consume_output(&mut self, _now: Time, conn: ConnId, n: usize) {
         if let Some(c) = self.conns.get_mut(conn) {
             c.out.consume(n);
+            c.was_used = true;
+            if !c.is_roomy && c.out.is_roomy() {
+                c.is_roomy = true;
+                self.roomy.push(conn);
+                self.trim_at.get_or_insert(self.clock.steady() + TRIM_AFTER);
+            }
             self.record_written(conn);
         }
     }
@@ -121,6 +130,21 @@ impl Engine {
     /// close. The id stays valid until [`handle_disconnect`](Self::handle_disconnect), which must follow.
     pub fn poll_close(&mut self) -> Option<ConnId> {
         self.closing.pop_front()
+    }
+
+    /// Connections that have been idle for a while give the room of their output back.
+    pub(super) fn trim_outputs(&mut self) {
+        let conns = &mut self.conns;
+        self.roomy.retain(|key| {
+            let conn = &mut conns[*key];
+            if std::mem::replace(&mut conn.was_used, false) || !conn.out.pending().is_empty() {
+                return true;
+            }
+            conn.out.trim();
+            conn.is_roomy = false;
+            false
+        });
+        self.trim_at = (!self.roomy.is_empty()).then_some(self.clock.steady() + TRIM_AFTER);
     }
 
     /// Ends connections that have not registered in time.
@@ -427,6 +451,8 @@ fn register_by(conn: &Conn) -> Time {
     conn.opened_at + Span::from_millis(limits::REGISTER_TIMEOUT_MS)
 }
 
+/// An output that was not used for so long gives its room back.
+const TRIM_AFTER: Span = Span::from_millis(2000);
 const KEPT_PARTIAL: usize = 64 << 10;
 /// Runs in one RESOLVED frame.
 const RESOLVED_RUNS: usize = 4096;

@@ -68,14 +68,13 @@ impl Session {
         self.fail(&ended, verdict, failed.tries);
     }
 
-    /// The daemon refused us: everything unresolved fails.
-    pub(super) fn fail_refused(&mut self, was_registered: bool) {
+    /// The daemon refused us: everything unresolved fails. `was_read`: the daemon may have read what was written to it.
+    pub(super) fn fail_refused(&mut self, was_read: bool) {
         let consumed = self.output.consumed();
         self.fail_where(
             |_| true,
             |ended| {
-                // A daemon that refuses a registration reads nothing behind it.
-                let begun = if was_registered { ended.was_written(consumed) } else { ended.written_before };
+                let begun = if was_read { ended.was_written(consumed) } else { ended.written_before };
                 let certainty = if begun { Certainty::Unknown } else { Certainty::NotStarted };
                 Verdict { reason: Reason::Refused, certainty }
             },

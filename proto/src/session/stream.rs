@@ -4,9 +4,9 @@ use std::mem;
 
 use super::{Gone, Granted, Session, State, event::Notice, input::Input, unresolved::NOWHERE};
 use crate::{
-    control::{LocalNack, Registered},
+    control::{LocalNack, LocalRule, Registered},
     ids::Incarnation,
-    local::{DaemonFrame, LocalError, put},
+    local::{DaemonFrame, LocalError, VERSIONS, put},
     units::Time,
 };
 
@@ -119,6 +119,9 @@ impl Session {
     }
 
     fn on_registered(&mut self, body: &Registered) {
+        if !(VERSIONS.lowest..=VERSIONS.highest).contains(&body.version) {
+            return self.on_unknown_version(body.version);
+        }
         let asked = self.granted.incarnation;
         if body.incarnation == Incarnation::NONE || (asked != Incarnation::NONE && asked != body.incarnation)
         {
@@ -136,12 +139,25 @@ impl Session {
         self.notify(Notice::Registered(self.granted));
     }
 
+    /// SPEC, section 7: a version outside our range is never agreed on. Another attempt would end the same way.
+    fn on_unknown_version(&mut self, version: u8) {
+        let text = format!(
+            "the daemon goes on in local protocol version {version}, this library speaks {}..{}; upgrade the older one",
+            VERSIONS.lowest, VERSIONS.highest
+        );
+        self.refuse(&LocalNack { rule: LocalRule::Version, text }, true);
+    }
+
     fn on_nack(&mut self, nack: &LocalNack) {
-        let was_registered = self.state != State::Registering;
+        // A daemon that refuses a registration reads nothing behind it.
+        self.refuse(nack, self.state != State::Registering);
+    }
+
+    fn refuse(&mut self, nack: &LocalNack, was_read: bool) {
         self.state = State::Refused;
         self.refusal = Some(nack.clone());
         self.notify(Notice::Refused(nack.clone()));
-        self.fail_refused(was_registered);
+        self.fail_refused(was_read);
         self.output.clear();
     }
 

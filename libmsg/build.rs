@@ -1,0 +1,8 @@
+//! Names the C library: programs that link `libmsg.so` ask the loader for `libmsg.so.0`, whose ABI stays as it is.
+
+#![allow(clippy::print_stdout, reason = "it is how a build script tells cargo anything")]
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libmsg.so.0");
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * libmsg: messages between processes, through the node's daemon msgd.
+ *
+ *     msg_options options;
+ *     msg_client *client;
+ *     msg_options_init(&options);
+ *     options.clientid = 100;
+ *     if (msg_open(&options, &client) < 0) ...
+ *     msg_on_failure(client, on_failure, NULL);
+ *     msg_on_message(client, on_message, NULL);
+ *     msg_send(client, 200, "hello", 5, "order 17", 8, 0, NULL);
+ *     while (msg_dispatch(client, -1) >= 0) { }
+ *
+ * THE PROMISE. Every message that msg_send accepts ends in exactly one outcome. Either the destination's library has
+ * taken it, exactly once; nobody is told of that, it only makes room. Or it has failed: then the failure callback is
+ * called, with the user data that were given, why, and whether the destination may have begun to process it; and from
+ * then on it is never handed over. The outcome is known within interval * (times + 1) + interval / 2 + 10 ms, whatever
+ * happens to processes, daemons and nodes meanwhile. A client's messages to one destination are handed over in the
+ * order in which they were sent, failed ones skipped.
+ *
+ * CALLS return 0 (or a count) or a negative MSG_E_*; msg_strerror explains it. None exits, prints or raises a signal
+ * (SIGPIPE neither). errno means something after MSG_E_SYSTEM only: it is what the system said.
+ *
+ * MEMORY. What is passed to a call is copied before it returns; what a callback is given is the library's, and valid
+ * until the callback returns. A client is freed by msg_close.
+ *
+ * THREADS. The library has none. Callbacks run in the thread that calls msg_dispatch or msg_flush (failure callbacks
+ * also in msg_send with MSG_F_WAIT), and never two of one client at once. Every call may be made from any thread, and
+ * from several at once, but msg_close: see there. What is sent from several threads is numbered in the order in which the
+ * calls came. In callbacks all calls are allowed but msg_dispatch, msg_flush and msg_close of the same client, which
+ * return MSG_E_IN_CALLBACK. Callbacks return normally: no longjmp and no C++ exception may leave them
+ * (libmsg.hpp takes care of exceptions).
+ *
+ * PROCESSES. After a fork the client is the parent's: in the child every call returns MSG_E_FORKED, but msg_close, which
+ * gives back the child's copy and says nothing to the daemon. File descriptors are close-on-exec.
+ *
+ * DAEMON. One that goes away and comes back is no error: the client reconnects by itself, in the calls that wait
+ * and in those that msg_fd asks for, and sends again what has no outcome yet.
+ *
+ * TIMEOUTS are in milliseconds: -1 for no limit, 0 for not at all; other negative ones are MSG_E_INVAL.
+ */
+#ifndef LIBMSG_H
+#define LIBMSG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version that this header belongs to; msg_version() is that of the library. */
+#define MSG_VERSION "0.1.0"
+#define MSG_VERSION_MAJOR 0
+#define MSG_VERSION_MINOR 1
+#define MSG_VERSION_PATCH 0
+
+/* Bytes of user data that go with a send. */
+#define MSG_MAX_USER_LEN 64
+
+/*
+ * Errors. The values never change; later versions may add some.
+ */
+enum {
+    MSG_E_INVAL = -1,                 /* an argument: NULL with a length, an unknown flag, a number out of range */
+    MSG_E_AGAIN = -2,                 /* msg_send: no room until outcomes come */
+    MSG_E_TIMEOUT = -3,               /* the time is over: msg_flush; or msg_open: msgd does not answer */
+    MSG_E_TOO_LARGE = -4,             /* message larger than max_message_bytes of this node's msgd (1 MiB) */
+    MSG_E_USER_TOO_LONG = -5,         /* user data longer than MSG_MAX_USER_LEN */
+    MSG_E_TOO_MANY_DESTINATIONS = -6, /* more than 4096 in this client's life; MSG_F_UNORDERED counts apart */
+    MSG_E_HANDLE = -7,                /* no open client: NULL, closed (best effort), or never opened */
+    MSG_E_IN_CALLBACK = -8,           /* called in a callback of the same client, where it would wait for itself */
+    MSG_E_BUSY = -9,                  /* msg_close: another thread is in a call with this client */
+    MSG_E_FORKED = -10,               /* this process is a fork of the one that opened the client */
+    /* msg_open: */
+    MSG_E_NO_SOCKET = -11,            /* there is nothing at socket_path */
+    MSG_E_NOT_RUNNING = -12,          /* there is a socket, and nobody listens */
+    MSG_E_NOT_A_SOCKET = -13,         /* there is something else */
+    MSG_E_PERMISSION = -14,           /* this user may not connect: it has to be in the socket's group */
+    MSG_E_PATH_TOO_LONG = -15,        /* a Unix socket's path has at most 107 bytes */
+    MSG_E_LOST = -16,                 /* msgd closed the connection before it answered: see its log */
+    MSG_E_PROTOCOL = -17,             /* what answers there is not msgd (its status.sock, perhaps) */
+    /* msg_open, and any other call once msgd has refused the client: */
+    MSG_E_VERSION = -18,              /* msgd and this library have no protocol version in common */
+    MSG_E_CLIENTID_TAKEN = -19,       /* another process is registered with this clientid */
+    MSG_E_NOT_ALLOWED = -20,          /* msgd's config does not let this user be this client */
+    MSG_E_TOO_MANY_CLIENTS = -21,     /* msgd has as many as its config allows */
+    MSG_E_SUPERSEDED = -22,           /* a newer process took this clientid over */
+    MSG_E_REFUSED = -23,              /* another rule; msg_refusal has msgd's words */
+    /* any: */
+    MSG_E_SYSTEM = -24,               /* the system refused something: errno says what */
+    MSG_E_INTERNAL = -25              /* a fault of this library */
+};
+
+/*
+ * Why a message failed (msg_failure.reason). What is known of it is in may_have_started, never in the reason.
+ */
+enum {
+    MSG_R_NO_ROUTE = 1,      /* no node has that client */
+    MSG_R_NO_ANSWER = 2,     /* sent, and not answered in time */
+    MSG_R_REFUSED = 3,       /* not allowed: config says who may send to whom; or msgd refused this client */
+    MSG_R_GOING_AWAY = 4,    /* the process or its node is draining */
+    MSG_R_RECEIVER_GONE = 5, /* the process died, or left, before it took the message */
+    MSG_R_QUEUE_FULL = 6,    /* the receiver's queue stayed full */
+    MSG_R_TOO_LARGE = 7,     /* larger than the receiving node's max_message_bytes */
+    MSG_R_CANCELLED = 8      /* the sender took it back */
+};
+
+/* Flags of msg_send. */
+enum {
+    MSG_F_UNORDERED = 1,     /* it waits for no other message, and none waits for it */
+    MSG_F_AT_LEAST_ONCE = 2, /* if the process that may have begun it dies, another one with the same clientid may be
+                                given it too; without it such a message fails with may_have_started = 1 */
+    MSG_F_MORE = 4,          /* another send, dispatch or flush follows at once: this one may be written with it */
+    MSG_F_WAIT = 8           /* where there is no room, wait for it, and run failure callbacks meanwhile;
+                                in a callback it has no effect */
+};
+
+/* Flags of msg_options. */
+enum {
+    MSG_O_NO_RETRANSMITS = 1, /* each message is sent once: times = 0 retransmissions (times must be 0) */
+    MSG_O_ACK_ON_HANDLED = 2  /* senders learn that a message was taken when the message callback has returned, not
+                                 before it is called: a process that dies in its callback then makes the message fail
+                                 with may_have_started = 1. Messages are handed over one at a time. */
+};
+
+/* A process's connection to its node's daemon. */
+typedef struct msg_client msg_client;
+
+/*
+ * What msg_open is asked for. Its layout never changes under this soname: what is added later comes as flags, or as calls.
+ */
+typedef struct {
+    const char *socket_path; /* msgd.sock; NULL: $MSGD_SOCKET, else $XDG_RUNTIME_DIR/msgd/msgd.sock, else
+                                /run/msgd/msgd.sock. Not kept after msg_open. */
+    uint32_t clientid;       /* which process this is: unique in the network function */
+    uint32_t interval_ms;    /* how long an answer may take before the message is sent again: 10 to 600,000;
+                                0: as msgd's config says (1000 unless it says otherwise) */
+    uint8_t times;           /* how often it is sent again before it fails; 0: as msgd's config says (10 unless it says
+                                otherwise). For none at all: 0 with MSG_O_NO_RETRANSMITS. */
+    uint32_t flags;          /* MSG_O_* */
+} msg_options;
+
+/* A message that failed. The failure is final: the message is never handed over from now on. */
+typedef struct {
+    uint32_t msgid;         /* as msg_send gave it */
+    uint32_t dst;           /* whom it was for */
+    int reason;             /* MSG_R_* */
+    int may_have_started;   /* 0: no process was or ever will be given it, so repeating it is safe;
+                               1: a process may have been given it, at most once */
+    uint32_t tries;         /* copies that left this node, as far as msgd said */
+    size_t user_len;        /* bytes of user data that were given */
+    uint8_t user_buff[64];  /* they, and zeros behind them */
+} msg_failure;
+
+/* A message that was taken. */
+typedef struct {
+    uint32_t src;     /* the clientid of who sent it */
+    uint32_t msgid;   /* its number in the sender's process */
+    uint64_t age_us;  /* how long ago this copy was sent, in microseconds, by this node's clock: never less than it was */
+    const void *data; /* its bytes, aligned for any type; never NULL */
+    size_t len;       /* how many; may be 0 */
+} msg_message;
+
+/* What the callbacks look like. `ctx` is what was given with the callback. */
+typedef void (*msg_failure_fn)(const msg_failure *failure, void *ctx);
+typedef void (*msg_message_fn)(const msg_message *message, void *ctx);
+
+/*
+ * Sets all options to their defaults: zeros. Fill in the clientid then.
+ * MSG_E_INVAL if `options` is NULL.
+ */
+int msg_options_init(msg_options *options);
+
+/*
+ * Connects to msgd, and waits until it has registered the client or refused it: at most 5 seconds.
+ * On success *client is the new client, which msg_close frees; else it is NULL.
+ * A daemon that is not there is an error at once; one that goes away later is none.
+ * Errors: MSG_E_INVAL (NULL, an option out of range), MSG_E_TIMEOUT, MSG_E_NO_SOCKET to MSG_E_REFUSED, MSG_E_SYSTEM.
+ */
+int msg_open(const msg_options *options, msg_client **client);
+
+/*
+ * The same, and says in a sentence what was wrong, where, and what to do: for the log. It goes to `why`, at most
+ * `size` bytes with the zero at its end; empty on success. `why` may be NULL.
+ */
+int msg_open_explained(const msg_options *options, msg_client **client, char *why, size_t size);
+
+/*
+ * Has `callback` called with each message that fails. NULL removes it: failures are not told then.
+ * In a callback: it counts from the next msg_dispatch on. Nothing happens if `client` is not open.
+ */
+void msg_on_failure(msg_client *client, void (*callback)(const msg_failure *failure, void *ctx), void *ctx);
+
+/*
+ * Has `callback` called with each message that comes. NULL removes it: messages wait then, as long as their
+ * senders' intervals let them, and msg_fd does not show them. Set it before the first msg_dispatch.
+ * In a callback: it counts from the next msg_dispatch on. Nothing happens if `client` is not open.
+ */
+void msg_on_message(msg_client *client, void (*callback)(const msg_message *message, void *ctx), void *ctx);
+
+/*
+ * Sends `len` bytes at `msg` to the client `dst`, with `user_len` bytes at `user_buff` (at most 64) that come back with
+ * its failure. Both may be NULL if their length is 0. `flags` are MSG_F_*. All of it is copied. The message's number, which
+ * msg_failure.msgid repeats, goes to *msgid unless that is NULL: 1, 2, 3 and so on, wrapping.
+ *
+ * 0: accepted, and it will have exactly one outcome. It is written before this returns, unless the socket is full, or
+ * with MSG_F_MORE, or in a callback, whose sends are written together. Whoever sends to a clientid that nobody has yet
+ * gets no error: the message waits for it as long as it may.
+ * A negative value: not accepted, nothing was sent, no callback will come, *msgid is untouched.
+ *
+ * It never blocks, unless with MSG_F_WAIT. MSG_E_AGAIN when it would: as many messages as msgd granted (max_stored,
+ * 1000 unless its config says otherwise) or bytes of them have no outcome yet. Outcomes make room: msg_dispatch
+ * takes them in.
+ * Errors: MSG_E_AGAIN, MSG_E_INVAL, MSG_E_TOO_LARGE, MSG_E_USER_TOO_LONG, MSG_E_TOO_MANY_DESTINATIONS, MSG_E_HANDLE,
+ * MSG_E_FORKED, and MSG_E_VERSION to MSG_E_REFUSED once msgd has refused this client.
+ */
+int msg_send(msg_client *client, uint32_t dst, const void *msg, size_t len, const void *user_buff, size_t user_len,
+             uint32_t flags, uint32_t *msgid);
+
+/*
+ * Writes out what waits, then waits until every message sent has its outcome, and runs callbacks meanwhile, in this
+ * thread: for messages, too. Each outcome comes in bounded time, so this ends without a limit, too.
+ * Errors: MSG_E_TIMEOUT (msg_unresolved says how many are left; 0 ms only writes and looks), MSG_E_INVAL,
+ * MSG_E_HANDLE, MSG_E_IN_CALLBACK, MSG_E_FORKED; MSG_E_VERSION to MSG_E_REFUSED once msgd has refused this client
+ * and every callback has run.
+ */
+int msg_flush(msg_client *client, int timeout_ms);
+
+/*
+ * A file descriptor for an event loop (poll, epoll, libuv, libevent, sd-event): readable, level-triggered, while there
+ * is something for msg_dispatch(client, 0) to do: a message, an outcome, something due, a connection to be made again,
+ * a msg_wake. Always the same one, the library's own: only to be polled, for reading, until msg_close.
+ * Errors: MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_fd(const msg_client *client);
+
+/*
+ * Waits until something comes or falls due, does what is to be done, runs the callbacks that it calls for in this
+ * thread, and returns how many ran. That can be 0: when the time is over, after msg_wake, or when outcomes came that
+ * only make room. With timeout_ms = 0 it never blocks. Several threads may wait in it; callbacks still run one at a time.
+ * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_IN_CALLBACK, MSG_E_FORKED; MSG_E_VERSION to MSG_E_REFUSED once msgd has
+ * refused this client and every callback has run: close it then, nothing will come any more.
+ */
+int msg_dispatch(msg_client *client, int timeout_ms);
+
+/*
+ * Has one msg_dispatch return: one that waits in another thread, or else the next one. Several of them before that count
+ * as one. This is how a thread that waits without a limit is told to end. Not for signal handlers.
+ * Errors: MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_wake(msg_client *client);
+
+/*
+ * How many messages have no outcome yet.
+ * Errors: MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_unresolved(const msg_client *client);
+
+/*
+ * 0 while msgd has not refused this client; else why, MSG_E_VERSION to MSG_E_REFUSED, and its words in `why`, at most
+ * `size` bytes with the zero at their end. `why` may be NULL.
+ * Other errors: MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_refusal(const msg_client *client, char *why, size_t size);
+
+/*
+ * Says goodbye to msgd and frees the client, without waiting. Messages that have no outcome yet still go their way, but
+ * nobody is told: msg_flush first where that matters.
+ *
+ * No other thread may be in a call with this client, or make one later. One that is in a call is found out, and
+ * nothing happens (MSG_E_BUSY): have it return with msg_wake, and join it. A second msg_close is found out as well,
+ * but only as long as the memory is not in use again: do not rely on it.
+ * Errors: MSG_E_HANDLE, MSG_E_IN_CALLBACK, MSG_E_BUSY. In a fork it succeeds: see PROCESSES above.
+ */
+int msg_close(msg_client *client);
+
+/* What a MSG_E_* means, in English; never NULL, never to be freed. */
+const char *msg_strerror(int error);
+
+/* The name of a MSG_R_*, as the daemon's status has it ("NoAnswer"); never NULL, never to be freed. */
+const char *msg_reason_name(int reason);
+
+/* The library's version, "0.1.0"; never to be freed. */
+const char *msg_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LIBMSG_H */
