@@ -5,6 +5,7 @@ use std::{
     io::{ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::Path,
+    slice,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -29,7 +30,7 @@ use msgd::clock;
 fn refusal(socket: &Path, bytes: &[u8]) -> Option<LocalNack> {
     let mut stream = UnixStream::connect(socket).expect("connected");
     // The daemon may have ended it before all is written.
-    if stream.write_all(bytes).is_err() {}
+    stream.write_all(bytes).ok();
     last_word(&mut stream)
 }
 
@@ -129,7 +130,7 @@ fn offences() -> Vec<(&'static str, Vec<u8>, LocalRule, &'static str)> {
         ("REGISTER twice", [register(), register()].concat(), OutOfTurn, "READY"),
         ("SUBMIT before READY", [register(), submit(1, 1)].concat(), OutOfTurn, "FLOW_TAKEN"),
         ("FLOW_TAKEN after READY", then(&[flow_taken()]), OutOfTurn, "after READY"),
-        ("READY twice", then(&[ready.clone()]), OutOfTurn, "after READY"),
+        ("READY twice", then(slice::from_ref(&ready)), OutOfTurn, "after READY"),
         ("msgid going backwards", then(&[submit(5, 1), submit(4, 2)]), BadSequence, "msgid"),
         ("seq going backwards", then(&[submit(1, 5), submit(2, 4)]), BadSequence, "sequence"),
         ("TAKEN of nothing", then(&[written(|out| put::taken(out, 7))]), BadSequence, "TAKEN"),
@@ -200,8 +201,8 @@ fn who_does_not_register_in_time_is_told_so() {
     let mut first = [0];
     for byte in register_as(50, VERSIONS) {
         slow.write_all(&[byte]).expect("open");
-        match slow.read(&mut first) {
-            Ok(_) => break,
+        match slow.read_exact(&mut first) {
+            Ok(()) => break,
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
     }
