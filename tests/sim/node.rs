@@ -128,6 +128,7 @@ fn config(scenario: &Scenario, index: usize, start: u64, seed: u64) -> EngineCon
         },
         mtu: plan.mtu,
         receive_window: scenario.receive_window,
+        grace: Span::from_millis(u64::from(scenario.grace_ms)),
         clients: Vec::new(),
     }
 }
