@@ -258,6 +258,12 @@ impl ReceiveQueue {
         self.deliveries.get_mut(index)
     }
 
+    /// The deliveries behind one that is on its way.
+    pub(crate) fn behind(&mut self, number: u64) -> impl Iterator<Item = &mut Delivery> {
+        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.deliveries.iter_mut().skip(index)
+    }
+
     /// Whether a message of that inbox is on its way.
     pub(crate) fn is_giving(&self, inbox: InboxKey) -> bool {
         self.deliveries.iter().any(|d| d.inbox == inbox)

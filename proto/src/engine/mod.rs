@@ -17,7 +17,7 @@ mod buffers;
 mod chain;
 mod check;
 mod client;
-mod clock;
+pub(crate) mod clock;
 mod config;
 mod connections;
 mod datagram;
