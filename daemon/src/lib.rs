@@ -2,9 +2,11 @@
 //!
 //! The protocol is [`msg_proto`]'s; this crate drives it.
 //!
-//! * [`program`]: the program `msgd`. [`run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
+//! * [`program`]: the program `msgd`. [`mod@run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
 //!   loop, the only thread that touches messages.
 //! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. `status`: observers, on threads of their own.
+//! * `service`: the service manager, which is told how the daemon is, and may hold its sockets.
+//! * [`ctl`]: the program `msgctl`. [`relay`]: the bad network of its demo and of the tests.
 //! * [`config`], [`limits`], [`clock`], [`log`], [`error`]; `sys`: questions to the system.
 
 mod acceptor;
@@ -12,12 +14,15 @@ mod clients;
 pub mod clock;
 mod complaint;
 pub mod config;
+pub mod ctl;
 pub mod error;
 pub mod limits;
 mod links;
 pub mod log;
 pub mod program;
+pub mod relay;
 pub mod run;
+mod service;
 mod socket_path;
 mod status;
 pub mod stop;
@@ -30,4 +35,5 @@ pub use crate::{
     error::RunError,
     program::run,
     run::Daemon,
+    service::Inherited,
 };

@@ -15,18 +15,15 @@ use crate::{
     clock,
     config::Config,
     error::RunError,
-    limits::SHUTDOWN_DRAIN_US,
+    limits::{self, SHUTDOWN_DRAIN_US},
     links::Links,
-    program,
-    socket_path::{self, Claim},
+    service::{self, Inherited, Watchdog},
+    socket_path,
     status::{self, Desk, Server},
     stop::StopSignal,
     sys,
     udp::Udp,
 };
-
-/// Descriptors beside the clients': listeners, sockets, threads' connections, and some to spare.
-const SPARE_FILES: usize = 256;
 
 /// Events that one poll brings; more come with the next.
 const EVENTS: usize = 1024;
@@ -48,6 +45,7 @@ pub struct Daemon {
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) desk: Desk,
     pub(crate) links: Links,
+    pub(crate) watchdog: Watchdog,
     pub(crate) spin: Span,
     /// Until when to poll instead of sleeping.
     pub(crate) spin_until: Time,
@@ -64,13 +62,26 @@ impl Daemon {
     ///
     /// One of them cannot be had: another daemon has it, most likely.
     pub fn open(config: &Config) -> Result<Self, RunError> {
+        Self::open_with(config, Inherited::default())
+    }
+
+    /// As [`open`](Self::open), but sockets that the service manager holds are not bound anew.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(config: &Config, mut inherited: Inherited) -> Result<Self, RunError> {
+        let held = inherited.to_string();
         // First without changing anything: a second daemon must leave no trace.
-        socket_path::check(&config.client_socket())?;
-        socket_path::check(&config.status_socket())?;
-        let mut udp = Udp::bind(config.listen(), config.mtu())?;
+        for path in [config.client_socket(), config.status_socket()] {
+            if !inherited.has_unix(&path) {
+                socket_path::check(&path)?;
+            }
+        }
+        let mut udp = Udp::open(config.listen(), &mut inherited, config.mtu())?;
         socket_path::make_runtime_dir(config.runtime_dir())?;
-        let (client_claim, client_listener) = Claim::bind(&config.client_socket())?;
-        let (status_claim, status_listener) = Claim::bind(&config.status_socket())?;
+        let (client_claim, client_listener) = socket_path::open(&config.client_socket(), &mut inherited)?;
+        let (status_claim, status_listener) = socket_path::open(&config.status_socket(), &mut inherited)?;
 
         let poll = Poll::new().map_err(RunError::system("epoll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(RunError::system("eventfd"))?;
@@ -91,6 +102,7 @@ impl Daemon {
             acceptor: Some(acceptor),
             desk,
             links: Links::default(),
+            watchdog: Watchdog::from_env(now),
             spin: config.spin(),
             spin_until: Time(0),
             unfinished: true,
@@ -99,6 +111,10 @@ impl Daemon {
         };
         // Only now: a start that fails says why in one line, and nothing else.
         tracing::info!("msgd {} started: {config}", env!("CARGO_PKG_VERSION"));
+        if !held.is_empty() {
+            tracing::info!("held by systemd: {held}");
+        }
+        inherited.complaints().iter().for_each(|complaint| tracing::warn!("{complaint}"));
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         daemon.udp.log_buffers();
         raise_open_files(config);
@@ -137,9 +153,11 @@ impl Daemon {
     /// Goodbyes, as far as they go in a moment.
     fn stop(&mut self, events: &mut Events) -> io::Result<()> {
         tracing::info!("msgd is stopping");
-        program::notify(&[sd_notify::NotifyState::Stopping]);
+        service::stopping();
         // From here on a new daemon may take the paths.
-        self.acceptor = None;
+        if let Some(mut acceptor) = self.acceptor.take() {
+            acceptor.deregister(self.poll.registry())?;
+        }
         self.server = None;
         self.engine.handle_shutdown(clock::now());
         let deadline = clock::now() + Span(SHUTDOWN_DRAIN_US);
@@ -153,7 +171,7 @@ impl Daemon {
 }
 
 fn raise_open_files(config: &Config) {
-    let wanted = (config.limits().max_clients + msg_proto::limits::MAX_UNREGISTERED + SPARE_FILES) as u64;
+    let wanted = limits::open_files(config.limits().max_clients) as u64;
     match sys::raise_open_files(wanted) {
         Ok(granted) if granted < wanted => {
             tracing::warn!(

@@ -328,9 +328,17 @@ impl Client {
 }
 
 impl AsFd for Client {
+    /// The same as [`Client::as_fd`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        Self::as_fd(self)
+    }
+}
+
+impl Client {
     /// For an event loop: readable, level-triggered, while there is something for [`dispatch`](Self::dispatch) to do
     /// or for [`try_recv`](Self::try_recv) to return. Always the same; only to be polled.
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
         if !self.fd_used.swap(true, Ordering::Relaxed) {
             let mut inner = self.lock();
             self.settle(&mut inner);

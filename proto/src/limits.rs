@@ -133,6 +133,13 @@ pub const HELLO_MS: u64 = 50;
 /// later than `interval` after the scan (I1 leaves 10 ms).
 pub const LAST_COPY_SLACK_MS: u64 = 5;
 
+/// After a daemon's start, its clients have this long to come back before a peer is told that one is gone, unless
+/// configured otherwise (I6).
+pub const DEFAULT_GRACE_MS: u32 = 2000;
+
+/// The longest grace.
+pub const MAX_GRACE_MS: u32 = 60_000;
+
 /// Half-reassembled and waiting messages are looked through this often for stale ones (R6), while there are any.
 pub const SWEEP_MS: u64 = 250;
 

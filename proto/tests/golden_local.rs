@@ -105,12 +105,15 @@ fn submit() {
             seq: Seq(u32::MAX - 1),
             channel,
             at_least_once,
+            send_time: Time(0x0102_0304_0506_0708),
             user: b"me",
             payload: b"hello",
         };
         client(
             "SUBMIT",
-            &format!("1f000000 04 {flags} 0000  c8000000 07000000 feffffff 02 000000 6d65 68656c6c6f"),
+            &format!(
+                "27000000 04 {flags} 0000  c8000000 07000000 feffffff 02 000000 0807060504030201 6d65 68656c6c6f"
+            ),
             |out| put::submit(out, &submit),
             &ClientFrame::Submit(submit),
         );

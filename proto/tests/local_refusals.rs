@@ -39,6 +39,7 @@ fn submit<'a>(user: &'a [u8], payload: &'a [u8]) -> Submit<'a> {
         seq: Seq(3),
         channel: Channel::Ordered,
         at_least_once: false,
+        send_time: Time(4),
         user,
         payload,
     }
@@ -121,7 +122,7 @@ fn a_submit_frame_is_whole() {
     let mut short = written(|out| put::submit(out, &submit(b"user", b"")));
     short[20] = 5;
     assert_eq!(client_error(&short), Some("user data: longer than the frame"));
-    assert!(ClientFrame::parse(RawFrame { body: &only(&good).body[..15], ..only(&good) }).is_err());
+    assert!(ClientFrame::parse(RawFrame { body: &only(&good).body[..23], ..only(&good) }).is_err());
 }
 
 #[test]

@@ -61,6 +61,8 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         LINK_LOST_MS,
         HELLO_MS,
         LAST_COPY_SLACK_MS,
+        DEFAULT_GRACE_MS,
+        MAX_GRACE_MS,
         SWEEP_MS,
         TOMBSTONE_MS,
         EXPIRE_MS,

@@ -103,6 +103,10 @@ impl Draft {
             let list =
                 args.listen.iter().map(|text| Located { value: text.clone(), at: at.clone() }).collect();
             self.listen = Some(addresses(Located { value: list, at }, "--listen", &LISTEN)?);
+        } else if self.listen.is_none() && !args.held.is_empty() {
+            let at = At::program("msgd.socket");
+            self.listen =
+                Some(args.held.iter().map(|held| Located { value: *held, at: at.clone() }).collect());
         }
         let mut seen = Vec::new();
         for text in &args.peer {

@@ -152,6 +152,7 @@ impl Config {
             limits: self.limits,
             mtu: self.mtu,
             receive_window,
+            grace: Span::from_millis(u64::from(msg_proto::limits::DEFAULT_GRACE_MS)),
             clients: self.clients.clone(),
         }
     }

@@ -21,7 +21,7 @@ use msg_proto::{
 use msgd::{Args, Config, Daemon, clock, stop};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::msgd;
+use super::{msgd, next_state};
 
 /// A running daemon, killed when the test ends.
 struct Running {
@@ -40,9 +40,8 @@ impl Running {
         command.env("NOTIFY_SOCKET", &ready).stderr(Stdio::piped());
         let child = command.spawn().expect("it runs");
         let running = Self { child, dir: home.join("msgd") };
-        let mut state = [0; 64];
-        let count = notify.recv(&mut state).expect("ready");
-        assert_eq!(state.get(..count), Some(&b"READY=1\n"[..]));
+        let state = next_state(&notify).expect("ready");
+        assert!(state.starts_with("READY=1\nSTATUS=node "), "{state}");
         fs::remove_file(&ready).expect("removed");
         running
     }

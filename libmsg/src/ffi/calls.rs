@@ -3,10 +3,7 @@
 use std::{
     ffi::{CStr, OsStr, c_char, c_int, c_void},
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd as _, AsRawFd as _},
-        unix::ffi::OsStrExt as _,
-    },
+    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
     ptr, slice,
     time::Duration,
 };

@@ -1,6 +1,6 @@
 //! What comes in, and when the event loop is told.
 
-use std::{os::fd::AsFd, sync::mpsc, time::Duration};
+use std::{sync::mpsc, time::Duration};
 
 use msg::AckMode;
 use msg_proto::{local::put, units::Span};

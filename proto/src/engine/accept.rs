@@ -5,7 +5,7 @@ use super::{
     client::{ClientKey, ConnState, Delivery},
     connections::Violation,
     fragments::Reassembly,
-    inbox::{Arrival, Held, Inbox, InboxKey, Source},
+    inbox::{Arrival, Held, Inbox, InboxKey, Source, is_expired},
 };
 use crate::{
     control::LocalRule,
@@ -44,10 +44,16 @@ impl Engine {
                 self.count(Counter::QueueFullRefusals);
                 return None;
             }
-        } else if self.inboxes.len() >= self.max_inboxes() {
+        } else if self.inboxes.len() >= self.max_inboxes() || self.may_return(flow.id.dst) {
             return None;
         }
         Some(self.add_inbox(flow.id, source, client, flow.floor))
+    }
+
+    /// Whether a client that is not here may still come back from the daemon before this one (I6).
+    fn may_return(&self, instance: Instance) -> bool {
+        self.clock.steady().since(self.started_at) < self.config.grace
+            && !self.departed.iter().any(|(i, _)| *i == instance)
     }
 
     fn add_inbox(&mut self, id: FlowId, source: Source, client: Option<ClientKey>, floor: Seq) -> InboxKey {
@@ -100,7 +106,7 @@ impl Engine {
     }
 
     /// The sender's floor came (R8: what is below it is decided).
-    fn on_floor(&mut self, key: InboxKey, floor: Seq) {
+    pub(super) fn on_floor(&mut self, key: InboxKey, floor: Seq) {
         let inbox = &mut self.inboxes[key];
         if floor == inbox.floor() {
             return;
@@ -201,7 +207,11 @@ impl Engine {
                 }
                 return true;
             }
-            Arrival::Waiting => inbox.refresh(copy.seq, copy.send_time, copy.interval),
+            Arrival::Waiting => {
+                inbox.refresh(copy.seq, copy.send_time, copy.interval);
+                // It may have been stale, and all that kept others waiting.
+                self.give_waiting(key);
+            }
             Arrival::Taken => {
                 inbox.push_ack(copy.msgid, copy.seq);
                 self.mark_dirty(key);
@@ -240,7 +250,8 @@ impl Engine {
         let queue = &mut self.clients[client].queue;
         queue.held_bytes += payload.len();
         queue.held += 1;
-        let held = Held { msgid: copy.msgid, send_time: copy.send_time, interval: copy.interval, payload };
+        let Copy { msgid, send_time, interval, .. } = *copy;
+        let held = Held { msgid, send_time, interval, payload, is_parked: false };
         self.inboxes[key].hold(copy.seq, held);
         self.watch(key);
     }
@@ -249,8 +260,13 @@ impl Engine {
     pub(super) fn give_waiting(&mut self, key: InboxKey) {
         let Some(client) = self.inboxes[key].client else { return };
         while let Some((seq, held)) = self.inboxes[key].deliverable() {
-            let is_stale = held.is_stale(self.clock.raw());
-            if !is_stale && !self.clients[client].queue.has_room(held.payload.len()) {
+            if held.is_stale(self.clock.raw()) {
+                if self.inboxes[key].park(seq) {
+                    continue;
+                }
+                return;
+            }
+            if !self.clients[client].queue.has_room(held.payload.len()) {
                 if !std::mem::replace(&mut self.inboxes[key].is_blocked, true) {
                     self.clients[client].queue.blocked.push_back(key);
                 }
@@ -258,13 +274,8 @@ impl Engine {
             }
             let Some(held) = self.inboxes[key].unhold(seq) else { return };
             self.release(Some(client), held.payload.len(), 1);
-            if is_stale {
-                self.count(Counter::StaleMessagesDropped);
-            } else {
-                let copy =
-                    Copy { msgid: held.msgid, seq, send_time: held.send_time, interval: held.interval };
-                self.give(key, &copy, &held.payload);
-            }
+            let copy = Copy { msgid: held.msgid, seq, send_time: held.send_time, interval: held.interval };
+            self.give(key, &copy, &held.payload);
             self.pool.put(held.payload);
         }
     }
@@ -354,26 +365,26 @@ impl Engine {
         self.sweep_at.get_or_insert(self.clock.steady() + Span::from_millis(limits::SWEEP_MS));
     }
 
-    /// Drops what went stale while it waited (R6).
+    /// Drops what went stale while it waited, and was not refreshed (R6).
     pub(super) fn sweep(&mut self) {
         let now = self.clock.raw();
         for key in std::mem::take(&mut self.sweeping) {
             let Some(inbox) = self.inboxes.get_mut(key) else { continue };
             let (pool, client) = (&mut self.pool, inbox.client);
             let (mut bytes, mut held, mut expired) = (0, 0, 0);
-            inbox.drop_stale(now, |h| {
+            inbox.drop_expired(now, |h| {
                 bytes += h.payload.len();
                 held += 1;
                 pool.put(h.payload);
             });
             inbox.partials.retain_mut(|(_, p)| {
-                let is_fresh = now.since(p.send_time) <= p.interval;
-                if !is_fresh {
+                let is_wanted = !is_expired(now, p.send_time, p.interval);
+                if !is_wanted {
                     bytes += p.bytes.len();
                     expired += 1;
                     pool.put(std::mem::take(&mut p.bytes));
                 }
-                is_fresh
+                is_wanted
             });
             self.counters.add_n(Counter::StaleMessagesDropped, held as u64);
             self.counters.add_n(Counter::ReassembliesExpired, expired);
@@ -400,10 +411,18 @@ impl Engine {
         true
     }
 
+    /// Forgets the client that departed first. It did not come back for the outcomes that it missed.
+    pub(super) fn forget_departed(&mut self) {
+        let Some((instance, _)) = self.departed.pop_front() else { return };
+        if let Some(client) = self.by_instance.get(&instance).copied() {
+            self.bury(client);
+        }
+    }
+
     /// The departed incarnation is remembered, so that late copies get a true certainty.
     pub(super) fn remember_departed(&mut self, instance: Instance) {
         if self.departed.len() >= limits::MAX_DEPARTED {
-            self.departed.pop_front();
+            self.forget_departed();
         }
         self.departed.push_back((instance, self.clock.steady()));
     }

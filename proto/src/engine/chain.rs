@@ -124,6 +124,14 @@ pub(crate) struct OutFlow {
     pub(crate) target: Option<Target>,
     /// The floor is to be told to the target's node, though no message takes it there.
     pub(crate) floor_untold: bool,
+    /// It stands in its client's list of flows whose floor moved.
+    pub(crate) is_moved: bool,
+    /// The floor that receivers may be told: the sender's library knows all outcomes below it. A receiver forgets
+    /// what is below; if this daemon died before its client had read an outcome, the message would come again, and its
+    /// receiver must still know it (I6).
+    told: Seq,
+    /// The last message that was given up.
+    last_failed: Option<Seq>,
     /// The lowest unresolved sequence number; without any, the one after the highest.
     floor: Seq,
     /// From the floor on.
@@ -133,11 +141,39 @@ pub(crate) struct OutFlow {
 impl OutFlow {
     pub(crate) fn new(client: ClientKey, dst: ClientId, channel: Channel, first: Seq) -> Self {
         let ring = VecDeque::new();
-        Self { client, dst, channel, target: None, floor_untold: false, floor: first, ring }
+        Self {
+            client,
+            dst,
+            channel,
+            target: None,
+            floor_untold: false,
+            is_moved: false,
+            told: first,
+            last_failed: None,
+            floor: first,
+            ring,
+        }
     }
 
     pub(crate) const fn floor(&self) -> Seq {
         self.floor
+    }
+
+    /// The floor that receivers are told.
+    pub(crate) const fn told_floor(&self) -> Seq {
+        self.told
+    }
+
+    /// The sender's library knows all outcomes below `floor`.
+    pub(crate) fn record_known(&mut self, floor: Seq) {
+        if self.told.is_before(floor) {
+            self.told = floor;
+        }
+    }
+
+    /// A message was given up: nothing waits for it.
+    pub(crate) const fn record_failed(&mut self, seq: Seq) {
+        self.last_failed = Some(seq);
     }
 
     /// How far a sequence number would be beyond the floor; `None` if it is not beyond what was added before.
@@ -149,6 +185,9 @@ impl OutFlow {
     /// Adds a message. Numbers that are left out count as decided.
     pub(crate) fn push(&mut self, seq: Seq, entry: EntryKey) {
         if self.ring.is_empty() {
+            if self.told == self.floor {
+                self.told = seq;
+            }
             self.floor = seq;
         }
         let ahead = seq.since(self.floor).unwrap_or(0) as usize;
@@ -172,19 +211,28 @@ impl OutFlow {
         self.ring.iter().flatten().copied()
     }
 
-    /// The decided numbers right before `seq`, down to the next unresolved one, unless the floor covers them:
+    /// The decided numbers right before `seq`, down to the next unresolved one, unless the told floor covers them:
     /// the first, and how many.
     pub(crate) fn hole_before(&self, seq: Seq) -> Option<(Seq, u32)> {
         let index = seq.since(self.floor)? as usize;
         let decided = self.ring.range(..index.min(self.ring.len())).rev().take_while(|s| s.is_none()).count();
-        let count = u32::try_from(decided).ok().filter(|n| *n > 0)?;
+        let below = if decided == index { self.hole_below() } else { 0 };
+        let count = u32::try_from(decided).ok().map(|n| n + below).filter(|n| *n > 0)?;
         Some((Seq(seq.0.wrapping_sub(count)), count))
     }
 
-    /// All holes above the floor.
+    /// How many decided numbers there are between the told floor and the floor, if any of them was given up.
+    /// (Where all were taken, the receiver knows that itself.)
+    fn hole_below(&self) -> u32 {
+        let failed = self.last_failed.is_some_and(|f| !f.is_before(self.told) && f.is_before(self.floor));
+        if failed { self.floor.since(self.told).unwrap_or(0) } else { 0 }
+    }
+
+    /// All holes above the told floor.
     pub(crate) fn holes(&self) -> impl Iterator<Item = (Seq, u32)> + '_ {
         let mut index = 0;
-        std::iter::from_fn(move || {
+        let below = Some((self.told, self.hole_below())).filter(|(_, count)| *count > 0);
+        below.into_iter().chain(std::iter::from_fn(move || {
             while index < self.ring.len() && self.ring[index].is_some() {
                 index += 1;
             }
@@ -194,7 +242,7 @@ impl OutFlow {
             }
             let count = u32::try_from(index - start).ok().filter(|n| *n > 0)?;
             Some((self.floor.plus(u32::try_from(start).ok()?), count))
-        })
+        }))
     }
 }
 
@@ -227,6 +275,25 @@ mod tests {
         }
         assert!(flow.unresolved().next().is_none());
         assert_eq!(flow.floor(), Seq(3));
+    }
+
+    #[test]
+    fn i6_the_floor_is_told_when_the_library_knows_it() {
+        let mut flow = flow(0);
+        for i in 0..4 {
+            flow.push(Seq(i), EntryKey(i));
+        }
+        flow.resolve(Seq(0));
+        assert_eq!((flow.floor(), flow.told_floor()), (Seq(1), Seq(0)));
+        assert_eq!(flow.hole_before(Seq(1)), None, "the receiver has taken it, and knows");
+        flow.record_failed(Seq(1));
+        flow.resolve(Seq(1));
+        assert_eq!(flow.hole_before(Seq(2)), Some((Seq(0), 2)), "it does not know of this one");
+        assert_eq!(flow.holes().collect::<Vec<_>>(), [(Seq(0), 2)]);
+        flow.record_known(Seq(2));
+        flow.record_known(Seq(1));
+        assert_eq!(flow.told_floor(), Seq(2));
+        assert_eq!(flow.hole_before(Seq(2)), None);
     }
 
     #[test]

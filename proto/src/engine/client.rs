@@ -43,6 +43,10 @@ pub(crate) struct Conn {
     pub(crate) out: OutBuffer,
     /// It stands in the list of connections with new output.
     pub(crate) is_listed: bool,
+    /// It stands in the list of connections whose output has room to give back.
+    pub(crate) is_roomy: bool,
+    /// Something was written to it since that list was gone through.
+    pub(crate) was_used: bool,
 }
 
 /// How far a connection is.
@@ -86,6 +90,14 @@ pub(crate) struct Client {
     pub(crate) last_flow: Option<((ClientId, Channel), FlowKey)>,
     /// Runs of msgids whose outcome is `Acked`, not told yet.
     pub(crate) resolved: Vec<(MsgId, u32)>,
+    /// Frames with the outcomes that came about while it had no connection: at most `max_stored` of them.
+    pub(crate) missed: Vec<u8>,
+    /// It came back to this daemon, or to one that was started since: what it submits may have ended already.
+    pub(crate) has_returned: bool,
+    /// Flows whose floor moved since outcomes were written last.
+    pub(crate) moved_flows: Vec<FlowKey>,
+    /// Floors that its library knows once so much of the stream is written.
+    pub(crate) known_at: VecDeque<(u64, FlowKey, Seq)>,
     pub(crate) queue: ReceiveQueue,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,

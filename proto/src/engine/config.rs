@@ -26,6 +26,9 @@ pub struct EngineConfig {
     pub mtu: usize,
     /// Bytes of datagrams that the listeners' receive buffers hold, as the kernel granted them.
     pub receive_window: u32,
+    /// How long after the start nobody is told that a client is gone: clients of the daemon before this one come
+    /// back (I6).
+    pub grace: Span,
     /// Who may be which client. A clientid without a rule is open to everybody who can connect.
     pub clients: Vec<ClientRule>,
 }

@@ -53,6 +53,8 @@ impl Engine {
             partial: Vec::new(),
             out: super::buffers::OutBuffer::default(),
             is_listed: false,
+            is_roomy: false,
+            was_used: false,
         }))
     }
 
@@ -91,6 +93,7 @@ impl Engine {
         }
         self.writable.retain(|k| *k != conn);
         self.closing.retain(|k| *k != conn);
+        self.roomy.retain(|k| *k != conn);
         self.conns.remove(conn);
         self.flush_local();
     }
@@ -113,6 +116,13 @@ impl Engine {
     pub fn consume_output(&mut self, _now: Time, conn: ConnId, n: usize) {
         if let Some(c) = self.conns.get_mut(conn) {
             c.out.consume(n);
+            c.was_used = true;
+            if !c.is_roomy && c.out.is_roomy() {
+                c.is_roomy = true;
+                self.roomy.push(conn);
+                self.trim_at.get_or_insert(self.clock.steady() + TRIM_AFTER);
+            }
+            self.record_written(conn);
         }
     }
 
@@ -120,6 +130,21 @@ impl Engine {
     /// close. The id stays valid until [`handle_disconnect`](Self::handle_disconnect), which must follow.
     pub fn poll_close(&mut self) -> Option<ConnId> {
         self.closing.pop_front()
+    }
+
+    /// Connections that have been idle for a while give the room of their output back.
+    pub(super) fn trim_outputs(&mut self) {
+        let conns = &mut self.conns;
+        self.roomy.retain(|key| {
+            let conn = &mut conns[*key];
+            if std::mem::replace(&mut conn.was_used, false) || !conn.out.pending().is_empty() {
+                return true;
+            }
+            conn.out.trim();
+            conn.is_roomy = false;
+            false
+        });
+        self.trim_at = (!self.roomy.is_empty()).then_some(self.clock.steady() + TRIM_AFTER);
     }
 
     /// Ends connections that have not registered in time.
@@ -243,6 +268,7 @@ impl Engine {
         };
         let id = register.client;
         let may_send_to = self.check_allowed(register, peer)?;
+        self.drop_own_predecessor(register);
         if let Some(owner) = self.registered.get(&id).map(|k| &self.clients[*k]) {
             return Err(Violation::new(
                 LocalRule::ClientIdTaken,
@@ -289,8 +315,23 @@ impl Engine {
             max_message_bytes: u32::try_from(self.config.limits.max_message_bytes).unwrap_or(u32::MAX),
         };
         local::put::registered(self.conns[conn].out.tail(), &registered);
+        let missed = std::mem::take(&mut self.clients[key].missed);
+        self.conns[conn].out.tail().extend_from_slice(&missed);
         self.wake_conn(conn);
         Ok(())
+    }
+
+    /// A client that comes back before its old connection's end was read takes its own place.
+    fn drop_own_predecessor(&mut self, register: &Register) {
+        let Some(key) = self.registered.get(&register.client).copied() else { return };
+        let owner = &self.clients[key];
+        if owner.instance.incarnation == register.incarnation
+            && let Some(old) = owner.conn
+        {
+            self.conns[old].state = ConnState::Closing;
+            self.closing.push_back(old);
+            self.on_departure(key, crate::control::Departure::Died);
+        }
     }
 
     /// The client's record: a new one, or that of the same incarnation, whose messages are still in the chain.
@@ -303,6 +344,7 @@ impl Engine {
     ) -> ClientKey {
         if let Some(key) = self.by_instance.get(&instance).copied() {
             self.clients[key].conn = Some(conn);
+            self.clients[key].has_returned = true;
             self.departed.retain(|(i, _)| *i != instance);
             return key;
         }
@@ -320,6 +362,10 @@ impl Engine {
             flows: HashMap::new(),
             last_flow: None,
             resolved: Vec::new(),
+            missed: Vec::new(),
+            has_returned: register.incarnation != Incarnation::NONE,
+            moved_flows: Vec::new(),
+            known_at: std::collections::VecDeque::new(),
             queue: ReceiveQueue::default(),
             inboxes: Vec::new(),
             totals: Totals::default(),
@@ -361,17 +407,38 @@ impl Engine {
     /// Writes the acked msgids that a client has not been told.
     pub(super) fn flush_resolved(&mut self, conn: ConnId) {
         let Some(key) = self.conns[conn].state.client() else { return };
-        let resolved = &mut self.clients[key].resolved;
-        for runs in resolved.chunks(RESOLVED_RUNS) {
-            local::put::resolved(self.conns[conn].out.tail(), runs);
+        let client = &mut self.clients[key];
+        let out = &mut self.conns[conn].out;
+        for runs in client.resolved.chunks(RESOLVED_RUNS) {
+            local::put::resolved(out.tail(), runs);
         }
-        resolved.clear();
+        client.resolved.clear();
+        for flow in client.moved_flows.drain(..) {
+            let f = &mut self.chain.flows[flow];
+            f.is_moved = false;
+            client.known_at.push_back((out.end(), flow, f.floor()));
+        }
+    }
+
+    /// Outcomes are written: their floors may be told, since a library reads all that was written to it, even after
+    /// the daemon's death (I6).
+    fn record_written(&mut self, conn: ConnId) {
+        let c = &self.conns[conn];
+        let (Some(key), written) = (c.state.client(), c.out.written()) else { return };
+        let known_at = &mut self.clients[key].known_at;
+        while let Some((_, flow, floor)) = known_at.front().copied().filter(|(at, _, _)| *at <= written) {
+            known_at.pop_front();
+            self.chain.flows[flow].record_known(floor);
+        }
     }
 
     /// A message of the client was taken: it will be told.
     pub(super) fn push_resolved(&mut self, key: ClientKey, msgid: MsgId) {
         let client = &mut self.clients[key];
-        let Some(conn) = client.conn else { return };
+        let Some(conn) = client.conn else {
+            local::put::resolved(&mut client.missed, &[(msgid, 1)]);
+            return;
+        };
         match client.resolved.last_mut() {
             Some((first, n)) if first.plus(*n) == msgid && *n < limits::MSGID_SPAN => *n += 1,
             _ => client.resolved.push((msgid, 1)),
@@ -384,6 +451,8 @@ fn register_by(conn: &Conn) -> Time {
     conn.opened_at + Span::from_millis(limits::REGISTER_TIMEOUT_MS)
 }
 
+/// An output that was not used for so long gives its room back.
+const TRIM_AFTER: Span = Span::from_millis(2000);
 const KEPT_PARTIAL: usize = 64 << 10;
 /// Runs in one RESOLVED frame.
 const RESOLVED_RUNS: usize = 4096;

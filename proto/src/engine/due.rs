@@ -1,9 +1,9 @@
 //! When the chain's entries are due (R2, R4, R5).
 //!
 //! Entries with equal `interval` form a class. Within it, an entry stands in one of three lists, each in the
-//! order of its times, because what is added to it is always due one `interval` after the moment of adding:
+//! order of its times, because what is added to it is due one `interval` after the moment of adding (what comes in late is sorted in):
 //!
-//! * `First`: sent once, or waiting to be; due exactly one interval after the submission;
+//! * `First`: sent once, or waiting to be; due a whole number of intervals after the send;
 //! * `Again`: retransmitted by a scan; due one interval after that scan's nominal time, so that a scan that
 //!   ran late does not push the outcome out (I1);
 //! * `Last`: its last copy is out; it fails when that one's interval is over.
@@ -36,6 +36,13 @@ pub(crate) struct Place {
     next: Option<EntryKey>,
     /// When it is due.
     pub(crate) at: Time,
+}
+
+/// When an entry's time began, and how it is counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    pub(crate) interval: Span,
+    pub(crate) sent_at: Time,
 }
 
 /// What a scan found due.
@@ -86,14 +93,19 @@ impl DueLists {
         u32::try_from(index).unwrap_or(u32::MAX)
     }
 
-    /// Adds an entry that was just submitted.
-    pub(crate) fn add(&mut self, entries: &mut Entries, key: EntryKey, interval: Span, times: u8, now: Time) {
+    /// Adds an entry that was sent at `sent_at`: its intervals count from there, however late it comes in (I1).
+    pub(crate) fn add(&mut self, entries: &mut Entries, key: EntryKey, life: Life, now: Time) {
+        let Life { interval, sent_at } = life;
         let class = self.class(interval);
         let c = &mut self.classes[class as usize];
         c.scan_at.get_or_insert(now + interval.div(2));
-        let (list, at) = match times {
-            0 => (List::Last, now + interval + Span::from_millis(LAST_COPY_SLACK_MS)),
-            _ => (List::First, now + interval),
+        let passed = now.since(sent_at).0 / interval.0.max(1);
+        let entry = &mut entries[key];
+        let left = u64::from(entry.retries_left).saturating_sub(passed);
+        entry.retries_left = u8::try_from(left).unwrap_or(u8::MAX);
+        let (list, at) = match left {
+            0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(4)),
+            _ => (List::First, sent_at + interval.times(passed + 1)),
         };
         entries[key].place = Some(Place { class, list, prev: None, next: None, at });
         self.push(entries, key);
@@ -173,15 +185,28 @@ impl DueLists {
         self.push(entries, key);
     }
 
+    /// Puts an entry into its list, in the order of times: behind the last one, but for what comes in late.
     fn push(&mut self, entries: &mut Entries, key: EntryKey) {
         let Some(place) = entries[key].place else { return };
         let ends = &mut self.classes[place.class as usize].lists[place.list as usize];
-        let tail = ends.tail.replace(key);
-        match tail {
-            Some(tail) => set_next(entries, tail, Some(key)),
+        let mut before = ends.tail;
+        while let Some(earlier) = before.and_then(|k| entries[k].place).filter(|p| p.at > place.at) {
+            before = earlier.prev;
+        }
+        let after = match before {
+            Some(before) => entries[before].place.and_then(|p| p.next),
+            None => ends.head,
+        };
+        match before {
+            Some(before) => set_next(entries, before, Some(key)),
             None => ends.head = Some(key),
         }
-        set_prev(entries, key, tail);
+        match after {
+            Some(after) => set_prev(entries, after, Some(key)),
+            None => ends.tail = Some(key),
+        }
+        set_prev(entries, key, before);
+        set_next(entries, key, after);
     }
 }
 

@@ -56,9 +56,13 @@ impl Engine {
     }
 
     fn on_opening(&mut self, key: LinkKey, path: usize, hello: &Hello, version: u8) {
-        let known = self.links[key].attempt.map(|a| a.remote.map(|r| r.session));
-        let is_other = known.is_none_or(|remote| remote.is_some_and(|session| session != hello.session));
-        if is_other {
+        // A session of ours is for one process of the peer: what a dead one still has on its way must not be taken for
+        // the living one's. It is kept for a hello that echoes it, and for one of the same process, or two sides whose
+        // hellos cross would draw for ever.
+        let is_kept = self.links[key]
+            .attempt
+            .is_some_and(|a| a.local == hello.echo || a.remote.is_none_or(|r| r.start == hello.start));
+        if !is_kept {
             let local = self.new_session();
             self.replace_attempt(key, local);
         }

@@ -42,13 +42,28 @@ pub(crate) struct Held {
     pub(crate) send_time: Time,
     pub(crate) interval: Span,
     pub(crate) payload: Vec<u8>,
+    /// Unordered: it went stale and left the line. A new copy lines it up again.
+    pub(crate) is_parked: bool,
 }
 
 impl Held {
-    /// Whether it was sent longer than its interval ago (R6).
+    /// Whether its last copy was sent longer than its interval ago: it is not given any more (R6), unless a new copy
+    /// refreshes it.
     pub(crate) fn is_stale(&self, now: Time) -> bool {
         now.since(self.send_time) > self.interval
     }
+
+    /// Whether no new copy has come, nor will.
+    pub(crate) fn is_expired(&self, now: Time) -> bool {
+        is_expired(now, self.send_time, self.interval)
+    }
+}
+
+/// Whether what a copy brought is of no use any more. The next copy leaves one interval after it and up to half a
+/// one later (R2, R4), so bytes that were dropped as soon as they are stale would be gone just before it refreshes
+/// them.
+pub(crate) fn is_expired(now: Time, send_time: Time, interval: Span) -> bool {
+    now.since(send_time) > interval.times(2)
 }
 
 /// What is known of one sequence number.
@@ -227,7 +242,23 @@ impl Inbox {
         if let Some(Slot::Held(held)) = self.slot(seq) {
             held.send_time = Ord::max(held.send_time, send_time);
             held.interval = interval;
+            if std::mem::take(&mut held.is_parked) {
+                self.waiting.push_back(seq);
+            }
         }
+    }
+
+    /// What [`deliverable`](Self::deliverable) gave is stale. In order, others wait with it; else it leaves the line.
+    /// Returns whether there may be another.
+    pub(crate) fn park(&mut self, seq: Seq) -> bool {
+        if self.id.channel == Channel::Ordered {
+            return false;
+        }
+        self.waiting.pop_front_if(|s| *s == seq);
+        if let Some(Slot::Held(held)) = self.slot(seq) {
+            held.is_parked = true;
+        }
+        true
     }
 
     /// The next message that waits for nothing but room: its number, and it.
@@ -330,13 +361,13 @@ impl Inbox {
         open.collect()
     }
 
-    /// Held messages that went stale, dropped (R6): what they held.
-    pub(crate) fn drop_stale(&mut self, now: Time, mut dropped: impl FnMut(Held)) {
+    /// Held messages that went stale and were not refreshed, dropped (R6): what they held.
+    pub(crate) fn drop_expired(&mut self, now: Time, mut dropped: impl FnMut(Held)) {
         if self.held == 0 {
             return;
         }
         for slot in &mut self.slots {
-            if matches!(slot, Slot::Held(held) if held.is_stale(now))
+            if matches!(slot, Slot::Held(held) if held.is_expired(now))
                 && let Slot::Held(held) = std::mem::replace(slot, Slot::Missing)
             {
                 self.held -= 1;
@@ -432,7 +463,8 @@ mod tests {
     }
 
     fn held(msgid: u32) -> Held {
-        Held { msgid: MsgId(msgid), send_time: Time(100), interval: Span(1000), payload: vec![1] }
+        let (send_time, interval) = (Time(100), Span(1000));
+        Held { msgid: MsgId(msgid), send_time, interval, payload: vec![1], is_parked: false }
     }
 
     const GONE: Verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };
@@ -505,10 +537,28 @@ mod tests {
         inbox.hold(Seq(1), held(2));
         inbox.refresh(Seq(1), Time(900), Span(1000));
         let mut dropped = Vec::new();
-        inbox.drop_stale(Time(1101), |h| dropped.push(h.msgid));
+        inbox.drop_expired(Time(2100), |h| dropped.push(h.msgid));
+        assert_eq!(dropped, [], "the next copy may still be on its way");
+        inbox.drop_expired(Time(2101), |h| dropped.push(h.msgid));
         assert_eq!(dropped, [MsgId(1)]);
         assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
         assert_eq!(inbox.held_bytes(), 1);
+    }
+
+    #[test]
+    fn what_went_stale_out_of_order_waits_for_a_new_copy_and_keeps_nobody_waiting() {
+        let mut inbox = inbox(Channel::Unordered, 0);
+        inbox.hold(Seq(0), held(1));
+        inbox.hold(Seq(1), held(2));
+        assert!(inbox.park(Seq(0)));
+        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
+        assert_eq!(inbox.arrival(Seq(0)), Arrival::Waiting);
+        inbox.refresh(Seq(0), Time(1200), Span(1000));
+        inbox.refresh(Seq(0), Time(1300), Span(1000));
+        assert!(inbox.unhold(Seq(1)).is_some());
+        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(0)));
+        assert!(inbox.unhold(Seq(0)).is_some());
+        assert!(inbox.deliverable().is_none(), "it stood in the line once");
     }
 
     #[test]

@@ -104,6 +104,9 @@ pub struct Engine {
     unregistered: usize,
     /// Connections with new output.
     writable: VecDeque<ConnId>,
+    /// Connections whose output has room to give back, and when they are gone through.
+    roomy: Vec<ConnId>,
+    trim_at: Option<Time>,
     /// Connections to close.
     closing: VecDeque<ConnId>,
 
@@ -149,6 +152,8 @@ impl Engine {
             conns: Arena::new(),
             unregistered: 0,
             writable: VecDeque::new(),
+            roomy: Vec::new(),
+            trim_at: None,
             closing: VecDeque::new(),
             clients: Arena::new(),
             by_instance: HashMap::new(),

@@ -34,14 +34,19 @@ impl Engine {
         let (flow, client) = (entry.flow, entry.client);
         let dst = self.chain.flows[flow].dst;
         self.clients[client].totals.failed += 1;
-        if let Some(conn) = self.clients[client].conn {
+        let conn = self.clients[client].conn;
+        if let Some(conn) = conn {
             // Outcomes are told in the order in which they came about.
             self.flush_resolved(conn);
-            let entry = &self.chain.entries[key];
-            let failed = Failed { msgid: entry.msgid, dst, tries: entry.copies, verdict, user: entry.user() };
-            local::put::failed(self.conns[conn].out.tail(), &failed);
             self.wake_conn(conn);
         }
+        let entry = &self.chain.entries[key];
+        let failed = Failed { msgid: entry.msgid, dst, tries: entry.copies, verdict, user: entry.user() };
+        local::put::failed(
+            conn.map_or(&mut self.clients[client].missed, |c| self.conns[c].out.tail()),
+            &failed,
+        );
+        self.chain.flows[flow].record_failed(entry.seq);
         self.remove(key);
         self.tell_floor(flow);
     }
@@ -78,7 +83,11 @@ impl Engine {
     fn remove(&mut self, key: EntryKey) {
         self.chain.due.remove(&mut self.chain.entries, key);
         let entry = self.chain.entries.remove(key);
-        self.chain.flows[entry.flow].resolve(entry.seq);
+        let flow = &mut self.chain.flows[entry.flow];
+        flow.resolve(entry.seq);
+        if !std::mem::replace(&mut flow.is_moved, true) {
+            self.clients[entry.client].moved_flows.push(entry.flow);
+        }
         let client = &mut self.clients[entry.client];
         client.sent.remove(entry.msgid, cost(entry.payload().len(), entry.user().len()));
         self.pool.put(entry.bytes);

@@ -68,6 +68,7 @@ impl Engine {
     fn refuse_waiting(&mut self, key: ClientKey) {
         let verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };
         let client = &mut self.clients[key];
+        client.known_at.clear();
         client.queue.blocked.clear();
         (client.queue.held, client.queue.held_bytes) = (0, 0);
         for inbox in std::mem::take(&mut client.inboxes) {
@@ -92,7 +93,9 @@ impl Engine {
     /// A departed client whose messages have all ended is forgotten.
     pub(super) fn bury(&mut self, key: ClientKey) {
         let client = &self.clients[key];
-        if client.conn.is_some() || client.sent.count > 0 {
+        let may_return =
+            !client.missed.is_empty() && self.departed.iter().any(|(i, _)| *i == client.instance);
+        if client.conn.is_some() || client.sent.count > 0 || may_return {
             return;
         }
         let client = self.clients.remove(key);

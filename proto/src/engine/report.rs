@@ -18,7 +18,8 @@ use crate::{
 impl Engine {
     /// The status, but for `version` and `uptime_ms`, which are the driver's.
     #[must_use]
-    pub fn status(&self, _now: Time) -> StatusDocument {
+    pub fn status(&self, now: Time) -> StatusDocument {
+        let now = self.timer_time(now);
         let named = |c: &Counter| (c.name().to_owned(), self.counters.value(*c));
         let mut counters: std::collections::BTreeMap<_, _> = Counter::ALL.iter().map(named).collect();
         counters.insert("chain_depth".to_owned(), self.chain_depth() as u64);
@@ -26,25 +27,34 @@ impl Engine {
             node: self.config.node.clone(),
             version: String::new(),
             uptime_ms: 0,
-            clients: self.registered_sorted().into_iter().map(|(_, key)| self.client_status(key)).collect(),
-            peers: self.links.iter().map(|(key, link)| self.peer_status(key, link)).collect(),
+            clients: self
+                .registered_sorted()
+                .into_iter()
+                .map(|(_, key)| self.client_status(key, now))
+                .collect(),
+            peers: self.links.iter().map(|(key, link)| self.peer_status(key, link, now)).collect(),
             counters,
         }
     }
 
     /// What the chains hold, of one client or of all, oldest first within a client; at most `limit` entries.
     #[must_use]
-    pub fn chain_status(&self, _now: Time, client: Option<ClientId>, limit: usize) -> Vec<ChainEntry> {
+    pub fn chain_status(&self, now: Time, client: Option<ClientId>, limit: usize) -> Vec<ChainEntry> {
+        let now = self.timer_time(now);
         let mut clients: Vec<_> = self.clients.iter().collect();
         clients.sort_unstable_by_key(|(_, c)| c.instance);
         let wanted = clients.into_iter().filter(|(_, c)| client.is_none_or(|id| id == c.instance.client));
         let entries = wanted.flat_map(|(_, c)| c.sent.iter());
-        entries.take(limit).map(|key| self.entry_status(key)).collect()
+        entries.take(limit).map(|key| self.entry_status(key, now)).collect()
     }
 
-    fn client_status(&self, key: ClientKey) -> ClientStatus {
+    /// What the timers' clock shows at the driver's `now`.
+    fn timer_time(&self, now: Time) -> Time {
+        self.clock.steady() + now.since(self.clock.raw())
+    }
+
+    fn client_status(&self, key: ClientKey, now: Time) -> ClientStatus {
         let c = &self.clients[key];
-        let now = self.clock.steady();
         let oldest = c.sent.iter().next().map(|e| self.chain.entries[e].submitted_at);
         ClientStatus {
             id: c.instance.client.0,
@@ -67,8 +77,7 @@ impl Engine {
         }
     }
 
-    fn peer_status(&self, key: LinkKey, link: &Link) -> PeerStatus {
-        let now = self.clock.steady();
+    fn peer_status(&self, key: LinkKey, link: &Link, now: Time) -> PeerStatus {
         let ago = |at: Option<Time>| at.map(|at| now.since(at).as_millis());
         let rtt = link.current.as_ref().and_then(|a| a.recovery.rtt());
         let path = |(i, p): (usize, &super::link::Path)| PathStatus {
@@ -91,7 +100,7 @@ impl Engine {
         }
     }
 
-    fn entry_status(&self, key: EntryKey) -> ChainEntry {
+    fn entry_status(&self, key: EntryKey, now: Time) -> ChainEntry {
         let e = &self.chain.entries[key];
         let flow = &self.chain.flows[e.flow];
         let waits_for = match (e.sent_to.or(flow.target), e.queued) {
@@ -104,7 +113,7 @@ impl Engine {
             msgid: e.msgid.0,
             dst: flow.dst.0,
             len: e.payload().len() as u64,
-            age_ms: self.clock.steady().since(e.submitted_at).as_millis(),
+            age_ms: now.since(e.submitted_at).as_millis(),
             copies: e.copies,
             times_left: u32::from(e.retries_left),
             waits_for: waits_for.to_owned(),

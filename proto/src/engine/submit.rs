@@ -6,6 +6,7 @@ use super::{
     chain::{Entry, EntryKey, FlowKey, OutFlow, Target, Via},
     client::ClientKey,
     connections::Violation,
+    due::Life,
     fragments::Units,
     inbox::Source,
 };
@@ -14,18 +15,23 @@ use crate::{
     counters::Counter,
     ids::{ClientId, FlowId},
     limits,
-    local::Submit,
-    outcome::Reason,
+    local::{Failed, Submit, put},
+    outcome::{Certainty, Reason, Verdict},
     wire::{DatagramBuilder, Flow},
 };
 
 impl Engine {
     pub(super) fn on_submit(&mut self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
-        if self.clients[client].sent.find(submit.msgid).is_some() {
-            // It comes from a client that reconnected; its message is still here.
+        let c = &self.clients[client];
+        if c.sent.find(submit.msgid).is_some() || (c.has_returned && c.sent.distance(submit.msgid).is_none())
+        {
+            // It comes from a client that came back: its message is still here, or has ended, and it was told so.
             return Ok(());
         }
-        self.check_quota(client, submit)?;
+        if let Some(verdict) = self.check_quota(client, submit)? {
+            self.fail_unentered(client, submit, verdict);
+            return Ok(());
+        }
         let flow = self.flow_of(client, submit)?;
         if self.chain.flows[flow].room_for(submit.seq).is_none_or(|ahead| ahead >= limits::SEQ_SPAN) {
             return Err(Violation::new(
@@ -43,8 +49,20 @@ impl Engine {
         Ok(())
     }
 
-    fn check_quota(&self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
+    /// What there is no room for. A library that was granted its limits by this daemon keeps to them; one that comes
+    /// back from a daemon with larger ones may hold more, and is told that it failed.
+    fn check_quota(&self, client: ClientKey, submit: &Submit<'_>) -> Result<Option<Reason>, Violation> {
         let (c, limit) = (&self.clients[client], &self.config.limits);
+        let is_full = c.sent.count >= c.max_stored
+            || c.sent.bytes + cost(submit.payload.len(), submit.user.len()) > limit.client_queue_bytes;
+        if c.has_returned {
+            let is_too_large = submit.payload.len() > limit.max_message_bytes;
+            return Ok(if is_too_large {
+                Some(Reason::TooLarge)
+            } else {
+                is_full.then_some(Reason::QueueFull)
+            });
+        }
         if submit.payload.len() > limit.max_message_bytes {
             let text = format!(
                 "message of {} bytes; max_message_bytes = {}",
@@ -64,11 +82,25 @@ impl Engine {
             return Err(Violation::new(LocalRule::Quota, text));
         }
         match c.sent.distance(submit.msgid) {
-            Some(distance) if distance < limits::MSGID_SPAN => Ok(()),
+            Some(distance) if distance < limits::MSGID_SPAN => Ok(None),
             _ => Err(Violation::new(
                 LocalRule::BadSequence,
                 "msgid: increasing, within 262,144 of the oldest unresolved",
             )),
+        }
+    }
+
+    /// A message that does not even enter the chain fails. (Whether an earlier daemon sent it, its library knows.)
+    fn fail_unentered(&mut self, client: ClientKey, submit: &Submit<'_>, reason: Reason) {
+        self.count(Counter::MessagesSubmitted);
+        self.count(Counter::MessagesFailed);
+        self.count(Counter::FailedNotStarted);
+        let verdict = Verdict { reason, certainty: Certainty::NotStarted };
+        let failed = Failed { msgid: submit.msgid, dst: submit.dst, tries: 0, verdict, user: submit.user };
+        if let Some(conn) = self.clients[client].conn {
+            self.flush_resolved(conn);
+            put::failed(self.conns[conn].out.tail(), &failed);
+            self.wake_conn(conn);
         }
     }
 
@@ -101,6 +133,7 @@ impl Engine {
         bytes.extend_from_slice(submit.user);
         bytes.extend_from_slice(submit.payload);
         let (now, serial) = (self.clock.steady(), self.chain.serial());
+        let sent_at = now.minus(self.clock.raw().since(submit.send_time));
         let c = &mut self.clients[client];
         let key = self.chain.entries.insert(Entry {
             serial,
@@ -111,7 +144,7 @@ impl Engine {
             at_least_once: submit.at_least_once,
             bytes,
             user_len: u8::try_from(submit.user.len()).unwrap_or(0),
-            submitted_at: now,
+            submitted_at: sent_at,
             retries_left: c.times,
             place: None,
             copies: 0,
@@ -124,7 +157,8 @@ impl Engine {
         c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
         c.totals.submitted += 1;
         self.chain.flows[flow].push(submit.seq, key);
-        self.chain.due.add(&mut self.chain.entries, key, c.interval, c.times, now);
+        let life = Life { interval: c.interval, sent_at };
+        self.chain.due.add(&mut self.chain.entries, key, life, now);
         self.count(Counter::MessagesSubmitted);
         key
     }
@@ -168,7 +202,7 @@ impl Engine {
             id: FlowId { src: sender.instance, dst: target.instance, channel: flow.channel },
             send_time: self.clock.raw(),
             interval: sender.interval,
-            floor: flow.floor(),
+            floor: flow.told_floor(),
             presence: 0,
         };
         let hole = flow.hole_before(entry.seq);

@@ -27,6 +27,9 @@ impl Engine {
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep();
         }
+        if self.trim_at.is_some_and(|at| at <= now) {
+            self.trim_outputs();
+        }
         if self.expire_at.is_some_and(|at| at <= now) {
             self.expire_departed();
         }
@@ -41,7 +44,7 @@ impl Engine {
 
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
-        let own = [chain, self.sweep_at, self.expire_at, self.next_register_timeout()];
+        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.next_register_timeout()];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
             None if self.is_shutting_down => None,
             None => Some(link.hello_at),
@@ -197,7 +200,7 @@ impl Engine {
         let now = self.clock.steady();
         let memory = Span::from_millis(limits::TOMBSTONE_MS);
         while self.departed.front().is_some_and(|(_, at)| now.since(*at) > memory.div(2)) {
-            self.departed.pop_front();
+            self.forget_departed();
         }
         let mut is_waiting = !self.departed.is_empty();
         for key in self.inboxes.keys() {

@@ -278,7 +278,7 @@ impl Engine {
             id: FlowId { src: client.instance, dst, channel: f.channel },
             send_time: theirs.minus(drift(client.interval)),
             interval: client.interval,
-            floor: f.floor(),
+            floor: f.told_floor(),
             presence: association.announced.get(&f.client).copied().unwrap_or(0),
         })
     }

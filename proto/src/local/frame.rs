@@ -88,6 +88,9 @@ pub struct Submit<'a> {
     pub channel: Channel,
     /// Another instance may be given it even if the first may have begun.
     pub at_least_once: bool,
+    /// When the client sent it (R1), in this node's clock: its time runs from there, also when it is submitted
+    /// again to a daemon that was started since (I1, I6).
+    pub send_time: Time,
     /// The sender's user data, at most [`limits::MAX_USER_BYTES`].
     pub user: &'a [u8],
     /// The message.
@@ -274,9 +277,9 @@ fn parse_registered(bytes: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
 }
 
 fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
-    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.array::<3>()?));
-    let Some((dst, msgid, seq, user_len, zero)) = fields() else {
-        return Err(LocalError("frame length: SUBMIT has at least 16 bytes of body"));
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.array::<3>()?, r.u64()?));
+    let Some((dst, msgid, seq, user_len, zero, send_time)) = fields() else {
+        return Err(LocalError("frame length: SUBMIT has at least 24 bytes of body"));
     };
     if usize::from(user_len) > limits::MAX_USER_BYTES {
         return Err(LocalError("user data: at most 64 bytes"));
@@ -292,6 +295,7 @@ fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalEr
         seq: Seq(seq),
         channel: channel(flags),
         at_least_once: flags & flag::AT_LEAST_ONCE != 0,
+        send_time: Time(send_time),
         user,
         payload: r.rest(),
     }))

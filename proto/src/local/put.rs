@@ -16,7 +16,7 @@ use crate::{
 pub const DELIVER_HEAD: usize = HEAD_BYTES + 48;
 
 /// Bytes of a SUBMIT before its user data and payload.
-pub const SUBMIT_HEAD: usize = HEAD_BYTES + 16;
+pub const SUBMIT_HEAD: usize = HEAD_BYTES + 24;
 
 /// REGISTER.
 pub fn register(out: &mut Vec<u8>, body: &Register) {
@@ -40,11 +40,12 @@ pub fn ready(out: &mut Vec<u8>) {
 /// SUBMIT.
 pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
     let flags = channel_flag(submit.channel) | if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
-    head(out, kind::SUBMIT, flags, 16 + submit.user.len() + submit.payload.len());
+    head(out, kind::SUBMIT, flags, SUBMIT_HEAD - HEAD_BYTES + submit.user.len() + submit.payload.len());
     out.put_u32(submit.dst.0);
     out.put_u32(submit.msgid.0);
     out.put_u32(submit.seq.0);
     out.put_u32(len_u32(submit.user.len()));
+    out.put_u64(submit.send_time.0);
     out.put(submit.user);
     out.put(submit.payload);
 }

@@ -37,8 +37,12 @@ impl Output {
     }
 
     pub(super) fn submit(&mut self, msgid: MsgId, m: &NewEntry<'_>) {
-        let NewEntry { dst, seq, channel, at_least_once, user, payload, .. } = *m;
-        put::submit(self.frames(), &Submit { dst, msgid, seq, channel, at_least_once, user, payload });
+        let NewEntry { dst, seq, channel, at_least_once, sent_at, user, payload, .. } = *m;
+        let send_time = sent_at;
+        put::submit(
+            self.frames(),
+            &Submit { dst, msgid, seq, channel, at_least_once, send_time, user, payload },
+        );
     }
 
     pub(super) fn consume(&mut self, n: usize) {

@@ -81,13 +81,14 @@ fn registered() -> impl Strategy<Value = Registered> {
 
 fn submit() -> impl Strategy<Value = Submit<'static>> {
     let user = vec(any::<u8>(), 0..=limits::MAX_USER_BYTES);
-    (any::<(u32, u32, u32)>(), channel(), any::<bool>(), user, bytes(2000)).prop_map(
-        |((dst, msgid, seq), channel, at_least_once, user, payload)| Submit {
+    (any::<(u32, u32, u32, u64)>(), channel(), any::<bool>(), user, bytes(2000)).prop_map(
+        |((dst, msgid, seq, send_time), channel, at_least_once, user, payload)| Submit {
             dst: ClientId(dst),
             msgid: MsgId(msgid),
             seq: Seq(seq),
             channel,
             at_least_once,
+            send_time: Time(send_time),
             user: kept(user),
             payload: kept(payload),
         },

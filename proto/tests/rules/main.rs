@@ -264,6 +264,33 @@ fn r8_a_duplicate_is_acknowledged_again_and_handed_over_once() {
 }
 
 #[test]
+fn r6_what_waits_at_the_receiver_is_there_when_the_next_copy_refreshes_it() {
+    let mut w = World::with(&Options { recovery: Recovery::TimerOnly, ..Options::default() });
+    let (a, b) = (w.client(0, 100, 200, 3), w.client(1, 200, 200, 3));
+    w.run(20);
+    let mut count = 0;
+    w.network = Box::new(move |from, datagram| {
+        let carries = |f: &Frame<'_>| matches!(f, Frame::Data(_) | Frame::Fragment(_));
+        let has_message = from == 0 && frames(datagram).iter().any(carries);
+        count += usize::from(has_message);
+        // The first message is lost once, and one fragment of the second.
+        if has_message && [1, 3].contains(&count) { Fate::Drop } else { Fate::Arrive(vec![100]) }
+    });
+    // Scans come every 100 ms from here on, 1 ms before anything below is due.
+    w.send(a, 999, b"nobody", b"").unwrap();
+    w.run(1);
+    let large: Vec<u8> = (0..8 * 1024_u32).map(|i| i.to_le_bytes()[0]).collect();
+    for payload in [&[7; 1000], &large[..], &[8; 1000]] {
+        w.send(a, 200, payload, b"").unwrap();
+    }
+    w.run(298);
+    assert!(w.clients[b].taken.is_empty());
+    w.run(2);
+    assert!(w.payloads(b) == [vec![7; 1000], large, vec![8; 1000]], "with one retransmission");
+    assert_eq!(w.counter(1, Counter::StaleMessagesDropped) + w.counter(1, Counter::ReassembliesExpired), 0);
+}
+
+#[test]
 fn r9_a_stale_ack_is_dropped() {
     let mut w = World::with(&Options { recovery: Recovery::TimerOnly, ..Options::default() });
     let (a, b) = (w.client(0, 100, 100, 2), w.client(1, 200, 100, 2));
@@ -494,4 +521,53 @@ fn a_peer_goes_and_returns() {
     w.run(2500);
     assert_eq!(w.payloads(b), [b"waits for the peer"]);
     assert_eq!(w.engines[0].status(w.clock(0)).peers[0].state, "up");
+}
+
+#[test]
+fn i6_daemons_are_killed_under_traffic_and_nothing_is_lost_doubled_disordered_or_failed() {
+    for seed in 0..20 {
+        let recovery = if seed % 2 == 0 { Recovery::Adaptive } else { Recovery::TimerOnly };
+        let mut w = World::with(&Options { recovery, ..Options::default() });
+        let clients = [w.client(0, 100, 100, 60), w.client(1, 200, 100, 60), w.client(0, 101, 100, 60)];
+        w.run(20);
+        let mut random = Random(seed);
+        w.network = Box::new(move |_, _| {
+            if random.next(100) < 5 { Fate::Drop } else { Fate::Arrive(vec![50 + random.next(900)]) }
+        });
+        let mut random = Random(seed + 1000);
+        let ids = [100, 200, 101];
+        for i in 0..300_u32 {
+            for (from, client) in clients.iter().enumerate() {
+                for to in (0..3).filter(|to| *to != from) {
+                    w.send(
+                        *client,
+                        ids[to],
+                        &[from.to_le_bytes()[0], to.to_le_bytes()[0], i.to_le_bytes()[0], i.to_le_bytes()[1]],
+                        b"",
+                    )
+                    .unwrap();
+                }
+            }
+            let micros = random.next(3000);
+            w.run_micros(micros);
+            if random.next(10) == 0 {
+                let node = usize::from(random.next(2) == 0);
+                w.restart(node);
+            }
+        }
+        w.run(8000);
+        for (to, client) in clients.iter().enumerate() {
+            assert!(w.clients[*client].failed.is_empty(), "seed {seed}: {:?}", w.clients[*client].failed);
+            assert_eq!(w.clients[*client].session.unresolved(), 0, "seed {seed}");
+            for from in (0..3).filter(|from| *from != to) {
+                let got: Vec<u32> = w
+                    .payloads(*client)
+                    .iter()
+                    .filter(|p| usize::from(p[0]) == from)
+                    .map(|p| u32::from(p[2]) | u32::from(p[3]) << 8)
+                    .collect();
+                assert_eq!(got, (0..300).collect::<Vec<_>>(), "seed {seed}: {from} to {to}");
+            }
+        }
+    }
 }

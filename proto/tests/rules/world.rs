@@ -42,13 +42,55 @@ pub(crate) struct World {
     /// (due, order) to (node, from, bytes).
     pub(crate) wire: BTreeMap<(u64, u64), (usize, SocketAddr, Vec<u8>)>,
     order: u64,
+    options: Options,
+    starts: u64,
 }
 
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) recovery: Recovery,
     pub(crate) max_stored: u32,
     pub(crate) client_queue_bytes: usize,
     pub(crate) clocks: [u64; 2],
+}
+
+impl Client {
+    fn poll(&mut self, now: Time, at: u64) {
+        while let Some(event) = self.session.poll_event(now) {
+            match event {
+                Event::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
+                Event::Acked { msgid } => self.acked.push((msgid.0, at)),
+                Event::Failed(failure) => self.failed.push((failure, at)),
+                Event::Registered(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
+    EngineConfig {
+        node: ["a", "b"][node].to_owned(),
+        start: 1_700_000_000_000_000 + starts,
+        seed: 7 + node as u64 + starts * 1000,
+        listeners: 1,
+        peers: vec![PeerConfig { name: ["b", "a"][node].to_owned(), addresses: vec![address(1 - node)] }],
+        chain: ChainConfig {
+            interval: Span::from_millis(1000),
+            times: 10,
+            max_stored: options.max_stored,
+            recovery: options.recovery,
+        },
+        limits: LimitConfig {
+            max_message_bytes: limits::MAX_MESSAGE_BYTES,
+            max_clients: 8,
+            client_queue_bytes: options.client_queue_bytes,
+        },
+        mtu: 1200,
+        receive_window: 1 << 20,
+        grace: Span::from_millis(2000),
+        clients: Vec::new(),
+    }
 }
 
 impl Default for Options {
@@ -68,36 +110,11 @@ impl World {
     }
 
     pub(crate) fn with(options: &Options) -> Self {
-        let engine = |node: usize| {
-            let config = EngineConfig {
-                node: ["a", "b"][node].to_owned(),
-                start: 1_700_000_000_000_000,
-                seed: 7 + node as u64,
-                listeners: 1,
-                peers: vec![PeerConfig {
-                    name: ["b", "a"][node].to_owned(),
-                    addresses: vec![address(1 - node)],
-                }],
-                chain: ChainConfig {
-                    interval: Span::from_millis(1000),
-                    times: 10,
-                    max_stored: options.max_stored,
-                    recovery: options.recovery,
-                },
-                limits: LimitConfig {
-                    max_message_bytes: limits::MAX_MESSAGE_BYTES,
-                    max_clients: 8,
-                    client_queue_bytes: options.client_queue_bytes,
-                },
-                mtu: 1200,
-                receive_window: 1 << 20,
-                clients: Vec::new(),
-            };
-            Engine::new(config, Time(options.clocks[node]))
-        };
         let mut world = Self {
             now: 0,
-            engines: vec![engine(0), engine(1)],
+            engines: (0..2).map(|n| Engine::new(config(options, n, 0), Time(options.clocks[n]))).collect(),
+            options: options.clone(),
+            starts: 0,
             clocks: options.clocks,
             clients: Vec::new(),
             network: Box::new(|_, _| Fate::Arrive(vec![100])),
@@ -166,6 +183,28 @@ impl World {
         self.clients[client].session.send(now, ClientId(dst), payload, user, flags)
     }
 
+    /// A node's daemon is killed and started again, empty. Its clients come back at once.
+    pub(crate) fn restart(&mut self, node: usize) {
+        let now = self.clock(node);
+        self.starts += 1;
+        for client in self.clients.iter_mut().filter(|c| c.node == node && c.conn.is_some()) {
+            // What was written to the socket can still be read; nothing is read of what the library wrote.
+            let conn = client.conn.take().expect("filtered");
+            let bytes = self.engines[node].output(conn).to_vec();
+            let cut = bytes.len() / 2;
+            let _taken = client.session.handle_bytes(now, &bytes[..cut]);
+            client.poll(now, self.now);
+            client.session.handle_disconnected(now);
+        }
+        self.engines[node] = Engine::new(config(&self.options, node, self.starts), now);
+        for client in self.clients.iter_mut().filter(|c| c.node == node) {
+            let peer = Credentials { pid: 1, uid: 0, gid: 0 };
+            client.session.handle_connected(now);
+            client.conn = Some(self.engines[node].handle_connect(now, peer).expect("few connections"));
+        }
+        self.drain();
+    }
+
     /// The client's process dies.
     pub(crate) fn kill(&mut self, client: usize) {
         let now = self.clock(self.clients[client].node);
@@ -177,7 +216,11 @@ impl World {
 
     /// Lets everything happen for some time, in milliseconds.
     pub(crate) fn run(&mut self, ms: u64) {
-        let end = self.now + ms * 1000;
+        self.run_micros(ms * 1000);
+    }
+
+    pub(crate) fn run_micros(&mut self, micros: u64) {
+        let end = self.now + micros;
         self.drain();
         loop {
             let timers =
@@ -235,15 +278,7 @@ impl World {
         if client.is_stopped {
             return false;
         }
-        while let Some(event) = client.session.poll_event(now) {
-            match event {
-                Event::Message(m) => client.taken.push((m.msgid.0, m.data.to_vec(), at)),
-                Event::Acked { msgid } => client.acked.push((msgid.0, at)),
-                Event::Failed(failure) => client.failed.push((failure, at)),
-                Event::Registered(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
+        client.poll(now, at);
         let output = client.session.output().to_vec();
         client.session.consume_output(now, output.len());
         if !output.is_empty() {

@@ -51,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) floors: Vec<FlowKey>,
     /// Inboxes with acks, nacks or reports of partial messages.
     pub(crate) dirty: Vec<InboxKey>,
+    /// The inbox of the last flow that came, found again without a look-up.
+    pub(crate) last_inbox: Option<InboxKey>,
     /// It stands in the engine's list of links with something to send.
     pub(crate) is_ready: bool,
     /// When the peer's clock last stepped, as seen from here.
@@ -180,6 +182,7 @@ impl Link {
             queue: TransmitQueue::default(),
             floors: Vec::new(),
             dirty: Vec::new(),
+            last_inbox: None,
             is_ready: false,
             clock_step: None,
             heard: None,

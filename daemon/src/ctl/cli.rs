@@ -1,0 +1,242 @@
+//! The command line of `msgctl`. Limits in the help come from the constants that are checked.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser, value_parser};
+use msg_proto::limits::{
+    DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES, MAX_USER_BYTES, MIN_INTERVAL_MS,
+};
+
+use crate::relay::Share;
+
+/// The most messages that one `send`, `recv` or direction of `demo` takes on.
+const MAX_COUNT: u64 = 10_000_000;
+
+/// The most messages in each direction of the demo: what it remembers of them stays under 300 MiB.
+const MAX_DEMO_MESSAGES: u64 = 1_000_000;
+
+/// The highest loss at which the demo's lossy phase can still be expected to end in its time.
+const MAX_DEMO_LOSS_PERCENT: u32 = 50;
+
+/// Look at a messaging daemon, send and receive through it, and see it at work.
+#[derive(Parser, Debug)]
+#[command(name = "msgctl", version, max_term_width = 100, after_help = EXIT_STATUS)]
+pub(super) struct Cli {
+    /// The daemon's runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else
+    /// /run/msgd]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) runtime_dir: Option<PathBuf>,
+
+    /// Print JSON instead of tables: one document, or with `recv` one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 it could not be done, or the demo found the promise broken; 2 wrong \
+                           command line; 3 `send`: at least one message failed.";
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Show the daemon and its counters
+    Status,
+    /// Show the processes that are registered
+    Clients,
+    /// Show the other nodes and the links to them
+    Peers,
+    /// Show the messages whose outcome is not known yet
+    Chain {
+        /// Only those of this client [0 to 4294967295; default: all clients]
+        #[arg(value_name = "CLIENTID")]
+        client: Option<u32>,
+    },
+    /// Send messages, wait for their outcomes and print a summary
+    Send(SendArgs),
+    /// Print the messages that come for a client
+    Recv(RecvArgs),
+    /// Run two daemons on this machine over a bad network, and check that the promise is kept
+    Demo(DemoArgs),
+    /// A daemon of the demo, in this process
+    #[command(name = NODE_COMMAND, hide = true)]
+    Node(NodeArgs),
+}
+
+/// The hidden command with which the demo starts its daemons.
+pub(super) const NODE_COMMAND: &str = "demo-node";
+
+#[derive(Args, Debug)]
+pub(super) struct SendArgs {
+    /// The client to send as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) from: u32,
+
+    /// The client to send to, on any node [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) to: u32,
+
+    #[arg(long, value_name = "TEXT", value_parser = user_buff, help = format!(
+        "User data that comes back if a message fails [at most {MAX_USER_BYTES} bytes; default: none]"))]
+    pub(super) user_buff: Option<UserText>,
+
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(MAX_COUNT), help = format!(
+        "Send it so many times [messages, 1 to {MAX_COUNT}]"))]
+    pub(super) count: u64,
+
+    /// Send at most so many a second [messages per second, 1 to 1000000; default: as fast as they are taken]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..=1_000_000))]
+    pub(super) rate: Option<u64>,
+
+    #[arg(long, value_name = "N", value_parser = interval(), help = format!(
+        "How long an answer may take before the message is sent again [milliseconds, {MIN_INTERVAL_MS} to \
+         {MAX_INTERVAL_MS}; default: the daemon's, {DEFAULT_INTERVAL_MS} unless configured]"))]
+    pub(super) interval_ms: Option<u32>,
+
+    #[arg(long, value_name = "N", help = format!(
+        "How often it is sent again before it fails [0 to {}; default: the daemon's, {DEFAULT_TIMES} unless \
+         configured]", u8::MAX))]
+    pub(super) times: Option<u8>,
+
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true, help = format!(
+        "The message; `-`: all of standard input, as one message [at most {MAX_MESSAGE_BYTES} bytes]"))]
+    pub(super) text: OsString,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RecvArgs {
+    /// The client to receive as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long = "as", value_name = "ID")]
+    pub(super) id: u32,
+
+    #[arg(long, value_name = "N", value_parser = count(MAX_COUNT), help = format!(
+        "End after so many [messages, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
+    pub(super) count: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DemoArgs {
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = count(MAX_DEMO_MESSAGES), help = format!(
+        "Messages in each direction [1 to {MAX_DEMO_MESSAGES}]"))]
+    pub(super) messages: u64,
+
+    #[arg(long, value_name = "PCT", default_value_t = Share::percent(10), value_parser = loss, help = format!(
+        "Datagrams that the network between the two daemons loses [percent of each direction, 0 to \
+         {MAX_DEMO_LOSS_PERCENT}]"))]
+    pub(super) loss: Share,
+
+    /// What the network's faults and the messages are drawn from [any 64-bit number]
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct NodeArgs {
+    /// The parent: without it the node ends at once
+    #[arg(long)]
+    pub(super) parent: i32,
+
+    /// The daemon's own command line
+    #[arg(last = true)]
+    pub(super) daemon: Vec<OsString>,
+}
+
+/// User data from the command line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct UserText(pub(super) String);
+
+fn user_buff(text: &str) -> Result<UserText, String> {
+    match text.len() {
+        0..=MAX_USER_BYTES => Ok(UserText(text.to_owned())),
+        len => Err(format!("{len} bytes, and at most {MAX_USER_BYTES} are allowed")),
+    }
+}
+
+fn loss(text: &str) -> Result<Share, String> {
+    let share: Share = text.parse().map_err(|e: crate::relay::ShareError| e.to_string())?;
+    if share <= Share::percent(MAX_DEMO_LOSS_PERCENT) {
+        return Ok(share);
+    }
+    Err(format!("at most {MAX_DEMO_LOSS_PERCENT} percent are allowed"))
+}
+
+fn count(max: u64) -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(1..=max)
+}
+
+fn interval() -> clap::builder::RangedI64ValueParser<u32> {
+    value_parser!(u32).range(i64::from(MIN_INTERVAL_MS)..=i64::from(MAX_INTERVAL_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split(' ')).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contract_parses() {
+        let cli = parse(
+            "msgctl send --from 1 --to 2 --user-buff x --count 3 --rate 4 --interval-ms 100 --times 0 - --json",
+        );
+        let cli = cli.unwrap();
+        assert!(cli.json);
+        let Command::Send(send) = cli.command else { panic!("{:?}", cli.command) };
+        assert_eq!((send.from, send.to, send.count, send.rate), (1, 2, 3, Some(4)));
+        assert_eq!((send.interval_ms, send.times, send.text), (Some(100), Some(0), "-".into()));
+        for line in [
+            "msgctl --runtime-dir /x --json status",
+            "msgctl clients --runtime-dir /x",
+            "msgctl peers",
+            "msgctl chain",
+            "msgctl chain 7",
+            "msgctl recv --as 4294967295 --count 1",
+            "msgctl demo --messages 100 --loss 0.5 --seed 18446744073709551615",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        let long = format!("msgctl send --from 1 --to 2 --user-buff {} x", "u".repeat(MAX_USER_BYTES + 1));
+        for (line, kind) in [
+            ("msgctl", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("msgctl sttus", ErrorKind::InvalidSubcommand),
+            ("msgctl status --jsn", ErrorKind::UnknownArgument),
+            ("msgctl send --from 1 x", ErrorKind::MissingRequiredArgument),
+            ("msgctl send --from 1 --to 4294967296 x", ErrorKind::ValueValidation),
+            ("msgctl send --from 1 --to 2 --count 0 x", ErrorKind::ValueValidation),
+            ("msgctl send --from 1 --to 2 --interval-ms 9 x", ErrorKind::ValueValidation),
+            ("msgctl send --from 1 --to 2 --interval-ms 600001 x", ErrorKind::ValueValidation),
+            ("msgctl send --from 1 --to 2 --times 256 x", ErrorKind::ValueValidation),
+            ("msgctl send --from 1 --to 2 --rate 0 x", ErrorKind::ValueValidation),
+            (&long, ErrorKind::ValueValidation),
+            ("msgctl recv", ErrorKind::MissingRequiredArgument),
+            ("msgctl demo --loss 51", ErrorKind::ValueValidation),
+            ("msgctl demo --loss ten", ErrorKind::ValueValidation),
+            ("msgctl demo --messages 0", ErrorKind::ValueValidation),
+        ] {
+            assert_eq!(parse(line).map(|_| ()).unwrap_err(), kind, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `msgctl`: the command line for the people who run a daemon.
+//!
+//! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
+//! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
+//! * `signals`: Ctrl-C.
+//! * `demo`: two daemons, a bad network, and a check that the promise is kept.
+
+mod cli;
+mod demo;
+mod error;
+mod http;
+mod port;
+mod recv;
+mod send;
+mod signals;
+mod status;
+mod table;
+mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{CtlError, Exit};
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use status::Format;
+
+/// Runs `msgctl` with these arguments, of which the first is the program's name: prints, and says how to exit.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(args) {
+        Ok(Cli { command: Command::Node(args), .. }) => demo::run_node(args),
+        Ok(cli) => run_to(cli, &mut io::stdout().lock(), &mut io::stderr()).into(),
+        Err(e) => {
+            // Help and version are answers. Whoever closed the pipe before they were written has no use for them.
+            e.print().ok();
+            if e.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() }
+        }
+    }
+}
+
+fn run_to(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    match command(cli, out).and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
+        Ok(exit) => exit,
+        Err(CtlError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(e) => {
+            // With nowhere to complain to, the exit status still says it.
+            writeln!(err, "msgctl: {e}").ok();
+            Exit::Error
+        }
+    }
+}
+
+fn command(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
+    let dir = cli.runtime_dir.unwrap_or_else(default_runtime_dir);
+    let format = if cli.json { Format::Json } else { Format::Table };
+    match cli.command {
+        Command::Status => status::show_status(&dir, format, out)?,
+        Command::Clients => status::show_clients(&dir, format, out)?,
+        Command::Peers => status::show_peers(&dir, format, out)?,
+        Command::Chain { client } => status::show_chain(&dir, client, format, out)?,
+        Command::Send(args) => return send::run(&dir, &args, format, out),
+        Command::Recv(args) => recv::run(&dir, &args, format, out)?,
+        Command::Demo(args) => return demo::run(&args, format, out),
+        Command::Node(_) => return Err(CtlError::Demo("this command is for the demo's own use".to_owned())),
+    }
+    Ok(Exit::Ok)
+}
+
+/// `$XDG_RUNTIME_DIR/msgd`, else `/run/msgd`.
+fn default_runtime_dir() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("msgd"),
+        _ => PathBuf::from("/run/msgd"),
+    }
+}
