@@ -254,7 +254,9 @@ impl Inbox {
         if self.id.channel == Channel::Ordered {
             return false;
         }
-        self.waiting.pop_front_if(|s| *s == seq);
+        if self.waiting.front() == Some(&seq) {
+            self.waiting.pop_front();
+        }
         if let Some(Slot::Held(held)) = self.slot(seq) {
             held.is_parked = true;
         }
