@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    Credentials,
+    Credentials, Fault,
     arena::key,
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
@@ -47,6 +47,8 @@ pub(crate) struct Conn {
     pub(crate) is_roomy: bool,
     /// Something was written to it since that list was gone through.
     pub(crate) was_used: bool,
+    /// Why it is to be closed, if that is its client's fault.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// How far a connection is.
