@@ -17,6 +17,9 @@ pub mod promise;
 pub mod report;
 pub mod wait;
 
+#[path = "../sim/mod.rs"]
+pub mod sim;
+
 /// The README's Rust example is compiled with the doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

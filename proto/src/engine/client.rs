@@ -92,7 +92,8 @@ pub(crate) struct Client {
     pub(crate) resolved: Vec<(MsgId, u32)>,
     /// Frames with the outcomes that came about while it had no connection: at most `max_stored` of them.
     pub(crate) missed: Vec<u8>,
-    /// It came back to this daemon, or to one that was started since: what it submits may have ended already.
+    /// It came back to this daemon, or to one that was started since: what it submits may have ended already. Or limits
+    /// were changed under it: it may have been granted more than it would be now.
     pub(crate) has_returned: bool,
     /// Flows whose floor moved since outcomes were written last.
     pub(crate) moved_flows: Vec<FlowKey>,

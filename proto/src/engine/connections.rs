@@ -382,9 +382,7 @@ impl Engine {
         let Some(rule) = self.config.clients.iter().find(|r| r.id == register.client) else {
             return Ok(None);
         };
-        let allowed =
-            rule.uid.is_none_or(|uid| uid == peer.uid) && rule.gid.is_none_or(|gid| gid == peer.gid);
-        if allowed {
+        if rule.allows(peer) {
             return Ok(rule.may_send_to.clone());
         }
         let owner = match (rule.uid, rule.gid) {

@@ -26,7 +26,9 @@ impl Engine {
         len: usize,
         from: std::net::SocketAddr,
     ) {
-        let Some(key) = self.links.iter().find(|(_, l)| l.name == hello.node).map(|(k, _)| k) else {
+        let Some(key) =
+            self.links.iter().find(|(_, l)| l.name == hello.node && !l.is_removed).map(|(k, _)| k)
+        else {
             self.count(Counter::RefusedHellos);
             return;
         };
@@ -84,7 +86,7 @@ impl Engine {
         let now = self.clock.steady();
         for key in self.links.keys() {
             let link = &mut self.links[key];
-            if link.current.is_some() || link.hello_at > now {
+            if link.current.is_some() || link.is_removed || link.hello_at > now {
                 continue;
             }
             link.hellos.extend(0..link.paths.len());

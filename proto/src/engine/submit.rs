@@ -53,6 +53,12 @@ impl Engine {
     /// back from a daemon with larger ones may hold more, and is told that it failed.
     fn check_quota(&self, client: ClientKey, submit: &Submit<'_>) -> Result<Option<Reason>, Violation> {
         let (c, limit) = (&self.clients[client], &self.config.limits);
+        if c.sent.distance(submit.msgid).is_none_or(|distance| distance >= limits::MSGID_SPAN) {
+            return Err(Violation::new(
+                LocalRule::BadSequence,
+                "msgid: increasing, within 262,144 of the oldest unresolved",
+            ));
+        }
         let is_full = c.sent.count >= c.max_stored
             || c.sent.bytes + cost(submit.payload.len(), submit.user.len()) > limit.client_queue_bytes;
         if c.has_returned {
@@ -81,13 +87,7 @@ impl Engine {
             let text = format!("more than client_queue_bytes = {} in the chain", limit.client_queue_bytes);
             return Err(Violation::new(LocalRule::Quota, text));
         }
-        match c.sent.distance(submit.msgid) {
-            Some(distance) if distance < limits::MSGID_SPAN => Ok(None),
-            _ => Err(Violation::new(
-                LocalRule::BadSequence,
-                "msgid: increasing, within 262,144 of the oldest unresolved",
-            )),
-        }
+        Ok(None)
     }
 
     /// A message that does not even enter the chain fails. (Whether an earlier daemon sent it, its library knows.)
