@@ -6,7 +6,10 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, event::Event, net::UnixStream};
-use msg_proto::{engine::Engine, ids::ConnId};
+use msg_proto::{
+    engine::{Engine, Fault},
+    ids::ConnId,
+};
 
 use crate::{
     clock,
@@ -194,6 +197,11 @@ impl Clients {
 
     /// Writes what goes without waiting, then ends the connection.
     pub(crate) fn close(&mut self, engine: &mut Engine, id: ConnId) {
+        if let Some(Fault { client, pid, rule, text }) = engine.fault(id) {
+            let who = client.map_or("a client".to_owned(), |id| format!("client {id}"));
+            let clientid = client.map(|id| id.0);
+            tracing::warn!(clientid, reason = ?rule, "{who} (pid {pid}) loses its connection: {text}");
+        }
         let Some(client) = self.client(id) else { return };
         while client.write != Writing::Broken && !engine.output(id).is_empty() {
             if write_once(client, engine) != Progress::More {

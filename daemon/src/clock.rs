@@ -20,6 +20,12 @@ pub fn wall_micros() -> u64 {
     Span::from(now.duration_since(UNIX_EPOCH).unwrap_or_default()).0
 }
 
+/// `CLOCK_MONOTONIC`, which a service manager compares with its own: when a reload began.
+#[must_use]
+pub(crate) fn monotonic_micros() -> u64 {
+    micros(clock_gettime(ClockId::Monotonic))
+}
+
 /// How long to wait for an instant: zero if it has come.
 #[must_use]
 pub fn until(deadline: Time, now: Time) -> Duration {

@@ -7,7 +7,6 @@ use std::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -20,7 +19,7 @@ use msg_proto::{
 
 use crate::{
     Builder, ConnectError, SendError,
-    callback::{Callbacks, OnFailure, OnMessage},
+    callback::{Callbacks, OnFailure, OnMessage, Thread},
     clock, connect,
     ffi::fork::ForkMark,
     link::Link,
@@ -55,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) callbacks: Callbacks,
     /// The thread that runs callbacks.
-    pub(crate) running: Option<ThreadId>,
+    pub(crate) running: Option<Thread>,
     /// A thread sleeps in the poller...
     pub(crate) sleeping: bool,
     /// ... has been woken, and so many wait for it to come back.
@@ -363,7 +362,7 @@ const RETRY_CONNECT: Span = Span::from_millis(10);
 impl Inner {
     /// Whether this thread is in a callback.
     pub(crate) fn in_callback(&self) -> bool {
-        self.running.is_some_and(|id| id == thread::current().id())
+        self.running.is_some_and(|thread| thread == Thread::here())
     }
 
     /// Reads what has come and does what is due, without running anything.
@@ -394,6 +393,7 @@ mod tests {
     use std::{
         io::{Read, Write},
         os::unix::net::UnixListener,
+        thread,
     };
 
     use msg_proto::{control::Registered, local::put};

@@ -3,7 +3,7 @@
 //! Swarm testing (Groce and others 2012): each seed has some kinds of faults and not others, each at a rate of its
 //! own, so that seeds differ in kind.
 
-use msg_proto::{engine::Recovery, ids::ClientId, session::AckMode};
+use msg_proto::{engine::Recovery, ids::ClientId, limits::DEFAULT_GRACE_MS, session::AckMode};
 
 use super::{
     options::{Fault, Options},
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub paths: usize,
     /// What a daemon's socket holds, in bytes.
     pub receive_window: u32,
+    /// How long a daemon that started speaks of no unknown incarnation, in milliseconds.
+    pub grace_ms: u32,
     /// The network without faults.
     pub network: NetworkPlan,
     /// The local sockets.
@@ -173,6 +175,7 @@ impl Scenario {
             recovery: rng.pick(&[Recovery::Adaptive, Recovery::Adaptive, Recovery::TimerOnly]),
             paths: rng.pick(&[1, 1, 1, 2]),
             receive_window: rng.pick(&[64 << 10, 212_992, 4 << 20]),
+            grace_ms: rng.pick(&[1000, DEFAULT_GRACE_MS]),
             network,
             streams,
             lateness: rng.pick(&[20, 100, 500]),

@@ -17,7 +17,7 @@ mod buffers;
 mod chain;
 mod check;
 mod client;
-mod clock;
+pub(crate) mod clock;
 mod config;
 mod connections;
 mod datagram;
@@ -74,6 +74,19 @@ pub struct Credentials {
 /// Too many connections: close this one at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnectionRefused;
+
+/// A rule that a client broke. It was told, and loses its connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Which client; `None` if it has not registered.
+    pub client: Option<ClientId>,
+    /// Its process.
+    pub pid: u32,
+    /// Which rule.
+    pub rule: crate::control::LocalRule,
+    /// What it was told, in words.
+    pub text: String,
+}
 
 /// Datagrams to send to one address: `len` bytes, cut every `segment` bytes (the last may be shorter), as
 /// generic segmentation offload does it.

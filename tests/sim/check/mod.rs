@@ -129,7 +129,7 @@ impl Checker {
         }
     }
 
-    /// A node's clock lost time: it stood still, or went back.
+    /// A node's clock loses time, up to then: it stands still, or went back.
     pub fn on_clock_lost(&mut self, now: u64, node: usize, by: u64) {
         push(&mut self.lost_time, node, (now, by));
     }
