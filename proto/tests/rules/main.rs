@@ -2,6 +2,7 @@
 
 mod reload;
 
+mod faults;
 mod hellos;
 mod waiting;
 mod world;
