@@ -3,7 +3,7 @@
 //! The protocol is [`msg_proto`]'s; this crate drives it.
 //!
 //! * [`program`]: the program `msgd`. [`mod@run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
-//!   loop, the only thread that touches messages.
+//!   loop, the only thread that touches messages. `reload`: another config while it runs.
 //! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. `status`: observers, on threads of their own.
 //! * `service`: the service manager, which is told how the daemon is, and may hold its sockets.
 //! * [`ctl`]: the program `msgctl`. [`relay`]: the bad network of its demo and of the tests.
@@ -21,10 +21,11 @@ mod links;
 pub mod log;
 pub mod program;
 pub mod relay;
+mod reload;
 pub mod run;
 mod service;
 mod socket_path;
-mod status;
+pub mod status;
 pub mod stop;
 mod sys;
 mod turn;

@@ -87,6 +87,9 @@ pub const MAX_CHAIN_ENTRIES: usize = 10_000;
 /// Log lines that wait for the writer; beyond, they are dropped and counted.
 pub const MAX_LOG_LINES: usize = 1_024;
 
+/// One place in the code is heard this often in [`LOG_GAP_US`]; what it leaves out is counted and told.
+pub const LOG_LINES_PER_GAP: u32 = 20;
+
 /// One complaint of a kind is logged this often at most.
 pub const LOG_GAP_US: u64 = 10_000_000;
 

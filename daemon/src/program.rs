@@ -31,35 +31,36 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let inherited = Inherited::from_env();
     args.held = inherited.udp_addresses();
     // A panic is our own fault, and ends the daemon as any such fault does.
-    match panic::catch_unwind(AssertUnwindSafe(|| start(&args, inherited))) {
+    match panic::catch_unwind(AssertUnwindSafe(|| start(args, inherited))) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => fail(&error),
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// Runs a daemon until a signal ends it. Sockets that it does not inherit it binds.
+/// Runs a daemon until a signal ends it. Sockets that it does not inherit it binds; SIGHUP makes it reread what `args` name.
 ///
 /// # Errors
 ///
 /// It cannot start, or cannot go on.
-pub fn run(config: &Config, inherited: Inherited) -> Result<(), RunError> {
+pub fn run(config: &Config, args: Args, inherited: Inherited) -> Result<(), RunError> {
     let stop = stop::on_signals().map_err(RunError::system("signals"))?;
-    let daemon = Daemon::open_with(config, inherited)?;
+    let mut daemon = Daemon::open_with(config, inherited)?;
+    daemon.reload_on_hangup(args)?;
     service::ready(&config.to_string());
     daemon.run(stop)
 }
 
-fn start(args: &Args, inherited: Inherited) -> Result<ExitCode, RunError> {
-    let config = Config::load(args)?;
+fn start(args: Args, inherited: Inherited) -> Result<ExitCode, RunError> {
+    let config = Config::load(&args)?;
     if args.check_config {
         for warning in config.warnings() {
             complain(warning);
         }
         return Ok(print(&format!("ok: {config}\n")));
     }
-    let _log = log::start()?;
-    run(&config, inherited)?;
+    let _log = log::start(config.log_level())?;
+    run(&config, args, inherited)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,10 +13,11 @@ use crate::{
     acceptor::Acceptor,
     clients::Clients,
     clock,
-    config::Config,
+    config::{Args, Config},
     error::RunError,
     limits::{self, SHUTDOWN_DRAIN_US},
     links::Links,
+    reload::Reloads,
     service::{self, Inherited, Watchdog},
     socket_path,
     status::{self, Desk, Server},
@@ -51,8 +52,10 @@ pub struct Daemon {
     pub(crate) spin_until: Time,
     /// The engine wants more than the last turn had room for.
     pub(crate) unfinished: bool,
+    pub(crate) config: Config,
+    pub(crate) reloads: Option<Reloads>,
+    waker: Arc<Waker>,
     server: Option<Server>,
-    node: String,
 }
 
 impl Daemon {
@@ -84,13 +87,13 @@ impl Daemon {
         let (status_claim, status_listener) = socket_path::open(&config.status_socket(), &mut inherited)?;
 
         let poll = Poll::new().map_err(RunError::system("epoll"))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(RunError::system("eventfd"))?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::system("eventfd"))?);
         udp.register(poll.registry(), FIRST_LISTENER).map_err(RunError::system("epoll"))?;
         let mut acceptor = Acceptor::new(client_claim, client_listener);
         acceptor.register(poll.registry(), ACCEPT).map_err(RunError::system("epoll"))?;
 
         let now = clock::now();
-        let (visitor, desk) = status::bridge(Arc::new(waker), now);
+        let (visitor, desk) = status::bridge(Arc::clone(&waker), now);
         let server = Server::start(status_claim, status_listener, &visitor)?;
         let seed = getrandom::u64().map_err(io::Error::other).map_err(RunError::system("random numbers"))?;
         let engine = config.engine(clock::wall_micros(), seed, udp.receive_window());
@@ -106,8 +109,10 @@ impl Daemon {
             spin: config.spin(),
             spin_until: Time(0),
             unfinished: true,
+            config: config.clone(),
+            reloads: None,
+            waker,
             server: Some(server),
-            node: config.node().to_owned(),
         };
         // Only now: a start that fails says why in one line, and nothing else.
         tracing::info!("msgd {} started: {config}", env!("CARGO_PKG_VERSION"));
@@ -119,6 +124,17 @@ impl Daemon {
         daemon.udp.log_buffers();
         raise_open_files(config);
         Ok(daemon)
+    }
+
+    /// Rereads what `args` name each time SIGHUP comes.
+    ///
+    /// # Errors
+    ///
+    /// No more threads or file descriptors.
+    pub fn reload_on_hangup(&mut self, args: Args) -> Result<(), RunError> {
+        let reloads = Reloads::on_hangup(args, Arc::clone(&self.waker));
+        self.reloads = Some(reloads.map_err(RunError::system("reloading"))?);
+        Ok(())
     }
 
     /// Where it listens for other nodes: the ports that the kernel chose where the config says 0.
@@ -146,7 +162,7 @@ impl Daemon {
         let mut events = Events::with_capacity(EVENTS);
         while !self.turn(&mut events)? {}
         self.stop(&mut events)?;
-        tracing::info!("msgd stopped: node {}", self.node);
+        tracing::info!("msgd stopped: node {}", self.config.node());
         Ok(())
     }
 
@@ -170,7 +186,8 @@ impl Daemon {
     }
 }
 
-fn raise_open_files(config: &Config) {
+/// Asks for as many open files as a config may need.
+pub(crate) fn raise_open_files(config: &Config) {
     let wanted = limits::open_files(config.limits().max_clients) as u64;
     match sys::raise_open_files(wanted) {
         Ok(granted) if granted < wanted => {

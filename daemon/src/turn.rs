@@ -67,8 +67,8 @@ impl Daemon {
         for event in events {
             match event.token() {
                 STOP => stop = true,
-                // The questions themselves are looked at in every turn.
-                WAKER => {}
+                // Questions are looked at in every turn.
+                WAKER => self.take_reload(),
                 ACCEPT => self.acceptor.iter_mut().for_each(|acceptor| acceptor.on_event()),
                 token if token.0 < FIRST_CLIENT => {
                     self.udp.on_event(self.poll.registry(), token.0 - FIRST_LISTENER, event)?;

@@ -10,10 +10,16 @@ use sd_notify::NotifyState;
 
 pub use self::sockets::Inherited;
 pub(crate) use self::watchdog::Watchdog;
+use crate::clock;
 
 /// The daemon is ready; `status` is the line that `systemctl status` shows.
 pub(crate) fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+}
+
+/// The daemon rereads its config; [`ready`] must follow, whatever comes of it.
+pub(crate) fn reloading() {
+    notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(clock::monotonic_micros().into())]);
 }
 
 /// The daemon is stopping.

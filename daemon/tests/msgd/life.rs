@@ -24,34 +24,48 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{msgd, next_state};
 
 /// A running daemon, killed when the test ends.
-struct Running {
+pub(crate) struct Running {
     child: Child,
+    home: PathBuf,
     dir: PathBuf,
 }
 
 impl Running {
     /// Starts it, and waits until it says that it is ready.
-    fn start(home: &Path, words: &[&str]) -> Self {
+    pub(crate) fn start(home: &Path, words: &[&str]) -> Self {
         let ready = home.join("notify");
         let notify = UnixDatagram::bind(&ready).expect("bound");
         notify.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
-        let words = [words, &["--listen", "127.0.0.1:0"]].concat();
+        let listen: &[&str] = if words.contains(&"--config") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let words = [words, listen].concat();
         let mut command = msgd(home, &words);
         command.env("NOTIFY_SOCKET", &ready).stderr(Stdio::piped());
         let child = command.spawn().expect("it runs");
-        let running = Self { child, dir: home.join("msgd") };
+        let running = Self { child, home: home.to_owned(), dir: home.join("msgd") };
         let state = next_state(&notify).expect("ready");
         assert!(state.starts_with("READY=1\nSTATUS=node "), "{state}");
         fs::remove_file(&ready).expect("removed");
         running
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Where the daemon tells what it does from now on.
+    pub(crate) fn notify_again(&self) -> UnixDatagram {
+        let path = self.home.join("notify");
+        // What an earlier one of these has left.
+        if path.exists() {
+            fs::remove_file(&path).expect("removed");
+        }
+        let notify = UnixDatagram::bind(path).expect("bound");
+        notify.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        notify
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
     /// Waits for its end: exit status and standard error.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let deadline = clock::now() + Span::from_millis(10_000);
         // Standard error ends with the program; its reader would wait for ever only if the program did.
         let mut log = String::new();
@@ -65,7 +79,7 @@ impl Running {
         self.dir.join(name)
     }
 
-    fn ask(&self, target: &str) -> (String, String) {
+    pub(crate) fn ask(&self, target: &str) -> (String, String) {
         let mut stream = UnixStream::connect(self.socket("status.sock")).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         write!(stream, "GET {target} HTTP/1.1\r\nHost: msgd\r\n\r\n").expect("written");

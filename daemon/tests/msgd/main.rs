@@ -2,9 +2,11 @@
 //!
 //! * `config`: what it refuses, in one line, with exit status 2. `start`: what it cannot have, with exit status 1.
 //! * `life`: a daemon that runs, is asked, and is stopped. `service`: one under a service manager.
+//! * `reload`: one whose config changes.
 
 mod config;
 mod life;
+mod reload;
 mod service;
 mod start;
 

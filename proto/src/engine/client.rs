@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    Credentials,
+    Credentials, Fault,
     arena::key,
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
@@ -47,6 +47,8 @@ pub(crate) struct Conn {
     pub(crate) is_roomy: bool,
     /// Something was written to it since that list was gone through.
     pub(crate) was_used: bool,
+    /// Why it is to be closed, if that is its client's fault.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// How far a connection is.
@@ -92,7 +94,8 @@ pub(crate) struct Client {
     pub(crate) resolved: Vec<(MsgId, u32)>,
     /// Frames with the outcomes that came about while it had no connection: at most `max_stored` of them.
     pub(crate) missed: Vec<u8>,
-    /// It came back to this daemon, or to one that was started since: what it submits may have ended already.
+    /// It came back to this daemon, or to one that was started since: what it submits may have ended already. Or limits
+    /// were changed under it: it may have been granted more than it would be now.
     pub(crate) has_returned: bool,
     /// Flows whose floor moved since outcomes were written last.
     pub(crate) moved_flows: Vec<FlowKey>,
@@ -255,6 +258,12 @@ impl ReceiveQueue {
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Delivery> {
         let index = usize::try_from(number.checked_sub(self.first + 1)?).ok()?;
         self.deliveries.get_mut(index)
+    }
+
+    /// The deliveries behind one that is on its way.
+    pub(crate) fn behind(&mut self, number: u64) -> impl Iterator<Item = &mut Delivery> {
+        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.deliveries.iter_mut().skip(index)
     }
 
     /// Whether a message of that inbox is on its way.

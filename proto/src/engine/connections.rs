@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    ConnectionRefused, Credentials, Engine,
+    ConnectionRefused, Credentials, Engine, Fault,
     client::{Client, ClientKey, Conn, ConnState, ReceiveQueue, SentMessages, Totals},
 };
 use crate::{
@@ -55,6 +55,7 @@ impl Engine {
             is_listed: false,
             is_roomy: false,
             was_used: false,
+            fault: None,
         }))
     }
 
@@ -145,6 +146,12 @@ impl Engine {
             false
         });
         self.trim_at = (!self.roomy.is_empty()).then_some(self.clock.steady() + TRIM_AFTER);
+    }
+
+    /// Why a connection that [`poll_close`](Self::poll_close) returned is closed, if that is its client's fault.
+    #[must_use]
+    pub fn fault(&self, conn: ConnId) -> Option<&Fault> {
+        self.conns.get(conn)?.fault.as_ref()
     }
 
     /// Ends connections that have not registered in time.
@@ -242,6 +249,10 @@ impl Engine {
         }
         let mut text = violation.text;
         text.truncate(text.floor_char_boundary(limits::MAX_NACK_TEXT_BYTES));
+        let id = state.client().map(|key| self.clients[key].instance.client);
+        let fault =
+            Fault { client: id, pid: self.conns[conn].peer.pid, rule: violation.rule, text: text.clone() };
+        self.conns[conn].fault = Some(fault);
         local::put::nack(self.conns[conn].out.tail(), &LocalNack { rule: violation.rule, text });
         self.wake_conn(conn);
         self.closing.push_back(conn);
@@ -382,9 +393,7 @@ impl Engine {
         let Some(rule) = self.config.clients.iter().find(|r| r.id == register.client) else {
             return Ok(None);
         };
-        let allowed =
-            rule.uid.is_none_or(|uid| uid == peer.uid) && rule.gid.is_none_or(|gid| gid == peer.gid);
-        if allowed {
+        if rule.allows(peer) {
             return Ok(rule.may_send_to.clone());
         }
         let owner = match (rule.uid, rule.gid) {

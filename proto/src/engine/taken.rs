@@ -11,7 +11,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{FlowId, MsgId, Seq},
+    ids::{Channel, FlowId, MsgId, Seq},
     outcome::{Certainty, Reason, Verdict},
     wire::{Ack, AckRun, Nack, NackEntry},
 };
@@ -46,7 +46,18 @@ impl Engine {
             return Ok(());
         }
         let delivery = *delivery;
-        self.inboxes[delivery.inbox].record_stale(delivery.seq, delivery.round);
+        let inbox = &mut self.inboxes[delivery.inbox];
+        inbox.record_stale(delivery.seq, delivery.round);
+        if inbox.id.channel == Channel::Ordered {
+            // The library drops those of the same round that stand behind it, too (I5). They are missing from now on, or
+            // what is given anew would go past them.
+            for behind in self.clients[client].queue.behind(number) {
+                let is_dropped = behind.inbox == delivery.inbox && behind.round == delivery.round;
+                if is_dropped && !std::mem::replace(&mut behind.is_stale, true) {
+                    inbox.record_stale(behind.seq, behind.round);
+                }
+            }
+        }
         self.count(Counter::StaleDeliveriesDropped);
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Engine {
         let chain = self.chain.due.next_at(&self.chain.entries);
         let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.next_register_timeout()];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
-            None if self.is_shutting_down => None,
+            None if self.is_shutting_down || link.is_removed => None,
             None => Some(link.hello_at),
             Some(a) => {
                 let lost = a.heard_at + Span::from_millis(limits::LINK_LOST_MS);

@@ -39,6 +39,11 @@ impl Engine {
     /// shorter.
     pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
         self.advance(now);
+        if let Some(transmit) = self.poll_farewell(out) {
+            self.count(Counter::DatagramsSent);
+            self.counters.add_n(Counter::BytesSent, transmit.len as u64);
+            return Some(transmit);
+        }
         while let Some(key) = self.ready_links.pop_front() {
             if let Some(transmit) = self.write_link(key, out, max_datagrams.max(1)) {
                 // Another link's turn comes first.
@@ -83,7 +88,7 @@ impl Engine {
         Transmit { listener: path.listener, to: path.remote, len, segment }
     }
 
-    fn header(&self, key: LinkKey) -> Option<Header> {
+    pub(super) fn header(&self, key: LinkKey) -> Option<Header> {
         let association = self.links[key].current.as_ref()?;
         Some(Header {
             version: association.remote.version,
@@ -286,8 +291,7 @@ impl Engine {
     fn put_messages(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
         let is_adaptive = self.is_adaptive();
         while let Some((entry_key, serial)) = self.links[key].queue.front() {
-            let has_room =
-                |e: &Self| e.links[key].current.as_ref().is_some_and(|a| a.recovery.has_room(e.config.mtu));
+            let has_room = |e: &Self| e.links[key].current.as_ref().is_some_and(|a| a.recovery.has_room());
             if is_adaptive && !has_room(self) {
                 return;
             }
