@@ -39,6 +39,8 @@ struct Client {
     stream: UnixStream,
     read: Reading,
     write: Writing,
+    /// Its end was announced: it is read up to there.
+    ending: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +93,7 @@ impl Clients {
         if self.table.len() <= id.index() {
             self.table.resize_with(id.index() + 1, || None);
         }
-        let client = Client { id, stream, read: Reading::Idle, write: Writing::Idle };
+        let client = Client { id, stream, read: Reading::Idle, write: Writing::Idle, ending: false };
         if let Some(slot) = self.table.get_mut(id.index()) {
             *slot = Some(client);
         }
@@ -108,7 +110,8 @@ impl Clients {
             client.write = Writing::Queued;
             self.to_write.push_back(index);
         }
-        if event.is_readable() || event.is_read_closed() || ended {
+        client.ending |= event.is_read_closed() || ended;
+        if event.is_readable() || client.ending {
             self.queue_read(index);
         }
         Ok(())
@@ -254,6 +257,11 @@ fn read_turn(client: &mut Client, buffer: &mut [u8], engine: &mut Engine) -> (us
             Ok(count) => {
                 total += count;
                 engine.handle_client_bytes(clock::now(), client.id, buffer.get(..count).unwrap_or_default());
+                // A stream that gave less than it could has no more, and what comes next will be an event; so will
+                // its end, unless that has been one already.
+                if count < buffer.len() && !client.ending && client.write != Writing::Broken {
+                    return (total, Progress::Wait);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (total, Progress::Wait),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

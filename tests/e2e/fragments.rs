@@ -1,6 +1,6 @@
 //! Messages of every size, over datagrams of two sizes.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use msg::{ClientId, SendError, UserBuf};
 use msg_proto::limits::MAX_MESSAGE_BYTES;
@@ -58,14 +58,26 @@ fn every_size_passes(mtu: usize) {
     let sender = a.client(100).connect().expect("registered");
     let receiver = b.client(200).connect().expect("registered");
     let mut random = Random(seed);
+    let messages = SIZES.map(|size| random.bytes(size));
     let begin = clock::now();
-    for size in SIZES {
-        let message = random.bytes(size);
-        sender.send(ClientId(200), &message, UserBuf::EMPTY).expect("sent");
-        let received = receiver.recv(wait::PATIENCE).expect("registered").expect("a message");
-        assert!(received.data == message, "a message of {size} bytes came as one of {}", received.data.len());
-    }
-    sender.flush(wait::PATIENCE).expect("all have ended");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for message in &messages {
+                let received = receiver.recv(wait::PATIENCE).expect("registered");
+                let received = received.unwrap_or_else(|| panic!("a message of {} bytes", message.len()));
+                assert!(
+                    received.data == *message,
+                    "a message of {} bytes came as one of {}",
+                    message.len(),
+                    received.data.len()
+                );
+            }
+        });
+        for message in &messages {
+            sender.send(ClientId(200), message, UserBuf::EMPTY).expect("sent");
+        }
+        sender.flush(wait::PATIENCE).expect("all have ended");
+    });
     assert_eq!((sender.counters().acked, sender.counters().failed), (SIZES.len() as u64, 0));
     let too_large = vec![0; MAX_MESSAGE_BYTES + 1];
     let refused = sender.send(ClientId(200), &too_large, UserBuf::EMPTY);

@@ -8,6 +8,10 @@
 //! * `status`: what the daemon says of itself. `idle`: a daemon with nothing to do.
 
 mod chain;
+mod clocks;
 mod cut;
+mod death;
 mod fragments;
+mod life;
 mod loss;
+mod quotas;

@@ -4,6 +4,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -140,12 +141,30 @@ impl ClientProcess {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Has it stand still, and waits until it does.
+    ///
+    /// # Panics
+    ///
+    /// It does not.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait::until("the process stands still", || {
+            let stat = fs::read_to_string(&stat).expect("a process");
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+        });
+    }
+
+    /// Has it go on.
     ///
     /// # Panics
     ///
     /// It has ended.
-    pub fn signal(&self, signal: Signal) {
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 

@@ -4,9 +4,11 @@
 //! * [`party`]: a client that sends and receives known messages and remembers all of it. [`promise`]: whether
 //!   what it remembers is what DESIGN promises. [`pattern`]: the messages.
 //! * [`client_process`]: a client in a process that can be stopped and killed.
+//! * [`mod@fuzz`]: what reads bytes from outside, as functions of any bytes.
 //! * [`wait`]: waiting for a condition. [`report`]: figures and seeds, printed.
 
 pub mod client_process;
+pub mod fuzz;
 pub mod node;
 pub mod party;
 pub mod pattern;
@@ -14,6 +16,9 @@ pub mod program;
 pub mod promise;
 pub mod report;
 pub mod wait;
+
+#[path = "../sim/mod.rs"]
+pub mod sim;
 
 /// The README's Rust example is compiled with the doc tests.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{FlowId, Instance, MsgId, Seq},
+    ids::{Channel, FlowId, Instance, MsgId, Seq},
     limits,
     local::{self, Deliver, FlowTaken},
     outcome::{Certainty, Reason, Verdict},
@@ -150,7 +150,9 @@ impl Engine {
         if inbox.is_next(copy.seq) && !inbox.is_blocked && queue.has_room(payload.len()) {
             self.give(key, copy, payload);
             self.give_waiting(key);
-        } else if self.has_quota(client, payload.len()) {
+        } else if self.has_quota(client, payload.len())
+            || self.make_room(key, client, copy.seq, payload.len())
+        {
             let mut bytes = self.pool.take(payload.len());
             bytes.extend_from_slice(payload);
             self.hold(key, client, copy, bytes);
@@ -170,8 +172,9 @@ impl Engine {
         let index = match found {
             Some(index) => index,
             None => {
-                if fragment.total as usize > self.config.limits.max_message_bytes
-                    || !self.has_quota(client, fragment.total as usize)
+                let total = fragment.total as usize;
+                if total > self.config.limits.max_message_bytes
+                    || !(self.has_quota(client, total) || self.make_room(key, client, copy.seq, total))
                 {
                     self.count(Counter::QueueFullRefusals);
                     return;
@@ -331,6 +334,26 @@ impl Engine {
     fn has_quota(&self, client: ClientKey, len: usize) -> bool {
         let queue = &self.clients[client].queue;
         queue.bytes() == 0 || queue.bytes() + len <= self.config.limits.client_queue_bytes
+    }
+
+    /// Has what waits behind others make room for the next message of an ordered flow. Otherwise a queue that is full
+    /// of messages that wait for it would refuse the one that they wait for, for ever.
+    fn make_room(&mut self, key: InboxKey, client: ClientKey, seq: Seq, len: usize) -> bool {
+        let inbox = &self.inboxes[key];
+        if inbox.id.channel == Channel::Unordered || !inbox.is_next(seq) {
+            return false;
+        }
+        while !self.has_quota(client, len) {
+            let inboxes = self.clients[client].inboxes.iter().copied();
+            let Some(longest) = inboxes.max_by_key(|k| self.inboxes[*k].queued_behind()) else {
+                return false;
+            };
+            let Some((bytes, held)) = self.inboxes[longest].drop_last() else { return false };
+            self.count(Counter::QueueFullRefusals);
+            self.release(Some(client), bytes.len(), held);
+            self.pool.put(bytes);
+        }
+        true
     }
 
     /// Bytes and messages that waited for a client do not any more.

@@ -15,6 +15,7 @@ mod accept;
 mod arena;
 mod buffers;
 mod chain;
+mod check;
 mod client;
 mod clock;
 mod config;

@@ -291,8 +291,7 @@ impl Engine {
     fn put_messages(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
         let is_adaptive = self.is_adaptive();
         while let Some((entry_key, serial)) = self.links[key].queue.front() {
-            let has_room =
-                |e: &Self| e.links[key].current.as_ref().is_some_and(|a| a.recovery.has_room(e.config.mtu));
+            let has_room = |e: &Self| e.links[key].current.as_ref().is_some_and(|a| a.recovery.has_room());
             if is_adaptive && !has_room(self) {
                 return;
             }

@@ -79,9 +79,10 @@ impl Recovery {
         }
     }
 
-    /// Whether the link takes `bytes` more.
-    pub(crate) const fn has_room(&self, bytes: usize) -> bool {
-        self.sent.in_flight() + bytes <= self.window
+    /// Whether the link takes one datagram more. The window may be overshot by that one: asking for room for the
+    /// largest would leave a link with large datagrams waiting for every acknowledgement.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.sent.in_flight() < self.window
     }
 
     /// The smoothed round trip and its deviation.
@@ -191,9 +192,10 @@ impl Recovery {
         }
     }
 
-    /// Datagrams that were held lost have come after all: the next ones are given as long as these took.
+    /// Datagrams that were held lost have come after all: the next ones are given as long as these took,
+    /// up to one round trip more.
     fn record_spurious(&mut self, low: u64, high: u64, now: Time) {
-        let rtt = self.rtt.map_or(INITIAL_RTT, |r| r.least);
+        let (least, smoothed) = self.rtt.map_or((INITIAL_RTT, INITIAL_RTT), |r| (r.least, r.smoothed));
         let r = &mut self.reordering;
         let mut late = None;
         r.lost.retain(|(number, at)| {
@@ -204,9 +206,7 @@ impl Recovery {
             !is_acked
         });
         if let Some(late) = late {
-            let window = Span(late.0.saturating_sub(rtt.0))
-                .max(GRANULARITY)
-                .min(rtt.times(MAX_REORDERING).max(GRANULARITY.times(20)));
+            let window = Span(late.0.saturating_sub(least.0)).max(GRANULARITY).min(smoothed.max(GRANULARITY));
             r.window = r.window.max(window);
             r.changed_at = now;
         } else if r.window > Span::ZERO && now.since(r.changed_at) > REORDERING_MEMORY {
@@ -237,8 +237,6 @@ const GRANULARITY: Span = Span::from_millis(1);
 const INITIAL_RTT: Span = Span::from_millis(50);
 /// Datagrams held lost that are remembered, to see whether they were.
 const REMEMBERED_LOSSES: usize = 512;
-/// The reordering window is at most so many round trips.
-const MAX_REORDERING: u64 = 4;
 /// Without a datagram that was wrongly held lost, the reordering window halves after this.
 const REORDERING_MEMORY: Span = Span::from_millis(5000);
 const PROBED_DATAGRAMS: usize = 2;
@@ -315,9 +313,9 @@ mod tests {
     fn where_the_network_reorders_only_time_makes_a_loss() {
         let mut r = recovery(12);
         assert_eq!(ack(&mut r, &[(3, 3)], 1000), (vec![3], vec![0]));
-        assert_eq!(ack(&mut r, &[(0, 0)], 3000).0, [0_u32; 0], "it was held lost, and has come");
+        assert_eq!(ack(&mut r, &[(0, 0)], 1900).0, [0_u32; 0], "it was held lost, and has come");
         assert_eq!(
-            ack(&mut r, &[(11, 11)], 3100).1,
+            ack(&mut r, &[(11, 11)], 2000).1,
             [0_u32; 0],
             "eight later ones do not make a loss any more"
         );

@@ -1,0 +1,217 @@
+//! Every life of a client, and every message that it sent.
+
+use msg_proto::{
+    ids::{Channel, ClientId, Incarnation, Instance, MsgId},
+    outcome::Verdict,
+};
+
+use super::{Checker, Invariant, Moment, Violation, violation};
+use crate::sim::rng::mix;
+
+/// A life of a client: one session, from its making to its death.
+pub type LifeId = usize;
+
+/// What is known of a life when it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct LifePlan {
+    /// Which client.
+    pub client: ClientId,
+    /// On which node.
+    pub node: usize,
+    /// How much faster than true time its clock runs.
+    pub ppm: i64,
+    /// `interval`, in microseconds.
+    pub interval: u64,
+    /// Retransmissions.
+    pub times: u8,
+    /// The number of its first message.
+    pub first: MsgId,
+}
+
+/// How a message ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was taken.
+    Acked,
+    /// It was not, as far as is known.
+    Failed(Verdict),
+}
+
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) plan: LifePlan,
+    pub(super) incarnation: Option<Incarnation>,
+    pub(super) sent: Vec<Sent>,
+    /// It lost its daemon: what a daemon says is no longer all that there is.
+    pub(super) reconnected: bool,
+    /// Until when its outcomes may wait for itself: it did not read.
+    pub(super) stalled_until: u64,
+    pub(super) is_dead: bool,
+}
+
+/// A message that was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) dst: ClientId,
+    pub(super) channel: Channel,
+    pub(super) at_least_once: bool,
+    pub(super) len: usize,
+    pub(super) uid: u64,
+    pub(super) sent_at: Moment,
+    /// When the daemon read it.
+    pub(super) accepted_at: Option<Moment>,
+    /// Copies that left the node, or were written to a client of it.
+    pub(super) copies: u32,
+    /// What its daemon decided, and when.
+    pub(super) decided: Option<(u64, Outcome)>,
+    /// What its process was told, and when.
+    pub(super) told: Option<(u64, Outcome)>,
+    /// Who took it, and when.
+    pub(super) taken: Vec<(LifeId, u64)>,
+}
+
+impl Life {
+    fn index(&self, msgid: MsgId) -> usize {
+        msgid.0.wrapping_sub(self.plan.first.0) as usize
+    }
+
+    pub(super) fn find(&self, msgid: MsgId) -> Option<&Sent> {
+        self.sent.get(self.index(msgid))
+    }
+
+    pub(super) fn find_mut(&mut self, msgid: MsgId) -> Option<&mut Sent> {
+        let index = self.index(msgid);
+        self.sent.get_mut(index)
+    }
+}
+
+impl Checker {
+    /// A life begins.
+    pub fn on_born(&mut self, now: u64, plan: LifePlan) -> LifeId {
+        let life = self.lives.len();
+        self.lives.push(Life {
+            plan,
+            incarnation: None,
+            sent: Vec::new(),
+            reconnected: false,
+            stalled_until: 0,
+            is_dead: false,
+        });
+        self.note(now, None, || format!("life {life}: client {} on node {}", plan.client, plan.node));
+        life
+    }
+
+    /// Its daemon says which incarnation it is.
+    ///
+    /// # Errors
+    ///
+    /// Two lives have the same.
+    pub fn on_incarnation(
+        &mut self,
+        now: u64,
+        life: LifeId,
+        incarnation: Incarnation,
+    ) -> Result<(), Violation> {
+        let client = self.lives[life].plan.client;
+        self.lives[life].incarnation = Some(incarnation);
+        let instance = Instance { client, incarnation };
+        self.note(now, None, || format!("life {life} is {instance}"));
+        match self.by_instance.insert(instance, life) {
+            Some(other) if other != life => Err(violation(
+                Invariant::NothingInvented,
+                now,
+                None,
+                format!("lives {other} and {life} are both {instance}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// It ends; nothing is told to it any more.
+    pub fn on_death(&mut self, now: u64, life: LifeId) {
+        self.lives[life].is_dead = true;
+        self.note(now, None, || format!("life {life} ends"));
+    }
+
+    /// It does not read, or not take, until then.
+    pub fn on_stall(&mut self, life: LifeId, until: u64) {
+        let life = &mut self.lives[life];
+        life.stalled_until = life.stalled_until.max(until);
+    }
+
+    /// It has a new stream to a daemon after it lost one.
+    pub fn on_reconnect(&mut self, life: LifeId) {
+        self.lives[life].reconnected = true;
+    }
+
+    /// The next message of a life: its uid, which says what its bytes are.
+    #[must_use]
+    pub fn next_uid(&self, life: LifeId) -> u64 {
+        mix((life as u64) << 32 | self.lives[life].sent.len() as u64)
+    }
+
+    /// A library accepted a message of [`next_uid`](Self::next_uid).
+    ///
+    /// # Errors
+    ///
+    /// It has a number that does not follow.
+    pub fn on_sent(
+        &mut self,
+        at: Moment,
+        life: LifeId,
+        msgid: MsgId,
+        dst: ClientId,
+        flags: msg_proto::session::SendFlags,
+        len: usize,
+    ) -> Result<(), Violation> {
+        let uid = self.next_uid(life);
+        let about = Some((life, msgid.0));
+        let l = &mut self.lives[life];
+        if l.index(msgid) != l.sent.len() {
+            let text = format!("msgid {msgid} does not follow");
+            return Err(violation(Invariant::NothingInvented, at.now, about, text));
+        }
+        l.sent.push(Sent {
+            dst,
+            channel: super::channel_of(flags.unordered),
+            at_least_once: flags.at_least_once,
+            len,
+            uid,
+            sent_at: at,
+            accepted_at: None,
+            copies: 0,
+            decided: None,
+            told: None,
+            taken: Vec::new(),
+        });
+        self.note(at.now, about, || format!("sent to {dst}, {len} bytes, {flags:?}"));
+        Ok(())
+    }
+
+    /// Messages of a life without an outcome: how many, and the first.
+    #[must_use]
+    pub fn open(&self, life: LifeId) -> (usize, Option<u32>) {
+        let l = &self.lives[life];
+        let mut open = l.sent.iter().enumerate().filter(|(_, s)| s.told.is_none());
+        let first = open.next().map(|(i, _)| l.plan.first.0.wrapping_add(i as u32));
+        (usize::from(first.is_some()) + open.count(), first)
+    }
+
+    /// What a life was told of a message.
+    #[must_use]
+    pub fn told(&self, life: LifeId, msgid: MsgId) -> Option<Outcome> {
+        self.sent(life, msgid)?.told.map(|(_, outcome)| outcome)
+    }
+}
+
+/// The bytes of a message.
+pub fn payload(uid: u64, len: usize, out: &mut Vec<u8>) {
+    out.clear();
+    let mut word = uid;
+    while out.len() < len {
+        word = word.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(uid | 1);
+        let bytes = word.to_le_bytes();
+        let n = (len - out.len()).min(8);
+        out.extend_from_slice(&bytes[..n]);
+    }
+}

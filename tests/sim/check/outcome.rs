@@ -1,0 +1,143 @@
+//! How messages end.
+
+use msg_proto::{ids::MsgId, local::Failed, outcome::Certainty, session::Failure};
+
+use super::{Checker, Invariant, LifeId, Moment, Outcome, Violation, ledger::Sent, violation};
+
+impl Checker {
+    /// A daemon tells a life that a message was taken.
+    ///
+    /// # Errors
+    ///
+    /// It was not, or it is late.
+    pub fn on_resolved(&mut self, at: Moment, life: LifeId, msgid: MsgId) -> Result<(), Violation> {
+        self.decide(at, life, msgid, Outcome::Acked)
+    }
+
+    /// A daemon tells a life that a message failed.
+    ///
+    /// # Errors
+    ///
+    /// What it says is not true, or it is late.
+    pub fn on_failed(&mut self, at: Moment, life: LifeId, failed: &Failed<'_>) -> Result<(), Violation> {
+        let about = Some((life, failed.msgid.0));
+        let is_excusable = self.lives[life].reconnected;
+        if let Some(sent) = self.sent(life, failed.msgid)
+            && failed.verdict.certainty == Certainty::Unknown
+            && sent.copies == 0
+            && !is_excusable
+        {
+            let text = format!("{:?}, though no copy left", failed.verdict);
+            return Err(violation(Invariant::I3Certainty, at.now, about, text));
+        }
+        self.decide(at, life, failed.msgid, Outcome::Failed(failed.verdict))
+    }
+
+    fn decide(&mut self, at: Moment, life: LifeId, msgid: MsgId, outcome: Outcome) -> Result<(), Violation> {
+        let about = Some((life, msgid.0));
+        self.note(at.now, about, || format!("the daemon says {outcome:?}"));
+        let l = &mut self.lives[life];
+        let reconnected = l.reconnected;
+        let bound = bound(l.plan.interval, l.plan.times);
+        let ppm = l.plan.ppm;
+        let Some(sent) = l.find_mut(msgid) else {
+            let text = format!("{outcome:?} of what was not sent");
+            return Err(violation(Invariant::NothingInvented, at.now, about, text));
+        };
+        if let Some((_, before)) = sent.decided.replace((at.now, outcome))
+            && !reconnected
+        {
+            let text = format!("{outcome:?}, and before {before:?}");
+            return Err(violation(Invariant::OneOutcome, at.now, about, text));
+        }
+        check_true(sent, outcome, at.now, about)?;
+        let took = sent.accepted_at.map_or(0, |from| spent(from, at, ppm));
+        if took > bound && !reconnected {
+            let text =
+                format!("{outcome:?} came {took} us after the daemon read it; the bound is {bound} us");
+            return Err(violation(Invariant::I1Bounded, at.now, about, text));
+        }
+        Ok(())
+    }
+
+    /// A library tells its process that a message was taken.
+    ///
+    /// # Errors
+    ///
+    /// It was not, or it is late, or it had an outcome before.
+    pub fn on_told_acked(&mut self, at: Moment, life: LifeId, msgid: MsgId) -> Result<(), Violation> {
+        self.tell(at, life, msgid, Outcome::Acked)
+    }
+
+    /// A library tells its process that a message failed.
+    ///
+    /// # Errors
+    ///
+    /// What it says is not true, or it is late, or it had an outcome before.
+    pub fn on_told_failed(&mut self, at: Moment, life: LifeId, failure: &Failure) -> Result<(), Violation> {
+        let about = Some((life, failure.msgid.0));
+        if let Some(sent) = self.sent(life, failure.msgid)
+            && (sent.dst != failure.dst || sent.uid.to_le_bytes() != failure.user.as_bytes())
+        {
+            let text = format!("the failure hands back {failure:?}");
+            return Err(violation(Invariant::NothingInvented, at.now, about, text));
+        }
+        self.tell(at, life, failure.msgid, Outcome::Failed(failure.verdict))
+    }
+
+    fn tell(&mut self, at: Moment, life: LifeId, msgid: MsgId, outcome: Outcome) -> Result<(), Violation> {
+        let about = Some((life, msgid.0));
+        self.note(at.now, about, || format!("the process is told {outcome:?}"));
+        let l = &mut self.lives[life];
+        let (stalled_until, ppm) = (l.stalled_until, l.plan.ppm);
+        // A socket that is full keeps a message from the daemon; the library's patience with it ends, too.
+        let stream = if self.has_fast_streams { STREAM_SLACK } else { l.plan.interval / 2 + HANG_SLACK };
+        let bound = bound(l.plan.interval, l.plan.times) + stream;
+        let Some(sent) = l.find_mut(msgid) else {
+            let text = format!("{outcome:?} of what was not sent");
+            return Err(violation(Invariant::NothingInvented, at.now, about, text));
+        };
+        if let Some((_, before)) = sent.told.replace((at.now, outcome)) {
+            let text = format!("{outcome:?}, and before {before:?}");
+            return Err(violation(Invariant::OneOutcome, at.now, about, text));
+        }
+        check_true(sent, outcome, at.now, about)?;
+        let took = spent(sent.sent_at, at, ppm);
+        if took > bound && stalled_until < sent.sent_at.now {
+            let text = format!("{outcome:?} came {took} us after the send; the bound is {bound} us");
+            return Err(violation(Invariant::I1Bounded, at.now, about, text));
+        }
+        Ok(())
+    }
+}
+
+/// I2 and I3: what is said of a message is what happened.
+fn check_true(sent: &Sent, outcome: Outcome, now: u64, about: super::About) -> Result<(), Violation> {
+    match outcome {
+        Outcome::Acked if sent.taken.is_empty() => {
+            let text = "acked, and nobody has taken it".to_owned();
+            Err(violation(Invariant::I2AckedMeansTaken, now, about, text))
+        }
+        Outcome::Failed(verdict) if verdict.certainty == Certainty::NotStarted && !sent.taken.is_empty() => {
+            let text = format!("failed with {verdict:?}, and life {} has taken it", sent.taken[0].0);
+            Err(violation(Invariant::I3Certainty, now, about, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// I1, in microseconds.
+const fn bound(interval: u64, times: u8) -> u64 {
+    interval * (times as u64 + 1) + interval / 2 + 10_000
+}
+
+/// The time that I1 counts, on the sender's clock.
+const fn spent(from: Moment, to: Moment, ppm: i64) -> u64 {
+    let passed = to.judged.saturating_sub(from.judged) as i64;
+    (passed + passed * ppm / 1_000_000) as u64
+}
+
+/// The local socket's own way, there and back, in the simulator.
+const STREAM_SLACK: u64 = 5_000;
+/// What a library leaves a daemon that does not read: this, and half an interval.
+const HANG_SLACK: u64 = 510_000;

@@ -1,0 +1,90 @@
+//! A client: a process that registers, sends, takes, and comes to an end.
+
+use msg_proto::{
+    ids::{ConnId, Incarnation, MsgId, Seq},
+    session::{Outcomes, Session, SessionConfig},
+};
+
+use super::{check::LifeId, process::FIRST_BACKOFF, scenario::ClientPlan, stream::Stream};
+
+/// A client.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) plan: ClientPlan,
+    /// `None` while no process runs.
+    pub(super) process: Option<Process>,
+    /// When its next turn is.
+    pub(super) turn_at: Option<u64>,
+}
+
+/// A running process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) life: LifeId,
+    pub(super) session: Session,
+    pub(super) conn: Option<ConnId>,
+    /// What is left to read of a stream that the daemon closed.
+    pub(super) lost: Option<Box<Stream>>,
+    pub(super) connect_at: u64,
+    pub(super) backoff: u64,
+    /// It was connected before.
+    pub(super) was_connected: bool,
+    pub(super) stall: Option<(Stall, u64)>,
+    /// Its handler returns then.
+    pub(super) handling_until: Option<u64>,
+    /// It said goodbye: it goes when that is written.
+    pub(super) is_leaving: bool,
+    /// It sends as fast as it can until then.
+    pub(super) floods_until: u64,
+}
+
+/// What a process does not do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stall {
+    /// It does nothing at all.
+    Frozen,
+    /// It does not read its socket.
+    Reading,
+    /// It does not take messages; it does take outcomes.
+    Taking,
+}
+
+impl Client {
+    pub(super) const fn new(plan: ClientPlan) -> Self {
+        Self { plan, process: None, turn_at: None }
+    }
+
+    /// A new process.
+    pub(super) fn start(&mut self, now: u64, life: LifeId) {
+        let config = SessionConfig {
+            client: self.plan.id,
+            incarnation: Incarnation::NONE,
+            interval_ms: self.plan.interval_ms,
+            times: self.plan.times,
+            max_stored: self.plan.max_stored,
+            priority: self.plan.priority,
+            ack: self.plan.ack,
+            outcomes: Outcomes::All,
+            name: "sim".to_owned(),
+        };
+        self.process = Some(Process {
+            life,
+            session: Session::new(config, MsgId(self.plan.first), Seq(self.plan.first)),
+            conn: None,
+            lost: None,
+            connect_at: now,
+            backoff: FIRST_BACKOFF,
+            was_connected: false,
+            stall: None,
+            handling_until: None,
+            is_leaving: false,
+            floods_until: 0,
+        });
+    }
+}
+
+impl Process {
+    pub(super) fn is_stalled(&self, now: u64, kinds: &[Stall]) -> bool {
+        self.stall.is_some_and(|(kind, until)| now < until && kinds.contains(&kind))
+    }
+}

@@ -1,0 +1,48 @@
+//! What happened, in numbers.
+
+use super::options::Fault;
+
+/// What happened, in numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Virtual time, in microseconds.
+    pub simulated: u64,
+    /// Events.
+    pub steps: u64,
+    /// Messages that libraries accepted.
+    pub sent: u64,
+    /// Messages that libraries took.
+    pub taken: u64,
+    /// Outcomes told.
+    pub acked: u64,
+    /// Outcomes told.
+    pub failed: u64,
+    /// Datagrams on the network.
+    pub datagrams: u64,
+    /// Messages handed over late, by no more than a clock had been falsified: the excuse of I4.
+    pub excused: u64,
+    /// How often each fault happened.
+    pub faults: [u64; Fault::ALL.len()],
+}
+
+impl Stats {
+    /// A fault happened.
+    pub const fn count(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.simulated += other.simulated;
+        self.steps += other.steps;
+        self.sent += other.sent;
+        self.taken += other.taken;
+        self.acked += other.acked;
+        self.failed += other.failed;
+        self.datagrams += other.datagrams;
+        self.excused += other.excused;
+        for (a, b) in self.faults.iter_mut().zip(other.faults) {
+            *a += b;
+        }
+    }
+}
