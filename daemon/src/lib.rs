@@ -4,7 +4,7 @@
 //!
 //! * [`program`]: the program `msgd`. [`mod@run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
 //!   loop, the only thread that touches messages. `reload`: another config while it runs.
-//! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. `status`: observers, on threads of their own.
+//! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. [`status`]: observers, on threads of their own.
 //! * `service`: the service manager, which is told how the daemon is, and may hold its sockets.
 //! * [`ctl`]: the program `msgctl`. [`relay`]: the bad network of its demo and of the tests.
 //! * [`config`], [`limits`], [`clock`], [`log`], [`error`]; `sys`: questions to the system.

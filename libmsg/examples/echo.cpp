@@ -44,9 +44,11 @@ long ask(msg::client &asker, std::uint32_t dst, const std::string &text, long co
         echoes++;
     });
     /* As many on their way as the server has room to answer. */
-    for (long sent = 0; echoes + failures < count; asker.dispatch()) {
+    long sent = 0;
+    while (echoes + failures < count) {
         for (; sent < count && sent - echoes - failures < 256; sent++)
             asker.send(dst, text, "echo " + std::to_string(sent + 1), MSG_F_MORE);
+        asker.dispatch();
     }
     asker.send(dst, "");
     asker.flush();

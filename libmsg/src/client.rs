@@ -4,7 +4,7 @@ use std::{
     ops::BitOr,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use crate::{
     ffi::fork::ForkMark,
     link::Link,
     poller::Poller,
+    sync,
 };
 
 /// A process's connection to its node's daemon.
@@ -257,8 +258,7 @@ impl Client {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The state is consistent at every point where foreign code could panic: callbacks run unlocked.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.inner)
     }
 
     pub(crate) fn is_forked(&self) -> bool {

@@ -15,6 +15,8 @@ use roff::{Inline, Roff, bold, italic, roman};
 use crate::generated;
 
 const SOURCE: &str = concat!("msgd ", env!("CARGO_PKG_VERSION"));
+/// The version says it, and a date would be one more thing to keep right; but there is a place for it.
+const NO_DATE: &str = " ";
 const MANUAL: &str = "Messaging for network functions";
 
 #[test]
@@ -42,7 +44,7 @@ fn the_completions_are_those_of_the_code() {
 }
 
 fn man(command: Command, section: &str) -> Man {
-    Man::new(command).section(section).source(SOURCE).manual(MANUAL)
+    Man::new(command).section(section).date(NO_DATE).source(SOURCE).manual(MANUAL)
 }
 
 fn text(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
@@ -51,8 +53,19 @@ fn text(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     String::from_utf8(page).expect("text")
 }
 
+/// A page as far as the definition of a command line goes.
+fn head(man: &Man) -> String {
+    text(|out| {
+        man.render_title(out)?;
+        man.render_name_section(out)?;
+        man.render_synopsis_section(out)?;
+        man.render_description_section(out)?;
+        man.render_options_section(out)
+    })
+}
+
 fn daemon() -> String {
-    let page = text(|out| man(Args::command(), "8").render(out));
+    let page = head(&man(Args::command(), "8"));
     let mut more = Roff::new();
     more.control("SH", ["SIGNALS"]);
     term(
@@ -137,7 +150,7 @@ fn daemon() -> String {
 
 fn control() -> String {
     let command = ctl::command();
-    let mut page = text(|out| man(command.clone(), "1").render(out));
+    let mut page = head(&man(command.clone(), "1"));
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
         let name = format!("msgctl {}", sub.get_name());
         let heading = name.to_uppercase();
@@ -152,13 +165,16 @@ fn control() -> String {
             &format!(".SH \"{heading}\"\n{}", body.replace("\n.SH ", "\n.SS ").replacen(".SH ", ".SS ", 1));
     }
     let mut more = Roff::new();
+    let exit = command.get_after_help().expect("exit statuses").to_string();
+    more.control("SH", ["EXIT STATUS"]);
+    more.text([roman(exit.trim_start_matches("Exit status: "))]);
     see_also(&mut more, &[("msgd", "8"), ("msgd.toml", "5")]);
     page + &more.render()
 }
 
 fn config() -> String {
     let mut page = Roff::new();
-    page.control("TH", ["msgd.toml", "5", "", SOURCE, MANUAL]);
+    page.control("TH", ["msgd.toml", "5", NO_DATE, SOURCE, MANUAL]);
     page.control("SH", ["NAME"]);
     page.text([roman("msgd.toml - the config of msgd(8)")]);
     page.control("SH", ["SYNOPSIS"]);

@@ -187,7 +187,7 @@ impl Scenario {
     /// Whether a local socket holds more than what a client sends in one go: then its own way takes no time.
     #[must_use]
     pub const fn has_fast_streams(&self) -> bool {
-        self.streams.capacity > 65_536
+        self.streams.capacity > 65_536 && self.streams.chunk >= 65_536
     }
 
     /// The longest life of a message, in microseconds (I1).

@@ -250,6 +250,13 @@ impl ReceiveQueue {
         Some(delivery)
     }
 
+    /// Stale deliveries in front are done with: no TAKEN comes for them while nothing behind them is taken.
+    pub(crate) fn pop_stale(&mut self) {
+        while self.deliveries.front().is_some_and(|d| d.is_stale) {
+            self.pop(u64::MAX);
+        }
+    }
+
     /// Whether that number is one of a delivery on its way, or of an earlier one.
     pub(crate) fn is_known(&self, number: u64) -> bool {
         number > 0 && number < self.next_number()
@@ -328,5 +335,13 @@ mod tests {
         assert_eq!(queue.pop(2).map(|d| d.seq), Some(Seq(1)));
         assert!(queue.pop(2).is_none());
         assert_eq!(queue.bytes(), 100);
+        queue.find(3).unwrap().is_stale = true;
+        queue.pop_stale();
+        assert!(queue.is_known(3) && queue.find(3).is_none());
+        assert_eq!(
+            (queue.bytes(), queue.next_number()),
+            (0, 4),
+            "a window full of stale ones does not stay full"
+        );
     }
 }

@@ -39,9 +39,10 @@ impl Engine {
 
     /// A client's library dropped a delivery that had gone stale (R6).
     pub(super) fn on_stale(&mut self, client: ClientKey, number: u64) -> Result<(), Violation> {
-        let Some(delivery) = self.clients[client].queue.find(number) else {
-            return Err(Violation::new(LocalRule::BadSequence, "STALE: a number that is not on its way"));
-        };
+        if !self.clients[client].queue.is_known(number) {
+            return Err(Violation::new(LocalRule::BadSequence, "STALE: a number that was not delivered"));
+        }
+        let Some(delivery) = self.clients[client].queue.find(number) else { return Ok(()) };
         if std::mem::replace(&mut delivery.is_stale, true) {
             return Ok(());
         }
@@ -59,6 +60,8 @@ impl Engine {
             }
         }
         self.count(Counter::StaleDeliveriesDropped);
+        self.clients[client].queue.pop_stale();
+        self.give_blocked(client);
         Ok(())
     }
 
