@@ -171,7 +171,7 @@ impl World {
         for node in 0..2 {
             let now = self.nodes[node].now;
             for slot in &mut self.nodes[node].slots {
-                if let Some(library) = &mut slot.library
+                if let Slot { library: Some(library), is_stopped: false, .. } = slot
                     && library.session.poll_timeout().is_some_and(|at| at <= now)
                 {
                     library.session.handle_timeout(now);
