@@ -244,12 +244,13 @@ impl Engine {
         if state == ConnState::New {
             self.unregistered -= 1;
         }
+        // Its departure may be the end of its record.
+        let id = state.client().map(|key| self.clients[key].instance.client);
         if let Some(client) = state.client() {
             self.on_departure(client, crate::control::Departure::Died);
         }
         let mut text = violation.text;
         text.truncate(text.floor_char_boundary(limits::MAX_NACK_TEXT_BYTES));
-        let id = state.client().map(|key| self.clients[key].instance.client);
         let fault =
             Fault { client: id, pid: self.conns[conn].peer.pid, rule: violation.rule, text: text.clone() };
         self.conns[conn].fault = Some(fault);
