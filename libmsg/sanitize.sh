@@ -51,9 +51,9 @@ while [ ! -S "$work/msgd.sock" ]; do
 done
 export MSGD_SOCKET="$work/msgd.sock"
 
-# In a child of a fork nothing is looked for: what another thread left half done is left alone there.
-export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
-export TSAN_OPTIONS=halt_on_error=0:exitcode=66:second_deadlock_stack=1
+# die_after_fork: fork.c has a child that starts a thread, which ThreadSanitizer can do, though it warns.
+export ASAN_OPTIONS=detect_leaks=1
+export TSAN_OPTIONS=exitcode=66:second_deadlock_stack=1:die_after_fork=0
 
 # Programs of a sanitizer need addresses where they expect them, which much randomness does not give.
 plain() {

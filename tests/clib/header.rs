@@ -173,6 +173,18 @@ fn a_c_compiler_sees_the_same_layout() {
 }
 
 #[test]
+fn the_readmes_example_compiles() {
+    let readme = fs::read_to_string(source("../README.md")).expect("a README");
+    let (_, rest) = readme.split_once("```c\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let file = scratch().join("readme.c");
+    fs::write(&file, example).expect("written");
+    for compiler in c_compilers("the README's example") {
+        compiler.compile(&file, &[]);
+    }
+}
+
+#[test]
 fn the_headers_stand_alone_in_every_standard() {
     let system = "#include <sys/socket.h>\n#include <sys/msg.h>\n#include <sys/ipc.h>\n";
     let compile = |name: &str, includes: &[&str]| {

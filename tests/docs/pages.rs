@@ -234,3 +234,20 @@ fn see_also(page: &mut Roff, pages: &[(&str, &str)]) {
     }
     page.text(line);
 }
+
+#[test]
+fn the_packages_are_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let pc = format!(
+        "# Where this file is says where the library is: one file for every architecture.\n\
+         prefix=/usr\nlibdir=${{pcfiledir}}/..\nincludedir=${{prefix}}/include\n\n\
+         Name: libmsg\nDescription: The client library of msgd, the messaging daemon for network functions\n\
+         Version: {version}\nCflags: -I${{includedir}}\nLibs: -L${{libdir}} -lmsg\n\
+         Libs.private: -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc\n"
+    );
+    generated(Path::new("packaging/libmsg.pc"), &pc);
+    let changelog = include_str!("../../packaging/deb/changelog");
+    assert!(changelog.starts_with(&format!("msgd ({version}-1) ")), "packaging/deb/changelog");
+    let manifest = include_str!("../../libmsg/Cargo.toml");
+    assert!(manifest.contains(&format!("\"libmsg0 (= {version}-1)\"")), "libmsg/Cargo.toml");
+}

@@ -202,6 +202,14 @@ impl Scenario {
     }
 }
 
+impl ClientPlan {
+    /// Before it is registered a client knows no defaults but the library's own.
+    fn knowing(self) -> Self {
+        let interval_ms = if self.interval_ms == 0 { DAEMON_INTERVAL_MS } else { self.interval_ms };
+        Self { interval_ms, times: Some(self.times.unwrap_or(DAEMON_TIMES)), ..self }
+    }
+}
+
 /// `interval` of all daemons' configs.
 pub const DAEMON_INTERVAL_MS: u32 = 400;
 /// `times` of all daemons' configs.
@@ -243,6 +251,7 @@ fn clients(rng: &mut Rng, nodes: usize, interval: u32, options: &Options) -> Vec
             first: rng.pick(&[1, 1, u32::MAX - 20]),
             sends_early: rng.chance(300_000),
         };
+        let plan = if plan.sends_early { plan.knowing() } else { plan };
         if has_instances && rng.chance(400_000) {
             let node = (plan.node + 1 + rng.below(nodes as u64 - 1) as usize) % nodes;
             plans.push(ClientPlan { node, priority: rng.pick(&[0, 1, 2]), ..plan.clone() });

@@ -163,6 +163,8 @@ impl Engine {
         }
         let Some(target) = entry.sent_to.or(self.chain.flows[entry.flow].target) else { return false };
         match target.via {
+            // One that comes in late may have no interval left (I4). Links look for themselves, later.
+            Via::Local(_) if !self.may_send_copy(key) => {}
             Via::Local(_) => self.hand_over(key, target),
             Via::Link(link) => {
                 let (client, serial, len) = (entry.client, entry.serial, entry.payload().len());
