@@ -87,7 +87,10 @@ impl Engine {
         };
         let elsewhere = || self.links.iter().any(|(_, l)| l.dirty.contains(&key));
         holds("an inbox with something to say is listed", !inbox.is_dirty || listed || elsewhere())?;
-        holds("what is to be said is listed", inbox.is_dirty || (inbox.acks.is_empty() && inbox.nacks.is_empty()))?;
+        holds(
+            "what is to be said is listed",
+            inbox.is_dirty || (inbox.acks.is_empty() && inbox.nacks.is_empty()),
+        )?;
         holds("what waits is watched", !inbox.holds_anything() || self.sweeping.contains(&key))
     }
 

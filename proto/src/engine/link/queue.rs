@@ -74,7 +74,7 @@ impl TransmitQueue {
 
     /// All that wait, in no order, those included that were resolved meanwhile.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EntryKey, u32)> + '_ {
-        self.turns.iter().filter_map(|c| self.lanes.get(c)).flatten().copied()
+        self.turns.iter().filter_map(|c| self.lanes.get(usize::from(*c))).flatten().copied()
     }
 
     /// Takes everything out.
