@@ -9,9 +9,15 @@
 
 mod chain;
 mod clocks;
+mod crowd;
 mod cut;
+mod datagrams;
 mod death;
 mod fragments;
+mod idle;
 mod life;
+mod local_socket;
 mod loss;
 mod quotas;
+mod scripted;
+mod status;

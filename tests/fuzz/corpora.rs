@@ -43,7 +43,8 @@ fn any_bytes(entry: EntryPoint, corpus: Vec<Vec<u8>>) {
             bytes
         });
     let strategy = prop_oneof![prop::collection::vec(any::<u8>(), 0..400), edited];
-    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    let cases = std::env::var("PROPTEST_CASES").map_or(200, |cases| cases.parse().expect("a number"));
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(&strategy, |bytes| {
         entry(&bytes);
         Ok(())

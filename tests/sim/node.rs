@@ -31,7 +31,6 @@ pub(super) struct Node {
     pub(super) turn_at: Option<u64>,
     /// It stands still until then.
     pub(super) paused_until: Option<u64>,
-    pub(super) paused_at: u64,
     pub(super) is_clock_stopped: bool,
     /// Time that I1 does not count.
     pub(super) excluded: u64,
@@ -58,7 +57,6 @@ impl Node {
             streams: Vec::new(),
             turn_at: None,
             paused_until: None,
-            paused_at: 0,
             is_clock_stopped: false,
             excluded: 0,
             called_at: 0,
@@ -130,7 +128,7 @@ fn config(scenario: &Scenario, index: usize, start: u64, seed: u64) -> EngineCon
         },
         mtu: plan.mtu,
         receive_window: scenario.receive_window,
-        grace: Span::from_millis(u64::from(msg_proto::limits::DEFAULT_GRACE_MS)),
+        grace: Span::from_millis(u64::from(scenario.grace_ms)),
         clients: Vec::new(),
     }
 }

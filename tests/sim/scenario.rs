@@ -3,7 +3,7 @@
 //! Swarm testing (Groce and others 2012): each seed has some kinds of faults and not others, each at a rate of its
 //! own, so that seeds differ in kind.
 
-use msg_proto::{engine::Recovery, ids::ClientId, session::AckMode};
+use msg_proto::{engine::Recovery, ids::ClientId, limits::DEFAULT_GRACE_MS, session::AckMode};
 
 use super::{
     options::{Fault, Options},
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub paths: usize,
     /// What a daemon's socket holds, in bytes.
     pub receive_window: u32,
+    /// How long a daemon that started speaks of no unknown incarnation, in milliseconds.
+    pub grace_ms: u32,
     /// The network without faults.
     pub network: NetworkPlan,
     /// The local sockets.
@@ -173,6 +175,7 @@ impl Scenario {
             recovery: rng.pick(&[Recovery::Adaptive, Recovery::Adaptive, Recovery::TimerOnly]),
             paths: rng.pick(&[1, 1, 1, 2]),
             receive_window: rng.pick(&[64 << 10, 212_992, 4 << 20]),
+            grace_ms: rng.pick(&[1000, DEFAULT_GRACE_MS]),
             network,
             streams,
             lateness: rng.pick(&[20, 100, 500]),
@@ -184,7 +187,7 @@ impl Scenario {
     /// Whether a local socket holds more than what a client sends in one go: then its own way takes no time.
     #[must_use]
     pub const fn has_fast_streams(&self) -> bool {
-        self.streams.capacity > 65_536
+        self.streams.capacity > 65_536 && self.streams.chunk >= 65_536
     }
 
     /// The longest life of a message, in microseconds (I1).
@@ -196,6 +199,14 @@ impl Scenario {
             interval * (u64::from(c.times.unwrap_or(DAEMON_TIMES)) + 1) + interval / 2 + 10_000
         };
         self.clients.iter().map(life).max().unwrap_or(0)
+    }
+}
+
+impl ClientPlan {
+    /// Before it is registered a client knows no defaults but the library's own.
+    fn knowing(self) -> Self {
+        let interval_ms = if self.interval_ms == 0 { DAEMON_INTERVAL_MS } else { self.interval_ms };
+        Self { interval_ms, times: Some(self.times.unwrap_or(DAEMON_TIMES)), ..self }
     }
 }
 
@@ -240,6 +251,7 @@ fn clients(rng: &mut Rng, nodes: usize, interval: u32, options: &Options) -> Vec
             first: rng.pick(&[1, 1, u32::MAX - 20]),
             sends_early: rng.chance(300_000),
         };
+        let plan = if plan.sends_early { plan.knowing() } else { plan };
         if has_instances && rng.chance(400_000) {
             let node = (plan.node + 1 + rng.below(nodes as u64 - 1) as usize) % nodes;
             plans.push(ClientPlan { node, priority: rng.pick(&[0, 1, 2]), ..plan.clone() });

@@ -184,7 +184,6 @@ impl Party {
     }
 
     /// What it remembers.
-    #[must_use]
     pub fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
     }

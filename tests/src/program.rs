@@ -1,4 +1,4 @@
-//! Where the program msgd is: beside the test that runs, and up to date.
+//! Where the program msgd and the C library are: beside the test that runs, and up to date.
 
 use std::{
     env, fs,
@@ -22,10 +22,30 @@ pub fn msgd() -> &'static Path {
         let place = Place::of_this_test();
         let program = place.folder.join("msgd");
         if !is_up_to_date(&program) {
-            place.build();
+            place.build(&["-p", "msgd", "--bin", "msgd"]);
         }
         assert!(program.exists(), "cargo has built no {}", program.display());
         program
+    })
+}
+
+/// The folder with the `libmsg.so` and `libmsg.a` of this source tree, in the profile of the test that asks.
+///
+/// # Panics
+///
+/// There are none, and they cannot be built.
+pub fn libmsg() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let place = Place::of_this_test();
+        let libraries = ["libmsg.so", "libmsg.a"].map(|name| place.folder.join(name));
+        if !libraries.iter().all(|library| is_up_to_date(library)) {
+            place.build(&["-p", "libmsg"]);
+        }
+        for library in &libraries {
+            assert!(library.exists(), "cargo has built no {}", library.display());
+        }
+        place.folder
     })
 }
 
@@ -57,15 +77,15 @@ impl Place {
         Self { folder, target, triple, profile }
     }
 
-    fn build(&self) {
+    fn build(&self, what: &[&str]) {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "-p", "msgd", "--bin", "msgd", "--profile", &self.profile]);
+        cargo.args(["build", "--quiet", "--profile", &self.profile]).args(what);
         cargo.arg("--target-dir").arg(&self.target).current_dir(env!("CARGO_MANIFEST_DIR"));
         if let Some(triple) = &self.triple {
             cargo.args(["--target", triple]);
         }
         let status = cargo.status().expect("cargo runs");
-        assert!(status.success(), "cargo cannot build msgd: {status}");
+        assert!(status.success(), "cargo cannot build {what:?}: {status}");
     }
 }
 
@@ -73,7 +93,8 @@ impl Place {
 fn is_up_to_date(program: &Path) -> bool {
     let Ok(info) = fs::read_to_string(program.with_extension("d")) else { return false };
     let Some(built) = modified(program) else { return false };
-    let Some((_, sources)) = info.trim_end().split_once(": ") else { return false };
+    // A line for each file that is made at once of the same sources.
+    let Some((_, sources)) = info.lines().next().and_then(|line| line.split_once(": ")) else { return false };
     // In a path, a blank is written `\ `.
     let sources = sources.replace("\\ ", "\0");
     let mut sources = sources.split(' ').map(|path| PathBuf::from(path.replace('\0', " ")));

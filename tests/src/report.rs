@@ -11,6 +11,11 @@ pub fn line(text: impl fmt::Display) {
     if writeln!(io::stderr(), "  {text}").is_err() {}
 }
 
+/// Says that something was not tested, and why.
+pub fn skipped(what: impl fmt::Display, why: impl fmt::Display) {
+    line(format_args!("SKIPPED: {what}, because {why}"));
+}
+
 /// The seed of a test: `$MSG_TEST_SEED` if that is a number, else `usual`. Printed.
 #[must_use]
 pub fn seed(test: &str, usual: u64) -> u64 {

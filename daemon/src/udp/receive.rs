@@ -36,6 +36,9 @@ impl Udp {
                         let bytes = buffer.get(..meta.len).unwrap_or_default();
                         // An empty datagram counts too, so that a flood of them ends the turn.
                         count += meta.len.div_ceil(meta.stride.max(1)).max(1);
+                        if bytes.is_empty() {
+                            engine.handle_datagram(now, index, meta.addr, bytes);
+                        }
                         for datagram in bytes.chunks(meta.stride.max(1)) {
                             engine.handle_datagram(now, index, meta.addr, datagram);
                         }

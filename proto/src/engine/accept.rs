@@ -336,19 +336,24 @@ impl Engine {
         queue.bytes() == 0 || queue.bytes() + len <= self.config.limits.client_queue_bytes
     }
 
-    /// Has what waits behind others make room for the next message of an ordered flow. Otherwise a queue that is full
-    /// of messages that wait for it would refuse the one that they wait for, for ever.
+    /// Has what waits behind a message of an ordered flow make room for it: the last of its own flow, and for the
+    /// next in order the last of the longest. Otherwise a queue that is full of messages that wait would refuse, for
+    /// ever, those that they wait for.
     fn make_room(&mut self, key: InboxKey, client: ClientKey, seq: Seq, len: usize) -> bool {
-        let inbox = &self.inboxes[key];
-        if inbox.id.channel == Channel::Unordered || !inbox.is_next(seq) {
+        if self.inboxes[key].id.channel == Channel::Unordered {
             return false;
         }
         while !self.has_quota(client, len) {
-            let inboxes = self.clients[client].inboxes.iter().copied();
-            let Some(longest) = inboxes.max_by_key(|k| self.inboxes[*k].queued_behind()) else {
-                return false;
-            };
-            let Some((bytes, held)) = self.inboxes[longest].drop_last() else { return false };
+            let mut dropped = self.inboxes[key].drop_last(seq);
+            if dropped.is_none() && self.inboxes[key].is_next(seq) {
+                let inboxes = self.clients[client].inboxes.iter().copied();
+                let longest = inboxes.max_by_key(|k| self.inboxes[*k].queued_behind());
+                dropped = longest.and_then(|k| {
+                    let next = self.inboxes[k].next();
+                    self.inboxes[k].drop_last(next)
+                });
+            }
+            let Some((bytes, held)) = dropped else { return false };
             self.count(Counter::QueueFullRefusals);
             self.release(Some(client), bytes.len(), held);
             self.pool.put(bytes);

@@ -250,6 +250,13 @@ impl ReceiveQueue {
         Some(delivery)
     }
 
+    /// Stale deliveries in front are done with: no TAKEN comes for them while nothing behind them is taken.
+    pub(crate) fn pop_stale(&mut self) {
+        while self.deliveries.front().is_some_and(|d| d.is_stale) {
+            self.pop(u64::MAX);
+        }
+    }
+
     /// Whether that number is one of a delivery on its way, or of an earlier one.
     pub(crate) fn is_known(&self, number: u64) -> bool {
         number > 0 && number < self.next_number()
@@ -258,6 +265,12 @@ impl ReceiveQueue {
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Delivery> {
         let index = usize::try_from(number.checked_sub(self.first + 1)?).ok()?;
         self.deliveries.get_mut(index)
+    }
+
+    /// The deliveries behind one that is on its way.
+    pub(crate) fn behind(&mut self, number: u64) -> impl Iterator<Item = &mut Delivery> {
+        let index = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.deliveries.iter_mut().skip(index)
     }
 
     /// Whether a message of that inbox is on its way.
@@ -322,5 +335,13 @@ mod tests {
         assert_eq!(queue.pop(2).map(|d| d.seq), Some(Seq(1)));
         assert!(queue.pop(2).is_none());
         assert_eq!(queue.bytes(), 100);
+        queue.find(3).unwrap().is_stale = true;
+        queue.pop_stale();
+        assert!(queue.is_known(3) && queue.find(3).is_none());
+        assert_eq!(
+            (queue.bytes(), queue.next_number()),
+            (0, 4),
+            "a window full of stale ones does not stay full"
+        );
     }
 }

@@ -44,14 +44,18 @@ impl Clock {
 
     /// Takes the driver's `now`; `asked` is the steady time at which it was asked to call at the latest.
     pub(crate) fn advance(&mut self, now: Time, asked: Option<Time>) -> Step {
+        self.advance_by(now, asked, Span::from_millis(CLOCK_GAP_MS))
+    }
+
+    /// The same, for a driver that is late by no more than `late`.
+    pub(crate) fn advance_by(&mut self, now: Time, asked: Option<Time>, late: Span) -> Step {
         if now < self.raw {
             self.raw = now;
             return Step::Backward;
         }
         let passed = now.since(self.raw);
         self.raw = now;
-        let expected =
-            asked.map_or(Span(u64::MAX), |at| at.since(self.steady) + Span::from_millis(CLOCK_GAP_MS));
+        let expected = asked.map_or(Span(u64::MAX), |at| at.since(self.steady) + late);
         self.steady = self.steady + passed.min(expected);
         if passed > expected { Step::Forward } else { Step::None }
     }

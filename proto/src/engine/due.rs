@@ -101,7 +101,9 @@ impl DueLists {
         c.scan_at.get_or_insert(now + interval.div(2));
         let passed = now.since(sent_at).0 / interval.0.max(1);
         let entry = &mut entries[key];
-        let left = u64::from(entry.retries_left).saturating_sub(passed);
+        // Of one that comes after its time nothing is left, and its outcome is due at once.
+        let passed = passed.min(u64::from(entry.retries_left));
+        let left = u64::from(entry.retries_left) - passed;
         entry.retries_left = u8::try_from(left).unwrap_or(u8::MAX);
         let (list, at) = match left {
             0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(4)),

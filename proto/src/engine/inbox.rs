@@ -218,6 +218,11 @@ impl Inbox {
         }
     }
 
+    /// Ordered: the number that is waited for.
+    pub(crate) const fn next(&self) -> Seq {
+        self.next
+    }
+
     /// Whether the client may be given a new message with that number at once: nothing before it waits.
     pub(crate) fn is_next(&self, seq: Seq) -> bool {
         match self.id.channel {
@@ -394,11 +399,11 @@ impl Inbox {
         }
     }
 
-    /// Drops what waits furthest behind the next in order: its bytes, and how many held messages that is (0: it was
-    /// half reassembled).
-    pub(crate) fn drop_last(&mut self) -> Option<(Vec<u8>, usize)> {
-        let (base, next) = (self.base, self.next);
-        let is_behind = |seq: &Seq| next.is_before(*seq);
+    /// Drops what waits last in order, if that is behind `seq`: its bytes, and how many held messages that is (0: it
+    /// was half reassembled).
+    pub(crate) fn drop_last(&mut self, seq: Seq) -> Option<(Vec<u8>, usize)> {
+        let base = self.base;
+        let is_behind = |last: &Seq| seq.is_before(*last);
         let last_held = self.slots.iter().rposition(|slot| matches!(slot, Slot::Held(_)));
         let last_held = last_held.and_then(|i| u32::try_from(i).ok()).map(|i| base.plus(i)).filter(is_behind);
         let partial = (0..self.partials.len()).max_by_key(|i| self.partials[*i].0.since(base));

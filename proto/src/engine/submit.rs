@@ -28,8 +28,9 @@ impl Engine {
             // It comes from a client that came back: its message is still here, or has ended, and it was told so.
             return Ok(());
         }
-        if let Some(verdict) = self.check_quota(client, submit)? {
-            self.fail_unentered(client, submit, verdict);
+        self.check_submit(client, submit)?;
+        if let Some(reason) = self.quota_reason(client, submit) {
+            self.fail_unentered(client, submit, reason);
             return Ok(());
         }
         let flow = self.flow_of(client, submit)?;
@@ -49,45 +50,33 @@ impl Engine {
         Ok(())
     }
 
-    /// What there is no room for. A library that was granted its limits by this daemon keeps to them; one that comes
-    /// back from a daemon with larger ones may hold more, and is told that it failed.
-    fn check_quota(&self, client: ClientKey, submit: &Submit<'_>) -> Result<Option<Reason>, Violation> {
-        let (c, limit) = (&self.clients[client], &self.config.limits);
-        if c.sent.distance(submit.msgid).is_none_or(|distance| distance >= limits::MSGID_SPAN) {
-            return Err(Violation::new(
+    fn check_submit(&self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
+        let c = &self.clients[client];
+        let waiting = c.conn.map_or(0, |conn| self.conns[conn].out.pending().len());
+        if waiting > self.config.limits.client_queue_bytes {
+            return Err(Violation::new(LocalRule::Quota, "it sends, and does not read"));
+        }
+        match c.sent.distance(submit.msgid) {
+            Some(distance) if distance < limits::MSGID_SPAN => Ok(()),
+            _ => Err(Violation::new(
                 LocalRule::BadSequence,
                 "msgid: increasing, within 262,144 of the oldest unresolved",
-            ));
+            )),
         }
-        let is_full = c.sent.count >= c.max_stored
-            || c.sent.bytes + cost(submit.payload.len(), submit.user.len()) > limit.client_queue_bytes;
-        if c.has_returned {
-            let is_too_large = submit.payload.len() > limit.max_message_bytes;
-            return Ok(if is_too_large {
-                Some(Reason::TooLarge)
-            } else {
-                is_full.then_some(Reason::QueueFull)
-            });
-        }
+    }
+
+    /// Why there is no room for a message (I7). A library keeps to the limits that it was granted, but it sends before
+    /// it was told any, and one that comes back from a daemon with larger ones may hold more.
+    fn quota_reason(&self, client: ClientKey, submit: &Submit<'_>) -> Option<Reason> {
+        let (c, limit) = (&self.clients[client], &self.config.limits);
+        let bytes = c.sent.bytes + cost(submit.payload.len(), submit.user.len());
         if submit.payload.len() > limit.max_message_bytes {
-            let text = format!(
-                "message of {} bytes; max_message_bytes = {}",
-                submit.payload.len(),
-                limit.max_message_bytes
-            );
-            return Err(Violation::new(LocalRule::Quota, text));
+            Some(Reason::TooLarge)
+        } else if c.sent.count >= c.max_stored || bytes > limit.client_queue_bytes {
+            Some(Reason::QueueFull)
+        } else {
+            None
         }
-        if c.sent.count >= c.max_stored {
-            return Err(Violation::new(
-                LocalRule::Quota,
-                format!("more than max_stored = {} messages", c.max_stored),
-            ));
-        }
-        if c.sent.bytes + cost(submit.payload.len(), submit.user.len()) > limit.client_queue_bytes {
-            let text = format!("more than client_queue_bytes = {} in the chain", limit.client_queue_bytes);
-            return Err(Violation::new(LocalRule::Quota, text));
-        }
-        Ok(None)
     }
 
     /// A message that does not even enter the chain fails. (Whether an earlier daemon sent it, its library knows.)
@@ -95,6 +84,9 @@ impl Engine {
         self.count(Counter::MessagesSubmitted);
         self.count(Counter::MessagesFailed);
         self.count(Counter::FailedNotStarted);
+        let totals = &mut self.clients[client].totals;
+        totals.submitted += 1;
+        totals.failed += 1;
         let verdict = Verdict { reason, certainty: Certainty::NotStarted };
         let failed = Failed { msgid: submit.msgid, dst: submit.dst, tries: 0, verdict, user: submit.user };
         if let Some(conn) = self.clients[client].conn {
@@ -171,6 +163,8 @@ impl Engine {
         }
         let Some(target) = entry.sent_to.or(self.chain.flows[entry.flow].target) else { return false };
         match target.via {
+            // One that comes in late may have no interval left (I4). Links look for themselves, later.
+            Via::Local(_) if !self.may_send_copy(key) => {}
             Via::Local(_) => self.hand_over(key, target),
             Via::Link(link) => {
                 let (client, serial, len) = (entry.client, entry.serial, entry.payload().len());

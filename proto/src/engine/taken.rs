@@ -11,7 +11,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{FlowId, MsgId, Seq},
+    ids::{Channel, FlowId, MsgId, Seq},
     outcome::{Certainty, Reason, Verdict},
     wire::{Ack, AckRun, Nack, NackEntry},
 };
@@ -39,15 +39,29 @@ impl Engine {
 
     /// A client's library dropped a delivery that had gone stale (R6).
     pub(super) fn on_stale(&mut self, client: ClientKey, number: u64) -> Result<(), Violation> {
-        let Some(delivery) = self.clients[client].queue.find(number) else {
-            return Err(Violation::new(LocalRule::BadSequence, "STALE: a number that is not on its way"));
-        };
+        if !self.clients[client].queue.is_known(number) {
+            return Err(Violation::new(LocalRule::BadSequence, "STALE: a number that was not delivered"));
+        }
+        let Some(delivery) = self.clients[client].queue.find(number) else { return Ok(()) };
         if std::mem::replace(&mut delivery.is_stale, true) {
             return Ok(());
         }
         let delivery = *delivery;
-        self.inboxes[delivery.inbox].record_stale(delivery.seq, delivery.round);
+        let inbox = &mut self.inboxes[delivery.inbox];
+        inbox.record_stale(delivery.seq, delivery.round);
+        if inbox.id.channel == Channel::Ordered {
+            // The library drops those of the same round that stand behind it, too (I5). They are missing from now on, or
+            // what is given anew would go past them.
+            for behind in self.clients[client].queue.behind(number) {
+                let is_dropped = behind.inbox == delivery.inbox && behind.round == delivery.round;
+                if is_dropped && !std::mem::replace(&mut behind.is_stale, true) {
+                    inbox.record_stale(behind.seq, behind.round);
+                }
+            }
+        }
         self.count(Counter::StaleDeliveriesDropped);
+        self.clients[client].queue.pop_stale();
+        self.give_blocked(client);
         Ok(())
     }
 

@@ -147,12 +147,23 @@ impl Engine {
     fn resend(&mut self, key: LinkKey, item: Item) {
         match item {
             Item::Data { entry, serial } => self.resend_entry(key, entry, serial),
+            Item::Ask { entry, serial } => {
+                if self.chain.same(entry, serial).is_some()
+                    && let Some(units) = &mut self.chain.entries[entry].units
+                {
+                    units.ask();
+                    self.resend_entry(key, entry, serial);
+                }
+            }
             Item::Units { entry, serial, first, count } => {
                 if self.chain.same(entry, serial).is_some()
                     && let Some(units) = &mut self.chain.entries[entry].units
                 {
                     units.send(usize::from(first)..usize::from(first) + usize::from(count));
-                    self.resend_entry(key, entry, serial);
+                    // The receiver's node may have them by now, from another copy.
+                    if units.next_run(1).is_some() {
+                        self.resend_entry(key, entry, serial);
+                    }
                 }
             }
             Item::Ack { inbox, serial, run } => {

@@ -383,16 +383,15 @@ impl Engine {
             }
             draft.is_eliciting = true;
             entry.sent_to = entry.sent_to.or(self.chain.flows[flow.0].target);
-            let (first, count) = (run.start, run.len());
-            if let Some(units) = &mut entry.units {
-                units.record_sent(run);
-            }
             let narrow = |n: usize| u16::try_from(n).unwrap_or(0);
+            let (first, count) = (narrow(run.start), narrow(run.len()));
+            let is_ask = entry.units.as_mut().is_some_and(|units| units.record_sent(run));
+            let item = match is_ask {
+                true => Item::Ask { entry: entry_key, serial },
+                false => Item::Units { entry: entry_key, serial, first, count },
+            };
             self.links[key].queue.charge(to - from);
-            self.push_item(
-                key,
-                Item::Units { entry: entry_key, serial, first: narrow(first), count: narrow(count) },
-            );
+            self.push_item(key, item);
         }
     }
 

@@ -34,6 +34,7 @@ use std::{collections::VecDeque, mem};
 
 use crate::{
     control::LocalNack,
+    engine::clock::Clock,
     ids::{Channel, ClientId, Incarnation, MsgId, Seq},
     limits,
     units::{Span, Time},
@@ -66,6 +67,8 @@ pub struct Session {
     /// How many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
     outcomes_waiting: usize,
     counters: SessionCounters,
+    /// From the first call on.
+    clock: Option<Clock>,
 }
 
 impl Session {
@@ -86,6 +89,7 @@ impl Session {
             notices: VecDeque::new(),
             outcomes_waiting: 0,
             counters: SessionCounters::default(),
+            clock: None,
             config,
         }
     }
@@ -104,6 +108,7 @@ impl Session {
         user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
+        let sent_at = self.advance(now);
         self.check_send(payload, user)?;
         let channel = flags.channel();
         let flow = self.out_flows.find_room(dst, channel, &self.unresolved)?;
@@ -111,10 +116,10 @@ impl Session {
         let seq = self.out_flows.record_send(flow, dst, channel, msgid);
         let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
         let at_least_once = flags.at_least_once;
-        let new = NewEntry { dst, seq, channel, at_least_once, sent_at: now, start_at, user, payload };
+        let new = NewEntry { dst, seq, channel, at_least_once, sent_at, start_at, user, payload };
         self.unresolved.push(&new);
         if self.state.takes_submits() {
-            self.output.submit(msgid, &new);
+            self.output.submit(msgid, now, &new);
         }
         Ok(msgid)
     }
@@ -125,6 +130,7 @@ impl Session {
     /// is *taken* from that moment on, before any handler sees it; with [`AckMode::OnHandled`] the daemon is told
     /// so after [`message_handled`](Self::message_handled), until which no further message is returned.
     pub fn poll_event(&mut self, now: Time) -> Option<Event<'_>> {
+        self.advance(now);
         if self.notices.is_empty() {
             return self.poll_message(now).map(Event::Message);
         }
@@ -172,10 +178,13 @@ impl Session {
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing can fall due. While the
-    /// daemon has registered us it owns the deadlines, and this is later: when it must be hanging.
+    /// daemon has registered us it owns the deadlines, and the session's own are later: when it must be hanging.
+    ///
+    /// While a message has been unresolved for longer than `interval`, this is at most [`TICK_MS`] away: time that
+    /// passes without a call that was asked for is not counted (the machine was suspended, and the daemon with it).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.give_up_at()
+        self.next_timer().zip(self.clock.as_ref()).map(|(at, clock)| clock.to_raw(at))
     }
 
     /// Where the session stands.
@@ -237,6 +246,24 @@ impl Session {
             + self.notices.capacity() * size_of::<Notice>()
     }
 
+    /// Takes the driver's time; gives the steady one, which runs while the driver calls as it was asked to. The
+    /// daemon's own chain counts like that: an outcome that is given here must not come before it (I4).
+    fn advance(&mut self, now: Time) -> Time {
+        let asked = self.next_timer();
+        let clock = self.clock.get_or_insert_with(|| Clock::new(now));
+        clock.advance_by(now, asked, Span::from_millis(LATE_MS));
+        clock.steady()
+    }
+
+    /// By the steady clock.
+    fn next_timer(&self) -> Option<Time> {
+        let give_up_at = self.give_up_at()?;
+        let (_, oldest) = self.unresolved.oldest()?;
+        let steady = self.clock.as_ref()?.steady();
+        let tick = oldest.sent_at + self.granted.interval;
+        Some(Ord::min(give_up_at, Ord::max(tick, steady + Span::from_millis(TICK_MS))))
+    }
+
     fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
         if let Some(nack) = &self.refusal {
             return Err(SendError::Refused(nack.rule));
@@ -276,6 +303,14 @@ fn lifetime(interval: Span, times: u8) -> Span {
 
 /// The last term of I1.
 const OUTCOME_SLACK_MS: u64 = 10;
+
+/// How often a session that waits for an outcome wants to be called. Less than the daemon's tolerance
+/// ([`limits::CLOCK_GAP_MS`]), so that a session never counts more of a standstill than the daemon does.
+pub const TICK_MS: u64 = 200;
+
+/// A driver that calls this much later than it was asked to was suspended.
+const LATE_MS: u64 = 50;
+const _: () = assert!(TICK_MS + LATE_MS <= limits::CLOCK_GAP_MS);
 
 /// A daemon that is late by this and half an `interval` hangs.
 const HANG_SLACK_MS: u64 = 500;

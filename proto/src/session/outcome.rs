@@ -12,6 +12,7 @@ impl Session {
     /// [`poll_timeout`](Self::poll_timeout)'s time has come: what has waited too long for a daemon fails (I1).
     /// Harmless when it has not.
     pub fn handle_timeout(&mut self, now: Time) {
+        let now = self.advance(now);
         while let Some(at) = self.give_up_at() {
             let Some((msgid, entry)) = self.unresolved.oldest().filter(|_| at <= now) else { return };
             let consumed = self.output.consumed();

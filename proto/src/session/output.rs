@@ -4,6 +4,7 @@ use super::unresolved::NewEntry;
 use crate::{
     ids::MsgId,
     local::{Submit, put},
+    units::Time,
 };
 
 /// A queue of bytes that knows how many ever went through it, so that a frame's place tells whether any of
@@ -36,9 +37,9 @@ impl Output {
         &mut self.bytes
     }
 
-    pub(super) fn submit(&mut self, msgid: MsgId, m: &NewEntry<'_>) {
-        let NewEntry { dst, seq, channel, at_least_once, sent_at, user, payload, .. } = *m;
-        let send_time = sent_at;
+    /// `send_time`: of the message, by the raw clock.
+    pub(super) fn submit(&mut self, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
+        let NewEntry { dst, seq, channel, at_least_once, user, payload, .. } = *m;
         put::submit(
             self.frames(),
             &Submit { dst, msgid, seq, channel, at_least_once, send_time, user, payload },

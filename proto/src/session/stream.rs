@@ -16,7 +16,8 @@ impl Session {
     ///
     /// Drain [`poll_event`](Self::poll_event) first: deliveries of the old stream that still wait are forgotten,
     /// and the daemon gives them again.
-    pub fn handle_connected(&mut self, _now: Time) {
+    pub fn handle_connected(&mut self, now: Time) {
+        let steady = self.advance(now);
         if matches!(self.state, State::Refused | State::Closed) {
             return;
         }
@@ -28,13 +29,16 @@ impl Session {
         put::ready(self.output.frames());
         for (msgid, entry) in self.unresolved.iter_mut() {
             entry.start_at = self.output.position();
-            self.output.submit(msgid, &entry.as_sent());
+            // Its age by the steady clock, as the daemon counts it.
+            let send_time = now.minus(steady.since(entry.sent_at));
+            self.output.submit(msgid, send_time, &entry.as_sent());
         }
     }
 
     /// The stream has ended (end of file or error). Everything is kept: messages for their replay, and whole
     /// deliveries, which can still be polled. Harmless without a stream.
-    pub fn handle_disconnected(&mut self, _now: Time) {
+    pub fn handle_disconnected(&mut self, now: Time) {
+        self.advance(now);
         let consumed = self.output.consumed();
         for (_, entry) in self.unresolved.iter_mut() {
             entry.written_before |= entry.start_at < consumed;
@@ -57,7 +61,8 @@ impl Session {
     }
 
     /// `n` bytes were read into [`input_space`](Self::input_space). Frames may begin and end anywhere in them.
-    pub fn handle_read(&mut self, _now: Time, n: usize) {
+    pub fn handle_read(&mut self, now: Time, n: usize) {
+        self.advance(now);
         self.input.filled(n);
         let mut input = mem::replace(&mut self.input, Input::new());
         while self.state.is_up() {

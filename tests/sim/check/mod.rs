@@ -110,6 +110,8 @@ pub struct Checker {
     /// What happened.
     pub log: Log,
     scratch: Vec<u8>,
+    /// Said to be Unknown, though no copy has been seen to leave.
+    suspects: Vec<(LifeId, MsgId)>,
 }
 
 impl Checker {
@@ -126,10 +128,11 @@ impl Checker {
             excused: 0,
             log,
             scratch: Vec::new(),
+            suspects: Vec::new(),
         }
     }
 
-    /// A node's clock lost time: it stood still, or went back.
+    /// A node's clock loses time, up to then: it stands still, or went back.
     pub fn on_clock_lost(&mut self, now: u64, node: usize, by: u64) {
         push(&mut self.lost_time, node, (now, by));
     }

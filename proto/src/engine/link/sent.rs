@@ -18,6 +18,8 @@ pub(crate) enum Item {
     Data { entry: EntryKey, serial: u32 },
     /// Units of a large message.
     Units { entry: EntryKey, serial: u32, first: u16, count: u16 },
+    /// A unit of a large message that the peer has whole: it refreshes what waits there, and asks.
+    Ask { entry: EntryKey, serial: u32 },
     /// Messages taken.
     Ack { inbox: InboxKey, serial: u32, run: AckRun },
     /// A message refused.
@@ -78,6 +80,11 @@ impl Sent {
     /// Bytes that are out, neither acknowledged nor lost.
     pub(crate) const fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// The same, counted anew.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.datagrams.iter().map(|d| d.bytes as usize).sum()
     }
 
     /// The numbers that are remembered.

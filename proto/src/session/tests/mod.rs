@@ -94,6 +94,14 @@ pub(super) fn send(s: &mut Session, now: Time) -> MsgId {
     s.send(now, DST, b"payload", b"user", SendFlags::default()).expect("room")
 }
 
+/// Time passes, and the session is called as it asks to be.
+pub(super) fn pass(s: &mut Session, to: Time) {
+    while let Some(at) = s.poll_timeout().filter(|at| *at <= to) {
+        s.handle_timeout(at);
+    }
+    s.handle_timeout(to);
+}
+
 pub(super) fn verdict(reason: Reason, certainty: Certainty) -> Verdict {
     Verdict { reason, certainty }
 }

@@ -98,10 +98,8 @@ impl Model {
             Step::Goodbye => self.feed(put::daemon_goodbye),
             Step::Wait(us) => {
                 self.now = self.now + Span(*us);
-                if self.session.poll_timeout().is_some_and(|at| at <= self.now) {
-                    self.session.handle_timeout(self.now);
-                    assert!(self.session.poll_timeout().is_none_or(|at| at > self.now));
-                }
+                pass(&mut self.session, self.now);
+                assert!(self.session.poll_timeout().is_none_or(|at| at > self.now));
             }
             Step::Poll => self.poll(),
         }

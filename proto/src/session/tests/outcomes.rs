@@ -99,7 +99,7 @@ fn failures_that_nobody_polls_count_against_the_limit() {
         send(&mut s, Time(0));
     }
     s.handle_disconnected(Time(0));
-    s.handle_timeout(Time(LIFETIME));
+    pass(&mut s, Time(LIFETIME));
     assert_eq!(s.unresolved(), 0);
     assert_eq!(s.send(Time(0), DST, b"", b"", SendFlags::default()), Err(SendError::WouldBlock));
     assert!(matches!(s.poll_event(Time(0)), Some(Event::Failed(_))));
@@ -171,14 +171,15 @@ fn without_a_daemon_each_message_fails_in_time() {
     assert_eq!(s.poll_timeout(), None);
     let first = send(&mut s, Time(5));
     let second = send(&mut s, Time(9));
-    assert_eq!(s.poll_timeout(), Some(Time(5 + LIFETIME)));
-    s.handle_timeout(Time(4 + LIFETIME));
-    assert_eq!(failures(&mut s, Time(0)), []);
-    s.handle_timeout(Time(5 + LIFETIME));
-    assert_eq!(failures(&mut s, Time(0)), [(first, NOT_STARTED)]);
-    assert_eq!(s.poll_timeout(), Some(Time(9 + LIFETIME)));
-    s.handle_timeout(Time(u64::MAX));
-    assert_eq!(failures(&mut s, Time(0)), [(second, NOT_STARTED)]);
+    assert_eq!(s.poll_timeout(), Some(Time(5) + INTERVAL));
+    let at = |us: u64| Time(us + LIFETIME);
+    pass(&mut s, at(4));
+    assert_eq!(failures(&mut s, at(4)), []);
+    assert_eq!(s.poll_timeout(), Some(at(5)));
+    pass(&mut s, at(5));
+    assert_eq!(failures(&mut s, at(5)), [(first, NOT_STARTED)]);
+    pass(&mut s, at(9));
+    assert_eq!(failures(&mut s, at(9)), [(second, NOT_STARTED)]);
     assert_eq!(s.poll_timeout(), None);
     // Never submitted afterwards.
     s.handle_connected(Time(0));
@@ -194,7 +195,7 @@ fn what_was_written_even_in_part_may_have_started() {
     let frame = s.output().len() / 3;
     s.consume_output(Time(0), frame + 1);
     s.handle_disconnected(Time(0));
-    s.handle_timeout(Time(LIFETIME));
+    pass(&mut s, Time(LIFETIME));
     let want = [(whole, UNKNOWN), (part, UNKNOWN), (never, NOT_STARTED)];
     assert_eq!(failures(&mut s, Time(0)), want);
 }
@@ -206,19 +207,38 @@ fn a_daemon_that_hangs_is_given_up() {
     let msgid = send(&mut s, Time(0));
     write_all(&mut s);
     let at = Time(LIFETIME + 500_000 + 500_000);
-    assert_eq!(s.poll_timeout(), Some(at));
-    s.handle_timeout(at);
+    pass(&mut s, Time(at.0 - 1));
+    assert_eq!(failures(&mut s, at), []);
+    pass(&mut s, at);
     assert_eq!(failures(&mut s, at), [(msgid, UNKNOWN)]);
     assert_eq!(s.state(), State::Registered);
+}
+
+#[test]
+fn i4_a_standstill_of_the_machine_is_not_the_daemons() {
+    let mut s = registered();
+    let msgid = send(&mut s, Time(0));
+    write_all(&mut s);
+    pass(&mut s, Time(1_300_000));
+    // The machine was suspended for an hour, and its clock went on. The daemon has as much to do as before.
+    let hour = 3_600_000_000;
+    s.handle_timeout(Time(hour));
+    assert_eq!(failures(&mut s, Time(hour)), []);
+    let left = LIFETIME + 1_000_000 - 1_300_000;
+    pass(&mut s, Time(hour + left - 300_000));
+    assert_eq!(failures(&mut s, Time(hour + left)), []);
+    pass(&mut s, Time(hour + left));
+    assert_eq!(failures(&mut s, Time(hour + left)), [(msgid, UNKNOWN)]);
 }
 
 #[test]
 fn what_failed_in_the_output_is_never_written() {
     let mut s = registered();
     let msgid = send(&mut s, Time(0));
+    pass(&mut s, Time(2_000_000));
     let later = send(&mut s, Time(2_000_000));
-    let at = s.poll_timeout().expect("a deadline");
-    s.handle_timeout(at);
+    let at = Time(LIFETIME + 1_000_000);
+    pass(&mut s, at);
     assert_eq!((s.state(), s.output().len()), (State::Broken, 0));
     assert_eq!(s.poll_event(at), Some(Event::DaemonGone(Gone::Silent)));
     assert_eq!(failures(&mut s, at), [(msgid, NOT_STARTED)]);

@@ -92,8 +92,9 @@ pub(super) fn peer_garbage(world: &World, to: usize, bytes: &mut Unstructured<'_
         0 => frames.to_vec(),
         1 => wire::datagram(Kind::Hello, SessionId::NONE, 0, frames),
         2 => wire::datagram(Kind::Frames, SessionId(u64::from(number) + 1), base, frames),
-        3 => wire::datagram(Kind::Frames, session, u64::MAX - u64::from(number), frames),
+        // Only a hello has come.
         _ if session == SessionId::NONE => frames.to_vec(),
+        3 => wire::datagram(Kind::Frames, session, u64::MAX - u64::from(number), frames),
         _ => wire::datagram(Kind::Frames, session, base.saturating_add(u64::from(number)), frames),
     }
 }
