@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use msg::{ClientId, ConnectError, Incarnation, LocalNack, LocalRule, MsgId};
+use msg::{Certainty, ClientId, ConnectError, Incarnation, LocalNack, LocalRule, MsgId, Reason, Verdict};
 use msg_proto::{
     control::{Register, VersionRange},
     ids::{Channel, Instance, Seq},
@@ -102,7 +102,7 @@ fn with(mut frame: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
 
 /// What breaks which rule, and a word of what is said of it.
 fn offences() -> Vec<(&'static str, Vec<u8>, LocalRule, &'static str)> {
-    use LocalRule::{BadSequence, Malformed, OutOfTurn, Quota, Version};
+    use LocalRule::{BadSequence, Malformed, OutOfTurn, Version};
     let ready = written(put::ready);
     let register = || register_as(50, VERSIONS);
     let up = || [register(), ready.clone()].concat();
@@ -111,7 +111,6 @@ fn offences() -> Vec<(&'static str, Vec<u8>, LocalRule, &'static str)> {
         let [a, b, c, d] = u32::try_from(len).expect("small").to_le_bytes();
         vec![a, b, c, d, kind, 0, 0, 0]
     };
-    let many: Vec<u8> = (1..=1_001).flat_map(|n| submit(n, n)).collect();
     vec![
         ("garbage", vec![0xff; 100_000], Malformed, "frame length"),
         ("a length of 0", vec![0; 64], Malformed, "frame length"),
@@ -135,7 +134,6 @@ fn offences() -> Vec<(&'static str, Vec<u8>, LocalRule, &'static str)> {
         ("seq going backwards", then(&[submit(1, 5), submit(2, 4)]), BadSequence, "sequence"),
         ("TAKEN of nothing", then(&[written(|out| put::taken(out, 7))]), BadSequence, "TAKEN"),
         ("STALE of nothing", then(&[written(|out| put::stale(out, 7))]), BadSequence, "STALE"),
-        ("the 1,001st message", then(&[many]), Quota, "max_stored = 1000"),
     ]
 }
 
@@ -153,6 +151,7 @@ fn each_broken_rule_is_named_and_ends_that_connection_alone() {
                 sender.flush();
             }
         });
+        let _stop = wait::StopOnDrop(&stop);
         for (what, bytes, rule, word) in offences() {
             let before = node.counter("malformed_local_frames");
             let nack = refusal(&node.socket(), &bytes).unwrap_or_else(|| panic!("{what}: no NACK"));
@@ -163,11 +162,37 @@ fn each_broken_rule_is_named_and_ends_that_connection_alone() {
             assert_eq!(node.counter("malformed_local_frames"), before + counted, "{what}");
             wait::until("it is gone", || node.status().clients.len() == 2);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let outcomes = promise::check(&sender, &receiver);
     report::line(format_args!("local socket: {} offences; meanwhile {outcomes}", offences().len()));
     assert!(outcomes.failures() == 0 && outcomes.taken > 0, "{outcomes}");
+}
+
+#[test]
+fn what_a_client_sends_beyond_its_quota_fails_and_is_no_offence() {
+    let node = Node::start(&NodeSpec::new("a"));
+    let mut stream = UnixStream::connect(node.socket()).expect("connected");
+    stream.set_read_timeout(Some(wait::PATIENCE)).expect("a time-out");
+    let many: Vec<u8> = (1..=1_001).flat_map(|n| submit(n, n)).collect();
+    let bytes = [register_as(50, VERSIONS), written(put::ready), many].concat();
+    stream.write_all(&bytes).expect("written");
+    // After REGISTERED the first word is of the message that had no room.
+    let (mut answer, mut buffer, mut failed) = (Vec::new(), [0; 4_096], None);
+    while failed.is_none() {
+        let len = stream.read(&mut buffer).expect("an answer");
+        assert!(len > 0, "the connection ended");
+        answer.extend_from_slice(&buffer[..len]);
+        let mut rest = answer.as_slice();
+        while let Some((frame, len)) = split(rest).expect("frames") {
+            if let DaemonFrame::Failed(failure) = DaemonFrame::parse(frame).expect("a frame") {
+                failed = failed.or(Some((failure.msgid, failure.verdict, failure.user.to_vec())));
+            }
+            rest = &rest[len..];
+        }
+    }
+    let verdict = Verdict { reason: Reason::QueueFull, certainty: Certainty::NotStarted };
+    assert_eq!(failed, Some((MsgId(1_001), verdict, vec![7; 64])));
+    assert_eq!(node.counter("chain_depth"), 1_000);
 }
 
 #[test]
