@@ -168,14 +168,6 @@ fn each_broken_rule_is_named_and_ends_that_connection_alone() {
     assert!(outcomes.failures() == 0 && outcomes.taken > 0, "{outcomes}");
 }
 
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn what_a_client_sends_beyond_its_quota_fails_and_is_no_offence() {
     let node = Node::start(&NodeSpec::new("a"));
