@@ -158,7 +158,8 @@ fn a_log_and_a_status_socket_that_are_gone_harm_nobody() {
     for _ in 0..3 {
         let notify = daemon.notify_again();
         daemon.signal(Signal::HUP);
-        let states = [next_state(&notify).expect("a line is logged"), next_state(&notify).expect("and another")];
+        let states =
+            [next_state(&notify).expect("a line is logged"), next_state(&notify).expect("and another")];
         assert!(states[0].starts_with("RELOADING=1") && states[1].starts_with("READY=1"), "{states:?}");
     }
     UnixStream::connect(daemon.socket("msgd.sock")).expect("it goes on");
