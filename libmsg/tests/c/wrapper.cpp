@@ -52,7 +52,8 @@ int main()
     CHECK(thrown == "one" || thrown == "onetwo");
     CHECK(b.dispatch(std::chrono::milliseconds(0)) == 0);
 
-    // Failures, and sends without room.
+    // Failures, and sends without room. What was sent above is taken, but its outcomes may still be on their way.
+    CHECK(a.flush(long_enough));
     std::string user;
     std::uint32_t reason = 0;
     a.on_failure([&](const msg_failure &failure) {
