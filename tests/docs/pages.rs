@@ -125,12 +125,16 @@ fn daemon() -> String {
         "systemctl edit msgd.socket",
         "    [Socket]",
         "    ListenDatagram=",
+        "    ListenStream=/run/msgd/msgd.sock",
+        "    ListenStream=/run/msgd/status.sock",
         "    ListenDatagram=10.0.0.1:7400",
         "systemctl restart msgd.socket msgd.service",
     ] {
         more.text([roman(line)]);
     }
     more.control("fi", []);
+    more.control("PP", []);
+    more.text([roman("(The empty line takes back everything that msgd.socket lists, the streams too.)")]);
     more.control("PP", []);
     more.text([roman(
         "Members of the group msgd may connect. A unit of a client needs SupplementaryGroups=msgd, and should be ordered \

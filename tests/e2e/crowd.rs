@@ -29,6 +29,7 @@ fn a_crowd_of_connections_is_bounded_and_others_notice_nothing() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| echo(&b, &stop));
+        let _stop = wait::StopOnDrop(&stop);
         let before = exchange(&a, EXCHANGES);
         let crowd = scope.spawn(|| -> Vec<UnixStream> {
             (0..CROWD).map(|_| UnixStream::connect(node.socket()).expect("connected")).collect()
@@ -50,7 +51,6 @@ fn a_crowd_of_connections_is_bounded_and_others_notice_nothing() {
         // The crowd stays; those who time out make room.
         let late = wait::until_some("a newcomer is registered", || node.client(300).connect().ok());
         drop(late);
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(Duration::from_millis(REGISTER_TIMEOUT_MS) < wait::PATIENCE);
     assert_eq!(node.counter("messages_failed"), 0);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use msg::{ClientId, ConnectError, Incarnation, LocalNack, LocalRule, MsgId};
+use msg::{Certainty, ClientId, ConnectError, Incarnation, LocalNack, LocalRule, MsgId, Reason, Verdict};
 use msg_proto::{
     control::{Register, VersionRange},
     ids::{Channel, Instance, Seq},
@@ -151,8 +151,7 @@ fn each_broken_rule_is_named_and_ends_that_connection_alone() {
                 sender.flush();
             }
         });
-        // A failure here must not leave the sender running, which the scope waits for.
-        let _stopper = StopOnDrop(&stop);
+        let _stop = wait::StopOnDrop(&stop);
         for (what, bytes, rule, word) in offences() {
             let before = node.counter("malformed_local_frames");
             let nack = refusal(&node.socket(), &bytes).unwrap_or_else(|| panic!("{what}: no NACK"));
@@ -169,12 +168,31 @@ fn each_broken_rule_is_named_and_ends_that_connection_alone() {
     assert!(outcomes.failures() == 0 && outcomes.taken > 0, "{outcomes}");
 }
 
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+#[test]
+fn what_a_client_sends_beyond_its_quota_fails_and_is_no_offence() {
+    let node = Node::start(&NodeSpec::new("a"));
+    let mut stream = UnixStream::connect(node.socket()).expect("connected");
+    stream.set_read_timeout(Some(wait::PATIENCE)).expect("a time-out");
+    let many: Vec<u8> = (1..=1_001).flat_map(|n| submit(n, n)).collect();
+    let bytes = [register_as(50, VERSIONS), written(put::ready), many].concat();
+    stream.write_all(&bytes).expect("written");
+    // After REGISTERED the first word is of the message that had no room.
+    let (mut answer, mut buffer, mut failed) = (Vec::new(), [0; 4_096], None);
+    while failed.is_none() {
+        let len = stream.read(&mut buffer).expect("an answer");
+        assert!(len > 0, "the connection ended");
+        answer.extend_from_slice(&buffer[..len]);
+        let mut rest = answer.as_slice();
+        while let Some((frame, len)) = split(rest).expect("frames") {
+            if let DaemonFrame::Failed(failure) = DaemonFrame::parse(frame).expect("a frame") {
+                failed = failed.or(Some((failure.msgid, failure.verdict, failure.user.to_vec())));
+            }
+            rest = &rest[len..];
+        }
     }
+    let verdict = Verdict { reason: Reason::QueueFull, certainty: Certainty::NotStarted };
+    assert_eq!(failed, Some((MsgId(1_001), verdict, vec![7; 64])));
+    assert_eq!(node.counter("chain_depth"), 1_000);
 }
 
 #[test]

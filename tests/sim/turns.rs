@@ -174,7 +174,7 @@ impl World {
                 }
             }
             let Some(conn) = self.nodes[n].engine.as_mut().and_then(|e| e.poll_close()) else {
-                return Ok(());
+                return self.check.on_turn_over(self.now);
             };
             self.close_client(n, conn)?;
         }

@@ -1,6 +1,10 @@
 //! Waiting for a condition, with a deadline: the only way in which these tests wait.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use msg_proto::units::{Span, Time};
 use msgd::clock;
@@ -44,6 +48,16 @@ pub fn throughout(what: &str, span: Duration, mut condition: impl FnMut() -> boo
     while clock::now() < end {
         assert!(condition(), "does not hold any more: {what}");
         thread::park_timeout(GAP);
+    }
+}
+
+/// Tells other threads to stop when it is dropped: at the end of a test, and when an assertion fails.
+#[derive(Debug)]
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -150,6 +150,24 @@ fn what_a_killed_daemon_left_does_not_matter_to_the_next() {
 }
 
 #[test]
+fn a_log_and_a_status_socket_that_are_gone_harm_nobody() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut daemon = Running::start(home.path(), &[]);
+    drop(daemon.child.stderr.take().expect("piped"));
+    fs::remove_file(daemon.socket("status.sock")).expect("removed");
+    for _ in 0..3 {
+        let notify = daemon.notify_again();
+        daemon.signal(Signal::HUP);
+        let states =
+            [next_state(&notify).expect("a line is logged"), next_state(&notify).expect("and another")];
+        assert!(states[0].starts_with("RELOADING=1") && states[1].starts_with("READY=1"), "{states:?}");
+    }
+    UnixStream::connect(daemon.socket("msgd.sock")).expect("it goes on");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.child.wait().expect("ended").code(), Some(0));
+}
+
+#[test]
 fn a_client_that_goes_away_and_one_that_says_nonsense_harm_nobody() {
     let home = tempfile::tempdir().expect("a directory");
     let daemon = Running::start(home.path(), &[]);

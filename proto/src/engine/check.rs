@@ -1,14 +1,140 @@
 //! What must always hold inside an engine: for the simulator and the fuzz targets.
 
-use super::Engine;
+use std::collections::HashMap;
+
+use super::{
+    Engine,
+    client::{Client, ClientKey, ConnState},
+    inbox::{InboxKey, Source},
+    link::LinkKey,
+    submit::cost,
+};
+use crate::limits;
+
+/// What does not agree.
+type Check = Result<(), String>;
 
 impl Engine {
-    /// Compares what the engine knows twice. Costs as much as it holds.
+    /// Compares what the engine knows twice, and what it holds with its limits (I7). Costs as much as it holds.
     ///
     /// # Errors
     ///
     /// What does not agree.
     pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_chain()?;
+        for (key, client) in self.clients.iter() {
+            self.check_client(key, client)?;
+        }
+        for (key, _) in self.inboxes.iter() {
+            self.check_inbox(key)?;
+        }
+        for (key, _) in self.links.iter() {
+            self.check_link(key)?;
+        }
+        self.check_conns()
+    }
+
+    /// Every entry stands in its client's ring, its flow's ring and the due lists.
+    fn check_chain(&self) -> Check {
+        let sent: usize = self.clients.iter().map(|(_, c)| c.sent.count as usize).sum();
+        same("entries and what clients sent", self.chain.entries.len(), sent)?;
+        let unresolved: usize = self.chain.flows.iter().map(|(_, f)| f.unresolved().count()).sum();
+        same("entries and what flows have unresolved", self.chain.entries.len(), unresolved)?;
+        for (key, entry) in self.chain.entries.iter() {
+            let found = self.clients.get(entry.client).and_then(|c| c.sent.find(entry.msgid));
+            same("an entry and its msgid's", Some(key), found)?;
+            holds("an entry is due some time", entry.place.is_some())?;
+            let at_sender = self.chain.flows.get(entry.flow).map(|f| f.client);
+            same("an entry's client and its flow's", Some(entry.client), at_sender)?;
+        }
         Ok(())
     }
+
+    fn check_client(&self, key: ClientKey, c: &Client) -> Check {
+        same("a client and its instance's", Some(&key), self.by_instance.get(&c.instance))?;
+        let bytes: usize = c.sent.iter().map(|e| self.entry_cost(e)).sum();
+        same("bytes in a client's chain", c.sent.bytes, bytes)?;
+        holds("max_stored", c.sent.count <= c.max_stored)?;
+        holds("client_queue_bytes of the chain", c.sent.bytes <= self.config.limits.client_queue_bytes)?;
+        let inboxes = || c.inboxes.iter().filter_map(|i| self.inboxes.get(*i));
+        same("inboxes of a client", c.inboxes.len(), inboxes().count())?;
+        holds("flows towards a client", c.inboxes.len() <= limits::MAX_FLOWS_PER_CLIENT)?;
+        same("messages that wait for a client", c.queue.held, inboxes().map(|i| i.held_messages()).sum())?;
+        same("bytes that wait for a client", c.queue.held_bytes, inboxes().map(|i| i.held_bytes()).sum())?;
+        let limit = self.config.limits.client_queue_bytes + limits::MAX_LOCAL_FRAME_BYTES;
+        holds("client_queue_bytes of the queue", c.queue.bytes() <= limit)?;
+        for blocked in &c.queue.blocked {
+            holds("a blocked inbox says so", self.inboxes.get(*blocked).is_some_and(|i| i.is_blocked))?;
+        }
+        let blocked = inboxes().filter(|i| i.is_blocked).count();
+        same("blocked inboxes", c.queue.blocked.len(), blocked)
+    }
+
+    fn entry_cost(&self, key: super::chain::EntryKey) -> usize {
+        let entry = &self.chain.entries[key];
+        cost(entry.payload().len(), entry.user().len())
+    }
+
+    fn check_inbox(&self, key: InboxKey) -> Check {
+        let inbox = &self.inboxes[key];
+        same("an inbox and its flow's", Some(&key), self.inbox_of.get(&inbox.id))?;
+        let owner = inbox.client.map(|c| self.clients.get(c).is_some_and(|c| c.inboxes.contains(&key)));
+        holds("an inbox is one of its client's", owner.unwrap_or(true))?;
+        holds("a departed client's inbox holds nothing", owner.is_some() || !inbox.holds_anything())?;
+        let listed = match inbox.source {
+            Source::Local => self.local_dirty.contains(&key),
+            Source::Link(link) => self.links[link].dirty.contains(&key) || self.local_dirty.contains(&key),
+        };
+        let elsewhere = || self.links.iter().any(|(_, l)| l.dirty.contains(&key));
+        holds("an inbox with something to say is listed", !inbox.is_dirty || listed || elsewhere())?;
+        holds(
+            "what is to be said is listed",
+            inbox.is_dirty || (inbox.acks.is_empty() && inbox.nacks.is_empty()),
+        )?;
+        holds("what waits is watched", !inbox.holds_anything() || self.sweeping.contains(&key))
+    }
+
+    /// What says that it waits for a link does, once.
+    fn check_link(&self, key: LinkKey) -> Check {
+        let link = &self.links[key];
+        let mut times: HashMap<_, usize> = HashMap::new();
+        for (entry, serial) in link.queue.iter() {
+            if let Some(e) = self.chain.same(entry, serial) {
+                holds("what a link's queue has is queued", e.queued)?;
+                *times.entry(entry).or_default() += 1;
+            }
+        }
+        holds("nothing stands twice in a link's queue", times.values().all(|n| *n == 1))?;
+        for flow in &link.floors {
+            holds("a floor to be told says so", self.chain.flows.get(*flow).is_none_or(|f| f.floor_untold))?;
+        }
+        holds("a ready link is listed", !link.is_ready || self.ready_links.contains(&key))?;
+        let in_flight = link.current.as_ref().map_or(0, |a| a.recovery.sent.in_flight());
+        let out = link.current.as_ref().map_or(0, |a| a.recovery.sent.open_bytes());
+        same("bytes in flight", in_flight, out)
+    }
+
+    fn check_conns(&self) -> Check {
+        let new = self.conns.iter().filter(|(_, c)| c.state == ConnState::New).count();
+        same("connections that have not registered", self.unregistered, new)?;
+        for (_, conn) in self.conns.iter() {
+            let limit = limits::MAX_LOCAL_FRAME_BYTES;
+            holds("half a frame is no longer than a frame", conn.partial.len() <= limit)?;
+        }
+        let queued = self.chain.entries.iter().filter(|(_, e)| e.queued).count();
+        let listed: usize = self
+            .links
+            .iter()
+            .map(|(_, l)| l.queue.iter().filter(|(e, s)| self.chain.same(*e, *s).is_some()).count())
+            .sum();
+        same("entries that say they are queued", queued, listed)
+    }
+}
+
+fn holds(what: &str, is_so: bool) -> Check {
+    if is_so { Ok(()) } else { Err(format!("{what}: not so")) }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, one: T, other: T) -> Check {
+    if one == other { Ok(()) } else { Err(format!("{what}: {one:?} and {other:?}")) }
 }

@@ -244,7 +244,7 @@ impl Engine {
         if state == ConnState::New {
             self.unregistered -= 1;
         }
-        // A client that leaves nothing behind is forgotten as it departs.
+        // Its departure may be the end of its record.
         let id = state.client().map(|key| self.clients[key].instance.client);
         if let Some(client) = state.client() {
             self.on_departure(client, crate::control::Departure::Died);

@@ -238,14 +238,20 @@ impl Engine {
     }
 
     /// A new incarnation of a client: larger than all that are known of it, here or at a peer.
-    fn new_incarnation(&self, client: ClientId) -> Incarnation {
+    ///
+    /// Where a peer's are ahead of this node's wall time, chance keeps apart what this daemon gives and what another one
+    /// gave, or will give, beside the same peer.
+    fn new_incarnation(&mut self, client: ClientId) -> Incarnation {
         let by_time = self.config.start.saturating_add(self.clock.steady().since(self.started_at).0).max(1);
         let here = self.by_instance.keys().filter(|i| i.client == client).map(|i| i.incarnation.0).max();
         let departed =
             self.departed.iter().filter(|(i, _)| i.client == client).map(|(i, _)| i.incarnation.0).max();
         let there = self.routes.newest(client).map(|i| i.incarnation.0);
         let newest = here.max(departed).max(there).unwrap_or(0);
-        Incarnation(by_time.max(newest.saturating_add(1)))
+        if by_time > newest {
+            return Incarnation(by_time);
+        }
+        Incarnation(newest.saturating_add(1 + (self.random() >> 32)))
     }
 
     fn count(&mut self, counter: Counter) {

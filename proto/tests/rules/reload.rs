@@ -1,6 +1,7 @@
 //! Another config for running engines.
 
 use msg_proto::{
+    control::LocalRule,
     counters::Counter,
     engine::{ChainConfig, ClientRule, LimitConfig, PeerConfig, Recovery, ReloadConfig},
     ids::ClientId,
@@ -153,6 +154,8 @@ fn rights_change_under_clients_that_are_there() {
     assert_eq!(w.payloads(b), [b"allowed again"]);
     let now = w.clock(0);
     w.engines[0].handle_reload(now, ReloadConfig { clients: rule(1, None), ..config() });
-    assert!(w.engines[0].poll_close().is_some(), "it is somebody else's now");
+    let conn = w.engines[0].poll_close().expect("it is somebody else's now");
+    let fault = w.engines[0].fault(conn).expect("that is why");
+    assert_eq!((fault.client, fault.rule), (Some(ClientId(100)), LocalRule::NotAllowed));
     assert!(w.engines[0].status(now).clients.is_empty());
 }

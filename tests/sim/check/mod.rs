@@ -110,6 +110,8 @@ pub struct Checker {
     /// What happened.
     pub log: Log,
     scratch: Vec<u8>,
+    /// Said to be Unknown, though no copy has been seen to leave.
+    suspects: Vec<(LifeId, MsgId)>,
 }
 
 impl Checker {
@@ -126,6 +128,7 @@ impl Checker {
             excused: 0,
             log,
             scratch: Vec::new(),
+            suspects: Vec::new(),
         }
     }
 

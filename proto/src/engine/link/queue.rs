@@ -72,6 +72,11 @@ impl TransmitQueue {
         self.len == 0
     }
 
+    /// All that wait, in no order, those included that were resolved meanwhile.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (EntryKey, u32)> + '_ {
+        self.turns.iter().filter_map(|c| self.lanes.get(usize::from(*c))).flatten().copied()
+    }
+
     /// Takes everything out.
     pub(crate) fn drain(&mut self) -> Vec<(EntryKey, u32)> {
         self.len = 0;

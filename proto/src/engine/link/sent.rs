@@ -82,6 +82,11 @@ impl Sent {
         self.in_flight
     }
 
+    /// The same, counted anew.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.datagrams.iter().map(|d| d.bytes as usize).sum()
+    }
+
     /// The numbers that are remembered.
     pub(crate) fn numbers(&self) -> std::ops::Range<u64> {
         self.base..self.base + self.datagrams.len() as u64
