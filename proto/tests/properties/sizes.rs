@@ -3,8 +3,9 @@
 use msg_proto::{
     ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq},
     limits::{FRAGMENT_UNIT, MAX_MTU},
+    outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
-    wire::{Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Kind, Skip},
+    wire::{AckRun, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Heartbeat, Kind, NackEntry, Skip},
 };
 
 use crate::datagrams::build;
@@ -83,11 +84,20 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
         Fragment { msgid: MsgId(1), seq: Seq(1), at_least_once: false, offset: 0, total: 64, bytes: &bytes };
     let skip = Skip { seq: Seq(1), count: 1 };
     type Put<'a> = Box<dyn Fn(&mut DatagramBuilder<'_>) -> bool + 'a>;
-    let puts: [(usize, Put<'_>); 5] = [
+    let heartbeat = Heartbeat { wants_reply: false, clock: Time(1), echo: Time(1), held: Span(1) };
+    let run = AckRun { msgid: MsgId(1), seq: Seq(1), count: 1 };
+    let verdict = Verdict { reason: Reason::NoAnswer, certainty: Certainty::Unknown };
+    let entry = NackEntry { msgid: MsgId(1), seq: Seq(1), verdict };
+    let puts: [(usize, Put<'_>); 10] = [
         (DatagramBuilder::data_bytes(64), Box::new(|d| d.put_data(&data(&bytes)))),
         (DatagramBuilder::fragment_bytes(64), Box::new(|d| d.put_fragment(&fragment))),
         (DatagramBuilder::skip_bytes(), Box::new(|d| d.put_skip(&skip))),
         (8, Box::new(|d| d.put_control_ack(1))),
+        (4, Box::new(|d| d.put_goodbye())),
+        (4 + 20, Box::new(|d| d.put_heartbeat(&heartbeat))),
+        (4 + 20, Box::new(|d| d.put_link_ack(Span(1), 1, [(1, 2)]))),
+        (4 + 32 + 12, Box::new(|d| d.put_ack(&FLOW.id, Time(1), &[run]) == 1)),
+        (4 + 32 + 12, Box::new(|d| d.put_nack(&FLOW.id, Time(1), &[entry]) == 1)),
         (4 + 32 + 8 + 2, Box::new(|d| d.put_partial(&FLOW.id, Time(1), MsgId(1), Seq(1), &[1, 2]))),
     ];
     for (index, (len, put)) in puts.iter().enumerate() {
@@ -98,5 +108,16 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
                 assert_eq!(d.remaining() == 0, fits);
             });
         }
+    }
+}
+
+#[test]
+fn room_for_fragments_is_counted_in_whole_units() {
+    for (units, more) in [(0, 0), (0, FRAGMENT_UNIT - 1), (1, 0), (1, FRAGMENT_UNIT - 1), (2, 0), (7, 5)] {
+        let room = DatagramBuilder::fragment_bytes(units * FRAGMENT_UNIT) + more;
+        build(Kind::Frames, HEADER_BYTES + DatagramBuilder::flow_bytes() + room, |d| {
+            assert!(d.put_flow(&FLOW, 0));
+            assert_eq!(d.fragment_room(), units * FRAGMENT_UNIT, "{units} units and {more} bytes");
+        });
     }
 }
