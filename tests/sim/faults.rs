@@ -84,6 +84,7 @@ impl World {
 
     /// The outcomes that clients of a node wait for may come at another time: their own clock was touched.
     fn excuse_clients(&mut self, n: usize, until: u64) {
+        self.check.on_touched(self.now, n);
         for c in 0..self.clients.len() {
             if self.clients[c].plan.node == n
                 && let Some(p) = &self.clients[c].process

@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub(super) idle_timers: u32,
     /// Timers since the second began.
     pub(super) timers: (u64, u32),
+    /// Datagrams since the second began.
+    pub(super) datagrams: (u64, u32),
     /// Turns so far.
     pub(super) turns: u64,
 }
@@ -63,6 +65,7 @@ impl Node {
             is_touched: false,
             idle_timers: 0,
             timers: (0, 0),
+            datagrams: (0, 0),
             turns: 0,
         }
     }

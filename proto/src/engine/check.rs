@@ -1,6 +1,6 @@
 //! What must always hold inside an engine: for the simulator and the fuzz targets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::{
     Engine,
@@ -87,14 +87,17 @@ impl Engine {
         };
         let elsewhere = || self.links.iter().any(|(_, l)| l.dirty.contains(&key));
         holds("an inbox with something to say is listed", !inbox.is_dirty || listed || elsewhere())?;
-        holds("what is to be said is listed", inbox.is_dirty || (inbox.acks.is_empty() && inbox.nacks.is_empty()))?;
+        holds(
+            "what is to be said is listed",
+            inbox.is_dirty || (inbox.acks.is_empty() && inbox.nacks.is_empty()),
+        )?;
         holds("what waits is watched", !inbox.holds_anything() || self.sweeping.contains(&key))
     }
 
     /// What says that it waits for a link does, once.
     fn check_link(&self, key: LinkKey) -> Check {
         let link = &self.links[key];
-        let mut times: HashMap<_, usize> = HashMap::new();
+        let mut times: BTreeMap<_, usize> = BTreeMap::new();
         for (entry, serial) in link.queue.iter() {
             if let Some(e) = self.chain.same(entry, serial) {
                 holds("what a link's queue has is queued", e.queued)?;

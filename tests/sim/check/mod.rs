@@ -3,9 +3,10 @@
 //! * `ledger`: every life of a client, and every message that it sent.
 //! * `sent`: what leaves: submissions, datagrams, deliveries (R1, I3).
 //! * `taken`: what libraries take (I2, I3, I4, I5, and the bytes).
-//! * `outcome`: how messages end (I1, I2, I3).
+//! * `outcome`: how messages end (I1, I2, I3). `answer`: what comes again is answered again (R8).
 //! * [`log`](Log): what is told of one message when something is wrong with it.
 
+mod answer;
 mod ledger;
 mod log;
 mod outcome;
@@ -36,6 +37,8 @@ pub enum Invariant {
     I5InOrder,
     /// Memory is bounded.
     I7BoundedMemory,
+    /// What was taken is acknowledged again when it comes again.
+    R8Answered,
     /// Nothing is delivered that was not sent, as it was sent, to whom it was sent.
     NothingInvented,
     /// A message has one outcome.
@@ -103,6 +106,8 @@ pub struct Checker {
     lost_time: Vec<Vec<(u64, u64)>>,
     /// By node: when its clock jumped ahead, and how much.
     gained_time: Vec<Vec<(u64, u64)>>,
+    /// By node: when its clock was last touched, or it stood still.
+    touched: BTreeMap<usize, u64>,
     /// The local sockets' own way takes no time.
     has_fast_streams: bool,
     /// Messages handed over late by no more than a clock was falsified.
@@ -124,12 +129,18 @@ impl Checker {
             order: BTreeMap::new(),
             lost_time: Vec::new(),
             gained_time: Vec::new(),
+            touched: BTreeMap::new(),
             has_fast_streams,
             excused: 0,
             log,
             scratch: Vec::new(),
             suspects: Vec::new(),
         }
+    }
+
+    /// A node's clock was touched, or it goes on after it stood still.
+    pub fn on_touched(&mut self, now: u64, node: usize) {
+        self.touched.insert(node, now);
     }
 
     /// A node's clock loses time, up to then: it stands still, or went back.
