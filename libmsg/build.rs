@@ -4,5 +4,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    // Set by sanitize.sh; src/sync.rs says what for.
+    println!("cargo:rustc-check-cfg=cfg(msg_tsan)");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libmsg.so.0");
 }

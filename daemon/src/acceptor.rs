@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: UnixListener,
-    _claim: Claim,
+    _claim: Option<Claim>,
     /// Somebody may have connected: set by an event, cleared by "would block".
     ready: bool,
     /// The system had no room for another connection; it is tried again then.
@@ -34,13 +34,18 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(claim: Claim, listener: std::os::unix::net::UnixListener) -> Self {
+    pub(crate) fn new(claim: Option<Claim>, listener: std::os::unix::net::UnixListener) -> Self {
         let listener = UnixListener::from_std(listener);
         Self { listener, _claim: claim, ready: false, paused_until: None, complaint: Complaint::default() }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.listener, token, Interest::READABLE)
+    }
+
+    /// The service manager may hold the socket too: closing it does not take it out of the poll.
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut self.listener)
     }
 
     pub(crate) fn on_event(&mut self) {

@@ -6,7 +6,10 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, event::Event, net::UnixStream};
-use msg_proto::{engine::Engine, ids::ConnId};
+use msg_proto::{
+    engine::{Engine, Fault},
+    ids::ConnId,
+};
 
 use crate::{
     clock,
@@ -36,6 +39,8 @@ struct Client {
     stream: UnixStream,
     read: Reading,
     write: Writing,
+    /// Its end was announced: it is read up to there.
+    ending: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +93,7 @@ impl Clients {
         if self.table.len() <= id.index() {
             self.table.resize_with(id.index() + 1, || None);
         }
-        let client = Client { id, stream, read: Reading::Idle, write: Writing::Idle };
+        let client = Client { id, stream, read: Reading::Idle, write: Writing::Idle, ending: false };
         if let Some(slot) = self.table.get_mut(id.index()) {
             *slot = Some(client);
         }
@@ -105,7 +110,8 @@ impl Clients {
             client.write = Writing::Queued;
             self.to_write.push_back(index);
         }
-        if event.is_readable() || event.is_read_closed() || ended {
+        client.ending |= event.is_read_closed() || ended;
+        if event.is_readable() || client.ending {
             self.queue_read(index);
         }
         Ok(())
@@ -191,6 +197,11 @@ impl Clients {
 
     /// Writes what goes without waiting, then ends the connection.
     pub(crate) fn close(&mut self, engine: &mut Engine, id: ConnId) {
+        if let Some(Fault { client, pid, rule, text }) = engine.fault(id) {
+            let who = client.map_or("a client".to_owned(), |id| format!("client {id}"));
+            let clientid = client.map(|id| id.0);
+            tracing::warn!(clientid, reason = ?rule, "{who} (pid {pid}) loses its connection: {text}");
+        }
         let Some(client) = self.client(id) else { return };
         while client.write != Writing::Broken && !engine.output(id).is_empty() {
             if write_once(client, engine) != Progress::More {
@@ -246,6 +257,11 @@ fn read_turn(client: &mut Client, buffer: &mut [u8], engine: &mut Engine) -> (us
             Ok(count) => {
                 total += count;
                 engine.handle_client_bytes(clock::now(), client.id, buffer.get(..count).unwrap_or_default());
+                // A stream that gave less than it could has no more, and what comes next will be an event; so will
+                // its end, unless that has been one already.
+                if count < buffer.len() && !client.ending && client.write != Writing::Broken {
+                    return (total, Progress::Wait);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (total, Progress::Wait),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

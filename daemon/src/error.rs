@@ -33,6 +33,13 @@ pub enum RunError {
         address: SocketAddr,
         /// Why.
         error: io::Error,
+        /// An address that the service manager holds, and that the config does not name.
+        held: Option<SocketAddr>,
+    },
+    /// A listener's address is not among those that the service manager holds, and the daemon may not bind it.
+    NotHeld {
+        /// Which.
+        address: SocketAddr,
     },
     /// The system refuses what the daemon cannot do without.
     System {
@@ -62,7 +69,11 @@ impl RunError {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::RuntimeDir { .. } | Self::Socket { .. } | Self::Listen { .. } | Self::System { .. } => 1,
+            Self::RuntimeDir { .. }
+            | Self::Socket { .. }
+            | Self::Listen { .. }
+            | Self::NotHeld { .. }
+            | Self::System { .. } => 1,
         }
     }
 
@@ -87,18 +98,30 @@ impl fmt::Display for RunError {
                 )
             }
             Self::Socket { path, reason } => write!(f, "msgd: {}: {reason}", path.display()),
-            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::Listen { address, error, held: Some(held) } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "msgd: {address}: address in use; msgd.socket holds {held}: make its ListenDatagram= and \
+                     node.listen agree"
+                )
+            }
+            Self::Listen { address, error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
                     "msgd: {address}: address in use; stop what listens there, or choose another with --listen"
                 )
             }
-            Self::Listen { address, error } => {
+            Self::Listen { address, error, .. } => {
                 write!(
                     f,
                     "msgd: {address}: cannot listen: {error}; choose an address of this host with --listen"
                 )
             }
+            Self::NotHeld { address } => write!(
+                f,
+                "msgd: {address}: not held by systemd, and this unit may bind nothing itself; add \
+                 ListenDatagram={address} with systemctl edit msgd.socket, and restart it"
+            ),
             Self::System { what, error } => write!(f, "msgd: {what}: {error}"),
         }
     }

@@ -3,8 +3,9 @@
 //! The protocol is [`msg_proto`]'s; this crate drives it.
 //!
 //! * [`program`]: the program `msgd`. [`mod@run`]: a daemon, from start to stop; [`stop`] ends it. `turn`: one turn of its
-//!   loop, the only thread that touches messages.
-//! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. `status`: observers, on threads of their own.
+//!   loop, the only thread that touches messages. `reload`: another config while it runs.
+//! * `udp`, `clients`, `acceptor`, `socket_path`: its sockets. [`status`]: observers, on threads of their own.
+//! * `service`: the service manager, which is told how the daemon is, and may hold its sockets.
 //! * [`ctl`]: the program `msgctl`. [`relay`]: the bad network of its demo and of the tests.
 //! * [`config`], [`limits`], [`clock`], [`log`], [`error`]; `sys`: questions to the system.
 
@@ -20,9 +21,11 @@ mod links;
 pub mod log;
 pub mod program;
 pub mod relay;
+mod reload;
 pub mod run;
+mod service;
 mod socket_path;
-mod status;
+pub mod status;
 pub mod stop;
 mod sys;
 mod turn;
@@ -33,4 +36,5 @@ pub use crate::{
     error::RunError,
     program::run,
     run::Daemon,
+    service::Inherited,
 };

@@ -3,6 +3,19 @@
 /// The longest `spin_us`: 10 ms of a core after each burst is already more than a wake-up ever costs.
 pub const MAX_SPIN_US: u64 = 10_000;
 
+/// Descriptors beside the clients': listeners, sockets, threads' connections, and some to spare.
+pub const SPARE_FILES: usize = 256;
+
+/// Open files of a daemon with as many clients as there can be: `LimitNOFILE` of the unit. What is used is asked for when
+/// the daemon starts, and follows from `limits.max_clients`.
+pub const MAX_OPEN_FILES: usize = open_files(msg_proto::limits::MAX_CLIENTS_CEILING);
+
+/// Open files of a daemon with that many clients.
+#[must_use]
+pub const fn open_files(max_clients: usize) -> usize {
+    max_clients + msg_proto::limits::MAX_UNREGISTERED + SPARE_FILES
+}
+
 /// Bytes of a config file: 256 peers with 8 addresses each and a rule for every client fit many times over.
 pub const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
@@ -73,6 +86,9 @@ pub const MAX_CHAIN_ENTRIES: usize = 10_000;
 
 /// Log lines that wait for the writer; beyond, they are dropped and counted.
 pub const MAX_LOG_LINES: usize = 1_024;
+
+/// One place in the code is heard this often in [`LOG_GAP_US`]; what it leaves out is counted and told.
+pub const LOG_LINES_PER_GAP: u32 = 20;
 
 /// One complaint of a kind is logged this often at most.
 pub const LOG_GAP_US: u64 = 10_000_000;

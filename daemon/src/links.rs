@@ -34,8 +34,16 @@ impl Links {
             let before = self.states.get(&peer.name);
             let was_up = before.is_some_and(|state| state == "up");
             match (was_up, peer.state == "up") {
-                (false, true) => tracing::info!("link to {} is up", peer.name),
-                (true, false) => tracing::warn!("link to {} is {}", peer.name, peer.state),
+                (false, true) => tracing::info!(peer = peer.name, "link to {} is up", peer.name),
+                (true, false) => {
+                    tracing::warn!(
+                        peer = peer.name,
+                        reason = peer.state,
+                        "link to {} is {}",
+                        peer.name,
+                        peer.state
+                    );
+                }
                 _ => {}
             }
             self.states.insert(peer.name, peer.state);

@@ -14,6 +14,7 @@ use crate::{
     error::RunError,
     log,
     run::Daemon,
+    service::{self, Inherited},
     stop,
 };
 
@@ -21,49 +22,46 @@ use crate::{
 ///
 /// The exit status is 0 after SIGTERM or SIGINT, 2 for a bad config or command line, and 1 otherwise.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(words) {
+    let mut args = match Args::try_parse_from(words) {
         Ok(args) => args,
         Err(error) if !error.use_stderr() => return print(&error.to_string()),
         Err(error) => return fail(&RunError::Config(usage(&error))),
     };
+    // Before there is a second thread.
+    let inherited = Inherited::from_env();
+    args.held = inherited.udp_addresses();
     // A panic is our own fault, and ends the daemon as any such fault does.
-    match panic::catch_unwind(AssertUnwindSafe(|| start(&args))) {
+    match panic::catch_unwind(AssertUnwindSafe(|| start(args, inherited))) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => fail(&error),
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// Runs a daemon until a signal ends it.
+/// Runs a daemon until a signal ends it. Sockets that it does not inherit it binds; SIGHUP makes it reread what `args` name.
 ///
 /// # Errors
 ///
 /// It cannot start, or cannot go on.
-pub fn run(config: &Config) -> Result<(), RunError> {
+pub fn run(config: &Config, args: Args, inherited: Inherited) -> Result<(), RunError> {
     let stop = stop::on_signals().map_err(RunError::system("signals"))?;
-    let daemon = Daemon::open(config)?;
-    notify(&[sd_notify::NotifyState::Ready]);
+    let mut daemon = Daemon::open_with(config, inherited)?;
+    daemon.reload_on_hangup(args)?;
+    service::ready(&config.to_string());
     daemon.run(stop)
 }
 
-fn start(args: &Args) -> Result<ExitCode, RunError> {
-    let config = Config::load(args)?;
+fn start(args: Args, inherited: Inherited) -> Result<ExitCode, RunError> {
+    let config = Config::load(&args)?;
     if args.check_config {
         for warning in config.warnings() {
             complain(warning);
         }
         return Ok(print(&format!("ok: {config}\n")));
     }
-    let _log = log::start()?;
-    run(&config)?;
+    let _log = log::start(config.log_level())?;
+    run(&config, args, inherited)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Tells systemd, if it is there.
-pub(crate) fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("the service manager is not told: {error}");
-    }
 }
 
 /// A refused command line, in one line.
@@ -88,6 +86,7 @@ fn usage(error: &clap::Error) -> ConfigError {
 
 fn fail(error: &RunError) -> ExitCode {
     complain(error);
+    service::status(&error.to_string());
     ExitCode::from(error.exit_status())
 }
 

@@ -13,20 +13,18 @@ use crate::{
     acceptor::Acceptor,
     clients::Clients,
     clock,
-    config::Config,
+    config::{Args, Config},
     error::RunError,
-    limits::SHUTDOWN_DRAIN_US,
+    limits::{self, SHUTDOWN_DRAIN_US},
     links::Links,
-    program,
-    socket_path::{self, Claim},
+    reload::Reloads,
+    service::{self, Inherited, Watchdog},
+    socket_path,
     status::{self, Desk, Server},
     stop::StopSignal,
     sys,
     udp::Udp,
 };
-
-/// Descriptors beside the clients': listeners, sockets, threads' connections, and some to spare.
-const SPARE_FILES: usize = 256;
 
 /// Events that one poll brings; more come with the next.
 const EVENTS: usize = 1024;
@@ -48,13 +46,16 @@ pub struct Daemon {
     pub(crate) acceptor: Option<Acceptor>,
     pub(crate) desk: Desk,
     pub(crate) links: Links,
+    pub(crate) watchdog: Watchdog,
     pub(crate) spin: Span,
     /// Until when to poll instead of sleeping.
     pub(crate) spin_until: Time,
     /// The engine wants more than the last turn had room for.
     pub(crate) unfinished: bool,
+    pub(crate) config: Config,
+    pub(crate) reloads: Option<Reloads>,
+    waker: Arc<Waker>,
     server: Option<Server>,
-    node: String,
 }
 
 impl Daemon {
@@ -64,22 +65,35 @@ impl Daemon {
     ///
     /// One of them cannot be had: another daemon has it, most likely.
     pub fn open(config: &Config) -> Result<Self, RunError> {
+        Self::open_with(config, Inherited::default())
+    }
+
+    /// As [`open`](Self::open), but sockets that the service manager holds are not bound anew.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open_with(config: &Config, mut inherited: Inherited) -> Result<Self, RunError> {
+        let held = inherited.to_string();
         // First without changing anything: a second daemon must leave no trace.
-        socket_path::check(&config.client_socket())?;
-        socket_path::check(&config.status_socket())?;
-        let mut udp = Udp::bind(config.listen(), config.mtu())?;
+        for path in [config.client_socket(), config.status_socket()] {
+            if !inherited.has_unix(&path) {
+                socket_path::check(&path)?;
+            }
+        }
+        let mut udp = Udp::open(config.listen(), &mut inherited, config.mtu())?;
         socket_path::make_runtime_dir(config.runtime_dir())?;
-        let (client_claim, client_listener) = Claim::bind(&config.client_socket())?;
-        let (status_claim, status_listener) = Claim::bind(&config.status_socket())?;
+        let (client_claim, client_listener) = socket_path::open(&config.client_socket(), &mut inherited)?;
+        let (status_claim, status_listener) = socket_path::open(&config.status_socket(), &mut inherited)?;
 
         let poll = Poll::new().map_err(RunError::system("epoll"))?;
-        let waker = Waker::new(poll.registry(), WAKER).map_err(RunError::system("eventfd"))?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::system("eventfd"))?);
         udp.register(poll.registry(), FIRST_LISTENER).map_err(RunError::system("epoll"))?;
         let mut acceptor = Acceptor::new(client_claim, client_listener);
         acceptor.register(poll.registry(), ACCEPT).map_err(RunError::system("epoll"))?;
 
         let now = clock::now();
-        let (visitor, desk) = status::bridge(Arc::new(waker), now);
+        let (visitor, desk) = status::bridge(Arc::clone(&waker), now);
         let server = Server::start(status_claim, status_listener, &visitor)?;
         let seed = getrandom::u64().map_err(io::Error::other).map_err(RunError::system("random numbers"))?;
         let engine = config.engine(clock::wall_micros(), seed, udp.receive_window());
@@ -91,18 +105,36 @@ impl Daemon {
             acceptor: Some(acceptor),
             desk,
             links: Links::default(),
+            watchdog: Watchdog::from_env(now),
             spin: config.spin(),
             spin_until: Time(0),
             unfinished: true,
+            config: config.clone(),
+            reloads: None,
+            waker,
             server: Some(server),
-            node: config.node().to_owned(),
         };
         // Only now: a start that fails says why in one line, and nothing else.
         tracing::info!("msgd {} started: {config}", env!("CARGO_PKG_VERSION"));
+        if !held.is_empty() {
+            tracing::info!("held by systemd: {held}");
+        }
+        inherited.complaints().iter().for_each(|complaint| tracing::warn!("{complaint}"));
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         daemon.udp.log_buffers();
         raise_open_files(config);
         Ok(daemon)
+    }
+
+    /// Rereads what `args` name each time SIGHUP comes.
+    ///
+    /// # Errors
+    ///
+    /// No more threads or file descriptors.
+    pub fn reload_on_hangup(&mut self, args: Args) -> Result<(), RunError> {
+        let reloads = Reloads::on_hangup(args, Arc::clone(&self.waker));
+        self.reloads = Some(reloads.map_err(RunError::system("reloading"))?);
+        Ok(())
     }
 
     /// Where it listens for other nodes: the ports that the kernel chose where the config says 0.
@@ -130,16 +162,18 @@ impl Daemon {
         let mut events = Events::with_capacity(EVENTS);
         while !self.turn(&mut events)? {}
         self.stop(&mut events)?;
-        tracing::info!("msgd stopped: node {}", self.node);
+        tracing::info!("msgd stopped: node {}", self.config.node());
         Ok(())
     }
 
     /// Goodbyes, as far as they go in a moment.
     fn stop(&mut self, events: &mut Events) -> io::Result<()> {
         tracing::info!("msgd is stopping");
-        program::notify(&[sd_notify::NotifyState::Stopping]);
+        service::stopping();
         // From here on a new daemon may take the paths.
-        self.acceptor = None;
+        if let Some(mut acceptor) = self.acceptor.take() {
+            acceptor.deregister(self.poll.registry())?;
+        }
         self.server = None;
         self.engine.handle_shutdown(clock::now());
         let deadline = clock::now() + Span(SHUTDOWN_DRAIN_US);
@@ -152,8 +186,9 @@ impl Daemon {
     }
 }
 
-fn raise_open_files(config: &Config) {
-    let wanted = (config.limits().max_clients + msg_proto::limits::MAX_UNREGISTERED + SPARE_FILES) as u64;
+/// Asks for as many open files as a config may need.
+pub(crate) fn raise_open_files(config: &Config) {
+    let wanted = limits::open_files(config.limits().max_clients) as u64;
     match sys::raise_open_files(wanted) {
         Ok(granted) if granted < wanted => {
             tracing::warn!(

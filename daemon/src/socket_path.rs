@@ -17,6 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::{
     error::{RunError, SocketRefusal},
     limits::MAX_SOCKET_PATH_BYTES,
+    service::Inherited,
 };
 
 /// Connections that may wait to be accepted; the kernel's `somaxconn` may make it less.
@@ -26,6 +27,22 @@ const BACKLOG: i32 = 1024;
 const SOCKET_MODE: u32 = 0o660;
 
 const DIR_MODE: u32 = 0o755;
+
+/// The listener at `path`: the service manager's, if it holds one there, else one's own. What the service manager holds
+/// is not claimed: it stays when the daemon goes.
+pub(crate) fn open(
+    path: &Path,
+    inherited: &mut Inherited,
+) -> Result<(Option<Claim>, UnixListener), RunError> {
+    match inherited.take_unix(path) {
+        Some(listener) => {
+            let refused = |error| RunError::socket(path, SocketRefusal::System(error));
+            listener.set_nonblocking(true).map_err(refused)?;
+            Ok((None, listener))
+        }
+        None => Claim::bind(path).map(|(claim, listener)| (Some(claim), listener)),
+    }
+}
 
 /// A socket's path, claimed: the socket is removed on drop, unless something else has taken its place.
 #[derive(Debug)]
@@ -169,6 +186,20 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).expect("linked");
         assert!(matches!(refusal(Claim::bind(&link)), SocketRefusal::NotASocket));
+    }
+
+    #[test]
+    fn the_service_managers_socket_is_taken_and_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("s");
+        let held = UnixListener::bind(&path).expect("bound");
+        let mut inherited = Inherited::of(&held);
+        let (claim, listener) = open(&path, &mut inherited).expect("handed over");
+        UnixStream::connect(&path).expect("somebody listens");
+        listener.accept().expect("somebody is there");
+        assert_eq!(listener.accept().expect_err("nobody else").kind(), io::ErrorKind::WouldBlock);
+        drop((claim, listener));
+        UnixStream::connect(&path).expect("the service manager goes on listening");
     }
 
     #[test]

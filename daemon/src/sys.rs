@@ -36,7 +36,10 @@ pub(crate) fn peer_credentials(socket: &impl AsFd) -> io::Result<Credentials> {
 /// Asks for a receive buffer: beyond `net.core.rmem_max` if permitted, else as far as that goes. Returns how many
 /// bytes of payload it holds: the kernel doubles what is asked for, to have room for its own bookkeeping.
 pub(crate) fn set_receive_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<usize> {
-    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+    // One that the service manager has made large enough would only lose by being asked again.
+    if getsockopt(socket, sockopt::RcvBuf)? / 2 < bytes
+        && setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err()
+    {
         setsockopt(socket, sockopt::RcvBuf, &bytes)?;
     }
     Ok(getsockopt(socket, sockopt::RcvBuf)? / 2)
@@ -44,7 +47,9 @@ pub(crate) fn set_receive_buffer(socket: &impl AsFd, bytes: usize) -> io::Result
 
 /// As [`set_receive_buffer`], for what is sent.
 pub(crate) fn set_send_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<usize> {
-    if setsockopt(socket, sockopt::SndBufForce, &bytes).is_err() {
+    if getsockopt(socket, sockopt::SndBuf)? / 2 < bytes
+        && setsockopt(socket, sockopt::SndBufForce, &bytes).is_err()
+    {
         setsockopt(socket, sockopt::SndBuf, &bytes)?;
     }
     Ok(getsockopt(socket, sockopt::SndBuf)? / 2)

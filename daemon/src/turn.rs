@@ -21,6 +21,7 @@ impl Daemon {
         self.drain()?;
         let now = clock::now();
         self.links.note(now, &self.engine);
+        self.watchdog.feed(now);
         Ok(stop)
     }
 
@@ -55,8 +56,9 @@ impl Daemon {
             return Some(Duration::ZERO);
         }
         let accept = acceptor.and_then(|it| it.paused_until());
-        let next = [self.engine.poll_timeout(), self.udp.blocked_until(), accept, self.desk.due(), deadline];
-        next.into_iter().flatten().min().map(|next| clock::until(next, now))
+        let own = [self.udp.blocked_until(), accept, self.desk.due(), self.watchdog.due(), deadline];
+        let next = own.into_iter().chain([self.engine.poll_timeout()]);
+        next.flatten().min().map(|next| clock::until(next, now))
     }
 
     /// Notes what is ready. Returns whether the daemon is to stop.
@@ -65,8 +67,8 @@ impl Daemon {
         for event in events {
             match event.token() {
                 STOP => stop = true,
-                // The questions themselves are looked at in every turn.
-                WAKER => {}
+                // Questions are looked at in every turn.
+                WAKER => self.take_reload(),
                 ACCEPT => self.acceptor.iter_mut().for_each(|acceptor| acceptor.on_event()),
                 token if token.0 < FIRST_CLIENT => {
                     self.udp.on_event(self.poll.registry(), token.0 - FIRST_LISTENER, event)?;

@@ -189,14 +189,16 @@ int msg_open_explained(const msg_options *options, msg_client **client, char *wh
 
 /*
  * Has `callback` called with each message that fails. NULL removes it: failures are not told then.
- * In a callback: it counts from the next msg_dispatch on. Nothing happens if `client` is not open.
+ * While callbacks run, in this thread or in another, the one before may go on being called until they are done.
+ * Nothing happens if `client` is not open.
  */
 void msg_on_failure(msg_client *client, void (*callback)(const msg_failure *failure, void *ctx), void *ctx);
 
 /*
  * Has `callback` called with each message that comes. NULL removes it: messages wait then, as long as their
  * senders' intervals let them, and msg_fd does not show them. Set it before the first msg_dispatch.
- * In a callback: it counts from the next msg_dispatch on. Nothing happens if `client` is not open.
+ * While callbacks run, in this thread or in another, the one before may go on being called until they are done.
+ * Nothing happens if `client` is not open.
  */
 void msg_on_message(msg_client *client, void (*callback)(const msg_message *message, void *ctx), void *ctx);
 
@@ -247,7 +249,8 @@ int msg_dispatch(msg_client *client, int timeout_ms);
 
 /*
  * Has one msg_dispatch return: one that waits in another thread, or else the next one. Several of them before that count
- * as one. This is how a thread that waits without a limit is told to end. Not for signal handlers.
+ * as one. This is how a thread that waits without a limit is told to end; of several, each that ends calls it for the
+ * next one. Not for signal handlers.
  * Errors: MSG_E_HANDLE, MSG_E_FORKED.
  */
 int msg_wake(msg_client *client);

@@ -1,6 +1,6 @@
 //! Running callbacks, with the lock released.
 
-use std::{fmt, mem, ops::Range, sync::MutexGuard, thread};
+use std::{fmt, mem, ops::Range, ptr, sync::MutexGuard};
 
 use msg_proto::{
     ids::{Channel, Instance, MsgId},
@@ -12,6 +12,21 @@ use crate::{Client, client::Inner, clock};
 
 pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
 pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
+
+/// A thread, as long as it lives. Asking std which it is would allocate, for ever in a thread that is not std's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Thread(usize);
+
+thread_local! {
+    /// Its address is the thread's own.
+    static PLACE: u8 = const { 0 };
+}
+
+impl Thread {
+    pub(crate) fn here() -> Self {
+        PLACE.with(|place| Self(ptr::from_ref(place).addr()))
+    }
+}
 
 /// The user's callbacks. While they run they are not here.
 #[derive(Default)]
@@ -79,7 +94,7 @@ impl Client {
                 // R7: what was taken is acked at once, not when all of it was handled.
                 inner.link.write(begun);
             }
-            inner.running = Some(thread::current().id());
+            inner.running = Some(Thread::here());
             let turn = Turn {
                 client: self,
                 on_failure: inner.callbacks.on_failure.take(),

@@ -4,10 +4,9 @@ use std::{
     ops::BitOr,
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -20,11 +19,12 @@ use msg_proto::{
 
 use crate::{
     Builder, ConnectError, SendError,
-    callback::{Callbacks, OnFailure, OnMessage},
+    callback::{Callbacks, OnFailure, OnMessage, Thread},
     clock, connect,
     ffi::fork::ForkMark,
     link::Link,
     poller::Poller,
+    sync,
 };
 
 /// A process's connection to its node's daemon.
@@ -55,7 +55,7 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) callbacks: Callbacks,
     /// The thread that runs callbacks.
-    pub(crate) running: Option<ThreadId>,
+    pub(crate) running: Option<Thread>,
     /// A thread sleeps in the poller...
     pub(crate) sleeping: bool,
     /// ... has been woken, and so many wait for it to come back.
@@ -258,8 +258,7 @@ impl Client {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The state is consistent at every point where foreign code could panic: callbacks run unlocked.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.inner)
     }
 
     pub(crate) fn is_forked(&self) -> bool {
@@ -363,7 +362,7 @@ const RETRY_CONNECT: Span = Span::from_millis(10);
 impl Inner {
     /// Whether this thread is in a callback.
     pub(crate) fn in_callback(&self) -> bool {
-        self.running.is_some_and(|id| id == thread::current().id())
+        self.running.is_some_and(|thread| thread == Thread::here())
     }
 
     /// Reads what has come and does what is due, without running anything.
@@ -394,6 +393,7 @@ mod tests {
     use std::{
         io::{Read, Write},
         os::unix::net::UnixListener,
+        thread,
     };
 
     use msg_proto::{control::Registered, local::put};

@@ -34,6 +34,7 @@ pub mod ffi;
 mod link;
 mod poller;
 mod received;
+mod sync;
 mod wait;
 
 pub use builder::Builder;

@@ -1,9 +1,6 @@
 //! What the library sleeps on, and what it shows to its user's event loop.
 
-use std::{
-    mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use msg_proto::units::{Span, Time};
 use rustix::{
@@ -11,6 +8,8 @@ use rustix::{
     io::{Errno, read, write},
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
+
+use crate::ffi::epoll as sys;
 
 /// The library's file descriptors, but for the socket:
 ///
@@ -77,17 +76,15 @@ impl Poller {
 
     /// Sleeps until something happens or `timeout` passes; `None`: no limit.
     pub(crate) fn wait(&self, timeout: Option<Span>) -> Woken {
-        let timeout = timeout.map(|span| timespec(span.0.min(LONGEST_SLEEP_US)));
-        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 3];
-        // An interrupted wait found nothing; the caller looks at the clock and comes again.
-        let Ok((events, _)) = epoll::wait(&self.inner, &mut events, timeout.as_ref()) else {
-            return Woken::default();
-        };
+        let ms = timeout.map(|span| span.0.min(LONGEST_SLEEP_US).div_ceil(1000));
+        let ms = ms.and_then(|ms| i32::try_from(ms).ok()).unwrap_or(-1);
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 3];
         let mut woken = Woken::default();
-        for event in events {
-            match event.data.u64() {
+        // An interrupted wait found nothing; the caller looks at the clock and comes again.
+        for event in sys::wait(self.inner.as_fd(), &mut events, ms) {
+            match event.u64 {
                 SOCKET => {
-                    let flags = event.flags;
+                    let flags = epoll::EventFlags::from_bits_retain(event.events);
                     woken.by_socket = true;
                     woken.by_hang_up = flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR);
                 }

@@ -1,10 +1,6 @@
 //! The calls that wait.
 
-use std::{
-    hint, mem,
-    sync::{MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{hint, mem, sync::MutexGuard, time::Duration};
 
 use msg_proto::{
     ids::{ClientId, MsgId},
@@ -12,7 +8,7 @@ use msg_proto::{
     units::{Span, Time},
 };
 
-use crate::{Client, Error, Received, SendError, SendFlags, callback::Kinds, client::Inner, clock};
+use crate::{Client, Error, Received, SendError, SendFlags, callback::Kinds, client::Inner, clock, sync};
 
 type Locked<'a> = MutexGuard<'a, Inner>;
 
@@ -196,13 +192,7 @@ impl Client {
     fn sleep_behind<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>) -> Locked<'a> {
         self.settle(&mut inner);
         inner.waiting += 1;
-        inner = match left {
-            Some(left) => {
-                let woken = self.changed.wait_timeout(inner, left.into());
-                woken.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
-        };
+        inner = sync::wait(&self.changed, &self.inner, inner, left.map(Duration::from));
         inner.waiting -= 1;
         inner
     }

@@ -114,7 +114,7 @@ impl Network {
         let begins = self.rng.chance(burst);
         let drawn = self.rng.between(1, self.faults.burst_len * 2 + 1);
         let way = self.way(route);
-        let is_down = now < way.flap_until && (now / way.flap_period.max(1)) % 2 == 0;
+        let is_down = now < way.flap_until && (now / way.flap_period.max(1)).is_multiple_of(2);
         if way.cut_until > now || is_down {
             return true;
         }

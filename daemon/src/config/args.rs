@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// The messaging daemon of this VM: delivers what local processes send to each other and to those of other nodes,
 /// and tells the sender the outcome of every message.
@@ -30,4 +30,8 @@ pub struct Args {
     /// Where msgd.sock and status.sock are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]
     #[arg(long, value_name = "DIR")]
     pub runtime_dir: Option<PathBuf>,
+
+    /// What the service manager holds for other nodes: listened on unless the config or `--listen` say otherwise
+    #[arg(skip)]
+    pub held: Vec<SocketAddr>,
 }

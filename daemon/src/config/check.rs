@@ -44,6 +44,8 @@ pub(super) fn check(draft: Draft) -> Result<Config, ConfigError> {
         limits: draft.limits,
         peers: draft.peers.into_iter().map(peer).collect(),
         clients: draft.clients,
+        grace: draft.grace,
+        log_level: draft.log_level,
         warnings,
     })
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     limits::{MAX_CLIENT_RULES, MAX_SPIN_US},
+    log::Level,
     sys,
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Draft {
     pub(super) runtime_dir: Option<Located<PathBuf>>,
     pub(super) mtu: usize,
     pub(super) spin: Span,
+    pub(super) grace: Span,
+    pub(super) log_level: Level,
     pub(super) chain: ChainConfig,
     pub(super) limits: LimitConfig,
     pub(super) plaintext: Plaintext,
@@ -55,15 +58,17 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("chain", CHAIN),
     ("limits", LIMITS),
     ("security", SECURITY),
+    ("log", LOG),
     ("peer", PEER),
     ("client", CLIENT),
 ];
 
-const SECTIONS: &[&str] = &["node", "chain", "limits", "security", "peer", "client"];
-const NODE: &[&str] = &["name", "listen", "runtime_dir", "mtu", "spin_us"];
+const SECTIONS: &[&str] = &["node", "chain", "limits", "security", "log", "peer", "client"];
+const NODE: &[&str] = &["name", "listen", "runtime_dir", "mtu", "spin_us", "grace_ms"];
 const CHAIN: &[&str] = &["interval_ms", "times", "max_stored", "adaptive"];
 const LIMITS: &[&str] = &["max_message_bytes", "max_clients", "client_queue_bytes"];
 const SECURITY: &[&str] = &["mode", "private_key_file", "allow_plaintext"];
+const LOG: &[&str] = &["level"];
 const PEER: &[&str] = &["name", "addresses", "public_key"];
 const CLIENT: &[&str] = &["id", "user", "group", "may_send_to"];
 
@@ -81,6 +86,11 @@ impl Draft {
                 .map(|dir| Located { value: dir.value.into(), at: dir.at }),
             mtu: size(node.integer("mtu", range(limits::MIN_MTU, limits::MAX_MTU))?, limits::MIN_MTU),
             spin: Span(node.integer("spin_us", 0..=MAX_SPIN_US)?.unwrap_or(0)),
+            grace: Span::from_millis(
+                node.integer("grace_ms", 0..=limits::MAX_GRACE_MS.into())?
+                    .unwrap_or(limits::DEFAULT_GRACE_MS.into()),
+            ),
+            log_level: log_level(&root.table("log", LOG)?)?,
             chain: chain(&root.table("chain", CHAIN)?)?,
             limits: quotas(&root.table("limits", LIMITS)?)?,
             plaintext: plaintext(&root.table("security", SECURITY)?, &mut warnings)?,
@@ -103,6 +113,10 @@ impl Draft {
             let list =
                 args.listen.iter().map(|text| Located { value: text.clone(), at: at.clone() }).collect();
             self.listen = Some(addresses(Located { value: list, at }, "--listen", &LISTEN)?);
+        } else if self.listen.is_none() && !args.held.is_empty() {
+            let at = At::program("msgd.socket");
+            self.listen =
+                Some(args.held.iter().map(|held| Located { value: *held, at: at.clone() }).collect());
         }
         let mut seen = Vec::new();
         for text in &args.peer {
@@ -144,6 +158,13 @@ fn chain(section: &Section<'_>) -> Result<ChainConfig, ConfigError> {
         max_stored: max_stored.and_then(|max| u32::try_from(max).ok()).unwrap_or(limits::DEFAULT_MAX_STORED),
         recovery,
     })
+}
+
+fn log_level(section: &Section<'_>) -> Result<Level, ConfigError> {
+    let Some(name) = section.string("level")? else { return Ok(Level::default()) };
+    let allowed = Level::NAMES;
+    Level::parse(&name.value)
+        .ok_or_else(|| name.at.error(format!("{:?} is not a level; allowed: {allowed}", name.value)))
 }
 
 fn quotas(section: &Section<'_>) -> Result<LimitConfig, ConfigError> {

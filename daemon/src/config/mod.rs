@@ -2,13 +2,16 @@
 //!
 //! * `args`: the command line. `read`: a TOML document whose complaints name line and key.
 //! * `draft`: each value in its range. `check`: the relations between them, and the defaults.
+//! * [`keys`]: every key, for those who write about them. `reload`: which of them a running daemon cannot change.
 //! * `error`: the one line that says what is wrong.
 
 mod args;
 mod check;
 mod draft;
 mod error;
+pub mod keys;
 mod read;
+mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +24,7 @@ use std::{
 };
 
 use msg_proto::{
-    engine::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig},
+    engine::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig, ReloadConfig},
     units::Span,
 };
 
@@ -31,7 +34,7 @@ pub use self::{
     error::ConfigError,
 };
 use self::{draft::Draft, error::At, read::Source};
-use crate::limits::MAX_CONFIG_BYTES;
+use crate::{limits::MAX_CONFIG_BYTES, log::Level};
 
 /// The name of the clients' socket in the runtime dir.
 pub const CLIENT_SOCKET: &str = "msgd.sock";
@@ -51,6 +54,8 @@ pub struct Config {
     limits: LimitConfig,
     peers: Vec<PeerConfig>,
     clients: Vec<ClientRule>,
+    grace: Span,
+    log_level: Level,
     warnings: Vec<ConfigError>,
 }
 
@@ -132,6 +137,12 @@ impl Config {
         &self.peers
     }
 
+    /// The least severe lines that are logged.
+    #[must_use]
+    pub fn log_level(&self) -> Level {
+        self.log_level
+    }
+
     /// What is allowed, but most likely not meant.
     #[must_use]
     pub fn warnings(&self) -> &[ConfigError] {
@@ -152,7 +163,18 @@ impl Config {
             limits: self.limits,
             mtu: self.mtu,
             receive_window,
-            grace: Span::from_millis(u64::from(msg_proto::limits::DEFAULT_GRACE_MS)),
+            grace: self.grace,
+            clients: self.clients.clone(),
+        }
+    }
+
+    /// What a running engine is told anew.
+    #[must_use]
+    pub(crate) fn engine_reload(&self) -> ReloadConfig {
+        ReloadConfig {
+            peers: self.peers.clone(),
+            chain: self.chain,
+            limits: self.limits,
             clients: self.clients.clone(),
         }
     }

@@ -33,7 +33,7 @@ fn without_a_file_everything_has_a_default() {
 
 #[test]
 fn the_example_is_right_with_every_key_uncommented() {
-    let example = include_str!("../../msgd.toml.example");
+    let example = include_str!("../../../systemd/msgd.toml");
     assert!(parse(example, &[]).is_ok(), "as it is installed");
     let is_value = |line: &str| {
         let key = line.trim_start_matches("# ").split(" = ").next().unwrap_or_default();
@@ -49,6 +49,10 @@ fn the_example_is_right_with_every_key_uncommented() {
             "{key} is not in the example"
         );
     }
+    let told: Vec<_> = keys::keys().iter().map(|key| (key.section, key.name)).collect();
+    let read: Vec<_> =
+        KEYS.iter().flat_map(|(section, keys)| keys.iter().map(|key| (*section, *key))).collect();
+    assert_eq!(told, read, "what is told of is what is read");
     assert_eq!(config.node(), "vm-a");
     assert_eq!(config.listen().len(), 2);
     assert_eq!(config.runtime_dir(), Path::new("/run/msgd"));
@@ -64,17 +68,19 @@ fn the_example_is_right_with_every_key_uncommented() {
     let default = parse("", &[]).expect("a config").engine(0, 0, 0);
     assert_eq!(format!("{:?}", engine.chain), format!("{:?}", default.chain));
     assert_eq!(format!("{:?}", engine.limits), format!("{:?}", default.limits));
-    assert_eq!(engine.mtu, default.mtu);
+    assert_eq!((engine.mtu, engine.grace), (default.mtu, default.grace));
+    assert_eq!(config.log_level(), Level::Info);
     assert_eq!(config.warnings().len(), 2, "the two keys: {:?}", config.warnings());
 }
 
 #[test]
 fn every_value_reaches_the_engine() {
-    let text = "[node]\nname='n'\nmtu=9000\nspin_us=50\n[chain]\ninterval_ms=0x14\ntimes=0\nmax_stored=65_536\n\
+    let text = "[node]\nname='n'\nmtu=9000\nspin_us=50\ngrace_ms=7\n[log]\nlevel='debug'\n[chain]\ninterval_ms=0x14\ntimes=0\nmax_stored=65_536\n\
                 adaptive=false\n[limits]\nmax_message_bytes=1\nmax_clients=2\nclient_queue_bytes=2097152\n";
     let config = parse(text, &[]).expect("a config");
     let engine = config.engine(0, 0, 0);
     assert_eq!((engine.node.as_str(), engine.mtu, config.spin()), ("n", 9000, Span(50)));
+    assert_eq!((engine.grace, config.log_level()), (Span::from_millis(7), Level::Debug));
     assert_eq!((engine.chain.interval, engine.chain.times), (Span::from_millis(20), 0));
     assert_eq!((engine.chain.max_stored, engine.chain.recovery), (65_536, Recovery::TimerOnly));
     let limits = engine.limits;
@@ -129,10 +135,10 @@ fn a_path_that_cannot_carry_anything_is_warned_of() {
 
 /// Text, and what it is refused with.
 const REFUSED: &[(&str, &str)] = &[
-    ("nodes = 1", "f.toml:1: nodes: unknown key; allowed: node, chain, limits, security, peer, client"),
+    ("nodes = 1", "f.toml:1: nodes: unknown key; allowed: node, chain, limits, security, log, peer, client"),
     (
         "[node]\n\nz = 1\na = 1",
-        "f.toml:3: node.z: unknown key; allowed: name, listen, runtime_dir, mtu, spin_us",
+        "f.toml:3: node.z: unknown key; allowed: name, listen, runtime_dir, mtu, spin_us, grace_ms",
     ),
     ("node = 3", "f.toml:1: node: is an integer; allowed: a [node] table"),
     ("peer = 3", "f.toml:1: peer: is an integer; allowed: [[peer]] tables"),
@@ -288,4 +294,23 @@ fn what_is_wrong_on_the_command_line_is_said_in_one_line() {
     ] {
         assert_eq!(parse("", words).expect_err("refused"), expected, "for {words:?}");
     }
+}
+
+#[test]
+fn a_reload_is_refused_for_a_key_that_cannot_change_and_for_no_other() {
+    let text = |node: &str| format!("[node]\nname='a'\nlisten=['127.0.0.1:1']\nruntime_dir='/x'\n{node}");
+    let old = parse(&text(""), &[]).expect("a config");
+    for (new, key) in [
+        (text("").replace("'a'", "'b'"), "node.name"),
+        (text("").replace("127.0.0.1:1", "127.0.0.1:2"), "node.listen"),
+        (text("").replace("/x", "/y"), "node.runtime_dir"),
+        (text("mtu=1300"), "node.mtu"),
+        (text("[chain]\nadaptive=false"), "chain.adaptive"),
+    ] {
+        let error = old.check_reload(&parse(&new, &[]).expect("a config")).expect_err("refused").to_string();
+        assert!(error.contains(&format!("{key}: cannot change from ")) && !error.contains('\n'), "{error}");
+    }
+    let new = "spin_us=1\ngrace_ms=1\n[chain]\ninterval_ms=10\ntimes=1\nmax_stored=1\n[limits]\nmax_clients=1\n[log]\n\
+               level='warn'\n[[peer]]\nname='b'\naddresses=['127.0.0.1:9']\n[[client]]\nid=1\n";
+    old.check_reload(&parse(&text(new), &[]).expect("a config")).expect("accepted");
 }

@@ -58,6 +58,11 @@ pub(super) enum Command {
     Recv(RecvArgs),
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
+    /// Print what makes a shell complete `msgctl`
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// A daemon of the demo, in this process
     #[command(name = NODE_COMMAND, hide = true)]
     Node(NodeArgs),

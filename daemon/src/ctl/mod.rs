@@ -29,10 +29,16 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use cli::{Cli, Command};
 use status::Format;
+
+/// The definition of `msgctl`'s command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs `msgctl` with these arguments, of which the first is the program's name: prints, and says how to exit.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -48,7 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run_to(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    match command(cli, out).and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
+    match obey(cli, out).and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
         Ok(exit) => exit,
         Err(CtlError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(e) => {
@@ -59,7 +65,7 @@ fn run_to(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     }
 }
 
-fn command(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
+fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
     let dir = cli.runtime_dir.unwrap_or_else(default_runtime_dir);
     let format = if cli.json { Format::Json } else { Format::Table };
     match cli.command {
@@ -70,6 +76,11 @@ fn command(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
         Command::Demo(args) => return demo::run(&args, format, out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "msgctl", &mut script);
+            out.write_all(&script)?;
+        }
         Command::Node(_) => return Err(CtlError::Demo("this command is for the demo's own use".to_owned())),
     }
     Ok(Exit::Ok)

@@ -8,9 +8,8 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use msg_proto::units::{Span, Time};
-use rustix::net::Shutdown;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     bridge::{Answer, Visitor},
@@ -27,7 +26,7 @@ use crate::{
 const STACK_BYTES: usize = 256 << 10;
 
 /// After an error of the listener (no more file descriptors, most likely) it is left alone this long.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What one call writes: no more than one of the kernel's buffers holds.
 const WRITE_BYTES: usize = 16 << 10;
@@ -35,54 +34,65 @@ const WRITE_BYTES: usize = 16 << 10;
 /// The running threads; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    listener: Arc<UnixListener>,
-    _claim: Claim,
-    _running: Sender<()>,
+    _claim: Option<Claim>,
+    /// Its end is that of the threads.
+    _running: UnixStream,
 }
 
 impl Server {
-    pub(crate) fn start(claim: Claim, listener: UnixListener, visitor: &Visitor) -> Result<Self, RunError> {
-        listener.set_nonblocking(false).map_err(RunError::system("the status socket"))?;
-        let listener = Arc::new(listener);
-        let (running, stopped) = bounded(0);
+    /// `listener` must not block: threads that wait for the same connection get it or go on waiting.
+    pub(crate) fn start(
+        claim: Option<Claim>,
+        listener: UnixListener,
+        visitor: &Visitor,
+    ) -> Result<Self, RunError> {
+        let (running, stopped) = UnixStream::pair().map_err(RunError::system("the status socket"))?;
+        let shared = Arc::new((listener, stopped));
         for number in 0..STATUS_CONNECTIONS {
-            let (listener, visitor, stopped) = (Arc::clone(&listener), visitor.clone(), stopped.clone());
+            let (shared, visitor) = (Arc::clone(&shared), visitor.clone());
             thread::Builder::new()
                 .name(format!("status-{number}"))
                 .stack_size(STACK_BYTES)
-                .spawn(move || serve(&listener, &visitor, &stopped))
+                .spawn(move || serve(&shared.0, &visitor, &shared.1))
                 .map_err(RunError::system("a thread for the status socket"))?;
         }
-        Ok(Self { listener, _claim: claim, _running: running })
+        Ok(Self { _claim: claim, _running: running })
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Wakes the threads that wait for a connection.
-        if let Err(error) = rustix::net::shutdown(&self.listener, Shutdown::Read) {
-            tracing::debug!("status socket: {error}");
-        }
-    }
-}
-
-/// One thread: connection after connection.
-fn serve(listener: &UnixListener, visitor: &Visitor, stopped: &Receiver<()>) {
+/// One thread: connection after connection. The listener itself is never shut down, as that would wake its threads but
+/// also end the service manager's copy of it.
+fn serve(listener: &UnixListener, visitor: &Visitor, stopped: &UnixStream) {
     loop {
-        match listener.accept() {
+        let mut ready = [PollFd::new(stopped, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
+        let polled = poll(&mut ready, None);
+        let is_stopped = ready.first().is_some_and(|stopped| !stopped.revents().is_empty());
+        let outcome = match polled {
+            _ if is_stopped => return,
+            Ok(_) => listener.accept(),
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
             Ok((stream, _)) => {
                 if let Err(error) = answer(stream, visitor, clock::now()) {
                     tracing::debug!("status connection: {error}");
                 }
             }
+            Err(error) if is_passing(&error) => {}
             Err(error) => {
-                if stopped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
+                tracing::debug!("status socket: {error}");
+                if poll(&mut [PollFd::new(stopped, PollFlags::IN)], Some(&PAUSE)) != Ok(0) {
                     return;
                 }
-                tracing::debug!("status socket: {error}");
             }
         }
     }
+}
+
+/// Another thread was faster, a signal came, or the other side has gone already.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+    matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted)
 }
 
 fn answer(mut stream: UnixStream, visitor: &Visitor, start: Time) -> io::Result<()> {
@@ -173,7 +183,7 @@ mod tests {
             let poll = Poll::new().expect("epoll");
             let waker = Waker::new(poll.registry(), Token(0)).expect("eventfd");
             let (visitor, desk) = bridge(Arc::new(waker), clock::now());
-            let server = Server::start(claim, listener, &visitor).expect("threads");
+            let server = Server::start(Some(claim), listener, &visitor).expect("threads");
             Self { dir, server: Some(server), _desk: desk, _poll: poll }
         }
 

@@ -12,6 +12,7 @@ use msg_proto::{
     engine::Transmit,
     units::{Span, Time},
 };
+use nix::errno::Errno;
 use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -19,6 +20,7 @@ use crate::{
     complaint::Complaint,
     error::RunError,
     limits::{BLOCKED_SEND_US, OFFLOAD_RETRY_US, SOCKET_BUFFER_BYTES},
+    service::Inherited,
     sys,
 };
 
@@ -60,10 +62,26 @@ struct Listener {
 }
 
 impl Udp {
-    /// Binds the listeners, all or none.
-    pub(crate) fn bind(addresses: &[SocketAddr], mtu: usize) -> Result<Self, RunError> {
+    /// Opens the listeners, all or none: what the service manager holds is taken, the others are bound.
+    pub(crate) fn open(
+        addresses: &[SocketAddr],
+        inherited: &mut Inherited,
+        mtu: usize,
+    ) -> Result<Self, RunError> {
+        let is_by_hand = inherited.is_empty();
         let listeners = addresses.iter().enumerate().map(|(index, &address)| {
-            Listener::bind(address, Token(index)).map_err(|error| RunError::Listen { address, error })
+            let opened = match inherited.take_udp(address) {
+                Some(socket) => Listener::new(socket.into(), Token(index)),
+                None => Listener::bind(address, Token(index)),
+            };
+            opened.map_err(|error| {
+                // The unit leaves the daemon no other sockets than those that it is given.
+                if !is_by_hand && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) {
+                    return RunError::NotHeld { address };
+                }
+                let mut held = inherited.udp_addresses().into_iter();
+                RunError::Listen { address, error, held: held.find(|held| held.port() == address.port()) }
+            })
         });
         Ok(Self {
             listeners: listeners.collect::<Result<_, _>>()?,
@@ -152,10 +170,15 @@ impl Listener {
             // So that [::]:7400 and 0.0.0.0:7400 can be had side by side.
             socket.set_only_v6(true)?;
         }
-        let receive_buffer = sys::set_receive_buffer(&socket, SOCKET_BUFFER_BYTES)?;
-        sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         // No SO_REUSEADDR: for UDP it would let a second daemon take half of the datagrams.
         socket.bind(&address.into())?;
+        Self::new(socket, token)
+    }
+
+    /// A listener over a socket that is bound.
+    fn new(socket: Socket, token: Token) -> io::Result<Self> {
+        let receive_buffer = sys::set_receive_buffer(&socket, SOCKET_BUFFER_BYTES)?;
+        sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let segments = state.max_gso_segments();

@@ -26,21 +26,25 @@ impl Udp {
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
         let mut metas = [RecvMeta::default(); BATCH];
         let (mut count, mut errors) = (0, 0);
-        while count < DATAGRAMS_PER_TURN && errors < MAX_ERRORS {
+        while listener.readable && count < DATAGRAMS_PER_TURN && errors < MAX_ERRORS {
             match listener.state.recv(UdpSockRef::from(&listener.socket), &mut buffers, &mut metas) {
                 Ok(filled) => {
                     let now = clock::now();
+                    // Fewer than asked for: there were no more, and the next one will be an event.
+                    listener.readable = filled == BATCH;
                     for (buffer, meta) in buffers.iter().zip(&metas).take(filled) {
                         let bytes = buffer.get(..meta.len).unwrap_or_default();
                         // An empty datagram counts too, so that a flood of them ends the turn.
                         count += meta.len.div_ceil(meta.stride.max(1)).max(1);
+                        if bytes.is_empty() {
+                            engine.handle_datagram(now, index, meta.addr, bytes);
+                        }
                         for datagram in bytes.chunks(meta.stride.max(1)) {
                             engine.handle_datagram(now, index, meta.addr, datagram);
                         }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Only this says that the next datagram will be an event.
                     listener.readable = false;
                     break;
                 }

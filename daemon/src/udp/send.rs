@@ -79,6 +79,7 @@ impl Udp {
                 self.send_errors += datagrams(transmit);
                 if let Some(suppressed) = self.complaint.due(now) {
                     tracing::warn!(
+                        reason = %error,
                         "cannot send to {}: {error} ({suppressed} more since the last time)",
                         transmit.to
                     );

@@ -135,7 +135,7 @@ fn check_config_prints_one_line_and_opens_nothing() {
 
 #[test]
 fn the_example_is_a_config() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/msgd.toml.example");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/msgd.toml");
     let dir = tempfile::tempdir().expect("a directory");
     let output = msgd(dir.path(), &["--check-config", "--config", example]).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -21,38 +21,51 @@ use msg_proto::{
 use msgd::{Args, Config, Daemon, clock, stop};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::msgd;
+use super::{msgd, next_state};
 
 /// A running daemon, killed when the test ends.
-struct Running {
+pub(crate) struct Running {
     child: Child,
+    home: PathBuf,
     dir: PathBuf,
 }
 
 impl Running {
     /// Starts it, and waits until it says that it is ready.
-    fn start(home: &Path, words: &[&str]) -> Self {
+    pub(crate) fn start(home: &Path, words: &[&str]) -> Self {
         let ready = home.join("notify");
         let notify = UnixDatagram::bind(&ready).expect("bound");
         notify.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
-        let words = [words, &["--listen", "127.0.0.1:0"]].concat();
+        let listen: &[&str] = if words.contains(&"--config") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        let words = [words, listen].concat();
         let mut command = msgd(home, &words);
         command.env("NOTIFY_SOCKET", &ready).stderr(Stdio::piped());
         let child = command.spawn().expect("it runs");
-        let running = Self { child, dir: home.join("msgd") };
-        let mut state = [0; 64];
-        let count = notify.recv(&mut state).expect("ready");
-        assert_eq!(state.get(..count), Some(&b"READY=1\n"[..]));
+        let running = Self { child, home: home.to_owned(), dir: home.join("msgd") };
+        let state = next_state(&notify).expect("ready");
+        assert!(state.starts_with("READY=1\nSTATUS=node "), "{state}");
         fs::remove_file(&ready).expect("removed");
         running
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Where the daemon tells what it does from now on.
+    pub(crate) fn notify_again(&self) -> UnixDatagram {
+        let path = self.home.join("notify");
+        // What an earlier one of these has left.
+        if path.exists() {
+            fs::remove_file(&path).expect("removed");
+        }
+        let notify = UnixDatagram::bind(path).expect("bound");
+        notify.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        notify
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
     }
 
     /// Waits for its end: exit status and standard error.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let deadline = clock::now() + Span::from_millis(10_000);
         // Standard error ends with the program; its reader would wait for ever only if the program did.
         let mut log = String::new();
@@ -66,7 +79,7 @@ impl Running {
         self.dir.join(name)
     }
 
-    fn ask(&self, target: &str) -> (String, String) {
+    pub(crate) fn ask(&self, target: &str) -> (String, String) {
         let mut stream = UnixStream::connect(self.socket("status.sock")).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         write!(stream, "GET {target} HTTP/1.1\r\nHost: msgd\r\n\r\n").expect("written");
@@ -134,6 +147,24 @@ fn what_a_killed_daemon_left_does_not_matter_to_the_next() {
     assert!(leftover.file_type().is_socket());
     let daemon = Running::start(home.path(), &[]);
     assert_eq!(daemon.ask("/v1/status").0, "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn a_log_and_a_status_socket_that_are_gone_harm_nobody() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut daemon = Running::start(home.path(), &[]);
+    drop(daemon.child.stderr.take().expect("piped"));
+    fs::remove_file(daemon.socket("status.sock")).expect("removed");
+    for _ in 0..3 {
+        let notify = daemon.notify_again();
+        daemon.signal(Signal::HUP);
+        let states =
+            [next_state(&notify).expect("a line is logged"), next_state(&notify).expect("and another")];
+        assert!(states[0].starts_with("RELOADING=1") && states[1].starts_with("READY=1"), "{states:?}");
+    }
+    UnixStream::connect(daemon.socket("msgd.sock")).expect("it goes on");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.child.wait().expect("ended").code(), Some(0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle, ThreadId},
+    thread::{self, JoinHandle},
 };
 
 use msg_proto::{
@@ -134,7 +134,7 @@ pub extern "C" fn msg_exit() {
             mem::forget(PROCESS.write().unwrap_or_else(PoisonError::into_inner).take());
             return Ok(());
         }
-        if process.thread_id() == Some(thread::current().id()) {
+        if process.client.in_callback() {
             return Err(libc::EDEADLK);
         }
         // From here on sends find nothing.
@@ -150,11 +150,6 @@ pub extern "C" fn msg_exit() {
 }
 
 impl Process {
-    fn thread_id(&self) -> Option<ThreadId> {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().map(|thread| thread.thread().id())
-    }
-
     /// The thread: callbacks until the end, and then until every message has its outcome.
     fn run(&self) {
         let mut refused = false;

@@ -107,8 +107,8 @@ impl From<&Failure> for FailureC {
 impl From<&Message<'_>> for MessageC {
     fn from(message: &Message<'_>) -> Self {
         // Of no bytes Rust gives an address that C had better not see.
-        static NOTHING: u8 = 0;
-        let data = if message.data.is_empty() { &raw const NOTHING } else { message.data.as_ptr() };
+        static NOTHING: u128 = 0;
+        let data = if message.data.is_empty() { (&raw const NOTHING).cast() } else { message.data.as_ptr() };
         Self {
             src: message.src.client.0,
             msgid: message.msgid.0,

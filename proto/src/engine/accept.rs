@@ -10,7 +10,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{FlowId, Instance, MsgId, Seq},
+    ids::{Channel, FlowId, Instance, MsgId, Seq},
     limits,
     local::{self, Deliver, FlowTaken},
     outcome::{Certainty, Reason, Verdict},
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// The sender's floor came (R8: what is below it is decided).
-    fn on_floor(&mut self, key: InboxKey, floor: Seq) {
+    pub(super) fn on_floor(&mut self, key: InboxKey, floor: Seq) {
         let inbox = &mut self.inboxes[key];
         if floor == inbox.floor() {
             return;
@@ -150,7 +150,9 @@ impl Engine {
         if inbox.is_next(copy.seq) && !inbox.is_blocked && queue.has_room(payload.len()) {
             self.give(key, copy, payload);
             self.give_waiting(key);
-        } else if self.has_quota(client, payload.len()) {
+        } else if self.has_quota(client, payload.len())
+            || self.make_room(key, client, copy.seq, payload.len())
+        {
             let mut bytes = self.pool.take(payload.len());
             bytes.extend_from_slice(payload);
             self.hold(key, client, copy, bytes);
@@ -170,8 +172,9 @@ impl Engine {
         let index = match found {
             Some(index) => index,
             None => {
-                if fragment.total as usize > self.config.limits.max_message_bytes
-                    || !self.has_quota(client, fragment.total as usize)
+                let total = fragment.total as usize;
+                if total > self.config.limits.max_message_bytes
+                    || !(self.has_quota(client, total) || self.make_room(key, client, copy.seq, total))
                 {
                     self.count(Counter::QueueFullRefusals);
                     return;
@@ -331,6 +334,31 @@ impl Engine {
     fn has_quota(&self, client: ClientKey, len: usize) -> bool {
         let queue = &self.clients[client].queue;
         queue.bytes() == 0 || queue.bytes() + len <= self.config.limits.client_queue_bytes
+    }
+
+    /// Has what waits behind a message of an ordered flow make room for it: the last of its own flow, and for the
+    /// next in order the last of the longest. Otherwise a queue that is full of messages that wait would refuse, for
+    /// ever, those that they wait for.
+    fn make_room(&mut self, key: InboxKey, client: ClientKey, seq: Seq, len: usize) -> bool {
+        if self.inboxes[key].id.channel == Channel::Unordered {
+            return false;
+        }
+        while !self.has_quota(client, len) {
+            let mut dropped = self.inboxes[key].drop_last(seq);
+            if dropped.is_none() && self.inboxes[key].is_next(seq) {
+                let inboxes = self.clients[client].inboxes.iter().copied();
+                let longest = inboxes.max_by_key(|k| self.inboxes[*k].queued_behind());
+                dropped = longest.and_then(|k| {
+                    let next = self.inboxes[k].next();
+                    self.inboxes[k].drop_last(next)
+                });
+            }
+            let Some((bytes, held)) = dropped else { return false };
+            self.count(Counter::QueueFullRefusals);
+            self.release(Some(client), bytes.len(), held);
+            self.pool.put(bytes);
+        }
+        true
     }
 
     /// Bytes and messages that waited for a client do not any more.

@@ -57,6 +57,18 @@ impl OutBuffer {
         self.consumed
     }
 
+    /// Whether it has more room than an idle connection needs.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.bytes.capacity() > KEPT_OUTPUT
+    }
+
+    /// Gives room back, where nothing waits.
+    pub(crate) fn trim(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+
     /// The first `n` bytes have been written.
     pub(crate) fn consume(&mut self, n: usize) {
         let n = n.min(self.bytes.len() - self.head);
@@ -65,9 +77,6 @@ impl OutBuffer {
         if self.head == self.bytes.len() {
             self.bytes.clear();
             self.head = 0;
-            if self.bytes.capacity() > KEPT_OUTPUT {
-                self.bytes.shrink_to(KEPT_OUTPUT);
-            }
         } else if self.head >= COMPACT_FROM && self.head * 2 >= self.bytes.len() {
             self.bytes.drain(..self.head);
             self.head = 0;
@@ -81,7 +90,7 @@ const SMALL_BOUND: usize = SMALL_KEPT + 1;
 const LARGE: usize = 64 << 10;
 const SMALL_BUFFERS: usize = 4096;
 const LARGE_BUFFERS: usize = 256;
-const KEPT_OUTPUT: usize = 64 << 10;
+const KEPT_OUTPUT: usize = 4 << 10;
 const COMPACT_FROM: usize = 64 << 10;
 
 #[cfg(test)]

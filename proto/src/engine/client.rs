@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    Credentials,
+    Credentials, Fault,
     arena::key,
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
@@ -43,6 +43,12 @@ pub(crate) struct Conn {
     pub(crate) out: OutBuffer,
     /// It stands in the list of connections with new output.
     pub(crate) is_listed: bool,
+    /// It stands in the list of connections whose output has room to give back.
+    pub(crate) is_roomy: bool,
+    /// Something was written to it since that list was gone through.
+    pub(crate) was_used: bool,
+    /// Why it is to be closed, if that is its client's fault.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// How far a connection is.
@@ -88,7 +94,8 @@ pub(crate) struct Client {
     pub(crate) resolved: Vec<(MsgId, u32)>,
     /// Frames with the outcomes that came about while it had no connection: at most `max_stored` of them.
     pub(crate) missed: Vec<u8>,
-    /// It came back to this daemon, or to one that was started since: what it submits may have ended already.
+    /// It came back to this daemon, or to one that was started since: what it submits may have ended already. Or limits
+    /// were changed under it: it may have been granted more than it would be now.
     pub(crate) has_returned: bool,
     /// Flows whose floor moved since outcomes were written last.
     pub(crate) moved_flows: Vec<FlowKey>,

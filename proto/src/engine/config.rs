@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::Credentials;
 use crate::{ids::ClientId, units::Span};
 
 /// What an engine is told when it starts.
@@ -86,4 +87,11 @@ pub struct ClientRule {
     pub gid: Option<u32>,
     /// Only these; `None`: everybody.
     pub may_send_to: Option<Vec<ClientId>>,
+}
+
+impl ClientRule {
+    /// Whether that process may be the client.
+    pub(super) fn allows(&self, peer: Credentials) -> bool {
+        self.uid.is_none_or(|uid| uid == peer.uid) && self.gid.is_none_or(|gid| gid == peer.gid)
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    ConnectionRefused, Credentials, Engine,
+    ConnectionRefused, Credentials, Engine, Fault,
     client::{Client, ClientKey, Conn, ConnState, ReceiveQueue, SentMessages, Totals},
 };
 use crate::{
@@ -53,6 +53,9 @@ impl Engine {
             partial: Vec::new(),
             out: super::buffers::OutBuffer::default(),
             is_listed: false,
+            is_roomy: false,
+            was_used: false,
+            fault: None,
         }))
     }
 
@@ -91,6 +94,7 @@ impl Engine {
         }
         self.writable.retain(|k| *k != conn);
         self.closing.retain(|k| *k != conn);
+        self.roomy.retain(|k| *k != conn);
         self.conns.remove(conn);
         self.flush_local();
     }
@@ -113,6 +117,12 @@ impl Engine {
     pub fn consume_output(&mut self, _now: Time, conn: ConnId, n: usize) {
         if let Some(c) = self.conns.get_mut(conn) {
             c.out.consume(n);
+            c.was_used = true;
+            if !c.is_roomy && c.out.is_roomy() {
+                c.is_roomy = true;
+                self.roomy.push(conn);
+                self.trim_at.get_or_insert(self.clock.steady() + TRIM_AFTER);
+            }
             self.record_written(conn);
         }
     }
@@ -121,6 +131,27 @@ impl Engine {
     /// close. The id stays valid until [`handle_disconnect`](Self::handle_disconnect), which must follow.
     pub fn poll_close(&mut self) -> Option<ConnId> {
         self.closing.pop_front()
+    }
+
+    /// Connections that have been idle for a while give the room of their output back.
+    pub(super) fn trim_outputs(&mut self) {
+        let conns = &mut self.conns;
+        self.roomy.retain(|key| {
+            let conn = &mut conns[*key];
+            if std::mem::replace(&mut conn.was_used, false) || !conn.out.pending().is_empty() {
+                return true;
+            }
+            conn.out.trim();
+            conn.is_roomy = false;
+            false
+        });
+        self.trim_at = (!self.roomy.is_empty()).then_some(self.clock.steady() + TRIM_AFTER);
+    }
+
+    /// Why a connection that [`poll_close`](Self::poll_close) returned is closed, if that is its client's fault.
+    #[must_use]
+    pub fn fault(&self, conn: ConnId) -> Option<&Fault> {
+        self.conns.get(conn)?.fault.as_ref()
     }
 
     /// Ends connections that have not registered in time.
@@ -213,11 +244,16 @@ impl Engine {
         if state == ConnState::New {
             self.unregistered -= 1;
         }
+        // Its departure may be the end of its record.
+        let id = state.client().map(|key| self.clients[key].instance.client);
         if let Some(client) = state.client() {
             self.on_departure(client, crate::control::Departure::Died);
         }
         let mut text = violation.text;
         text.truncate(text.floor_char_boundary(limits::MAX_NACK_TEXT_BYTES));
+        let fault =
+            Fault { client: id, pid: self.conns[conn].peer.pid, rule: violation.rule, text: text.clone() };
+        self.conns[conn].fault = Some(fault);
         local::put::nack(self.conns[conn].out.tail(), &LocalNack { rule: violation.rule, text });
         self.wake_conn(conn);
         self.closing.push_back(conn);
@@ -358,9 +394,7 @@ impl Engine {
         let Some(rule) = self.config.clients.iter().find(|r| r.id == register.client) else {
             return Ok(None);
         };
-        let allowed =
-            rule.uid.is_none_or(|uid| uid == peer.uid) && rule.gid.is_none_or(|gid| gid == peer.gid);
-        if allowed {
+        if rule.allows(peer) {
             return Ok(rule.may_send_to.clone());
         }
         let owner = match (rule.uid, rule.gid) {
@@ -427,6 +461,8 @@ fn register_by(conn: &Conn) -> Time {
     conn.opened_at + Span::from_millis(limits::REGISTER_TIMEOUT_MS)
 }
 
+/// An output that was not used for so long gives its room back.
+const TRIM_AFTER: Span = Span::from_millis(2000);
 const KEPT_PARTIAL: usize = 64 << 10;
 /// Runs in one RESOLVED frame.
 const RESOLVED_RUNS: usize = 4096;

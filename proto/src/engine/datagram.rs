@@ -188,13 +188,29 @@ impl Engine {
         }
         let (send_time, interval) = (flow.send_time, flow.interval);
         let is_fresh = self.check_send_time(send_time, interval, Counter::StaleMessagesDropped);
-        let inbox = if is_fresh { self.open_inbox(flow, Source::Link(key)) } else { None };
+        let inbox = if is_fresh { self.open_link_inbox(key, flow) } else { None };
         if let Some(inbox) = inbox {
             let i = &mut self.inboxes[inbox];
             i.heard = (self.clock.steady(), interval);
             i.is_source_gone = false;
         }
         Some(Context { inbox, send_time, interval })
+    }
+
+    /// The inbox of a flow that comes over a link: most often that of the one before.
+    fn open_link_inbox(&mut self, key: LinkKey, flow: &Flow) -> Option<InboxKey> {
+        let last = self.links[key].last_inbox;
+        if let Some(inbox) = last
+            && let Some(i) = self.inboxes.get(inbox)
+            && i.id == flow.id
+            && i.source == Source::Link(key)
+        {
+            self.on_floor(inbox, flow.floor);
+            return last;
+        }
+        let inbox = self.open_inbox(flow, Source::Link(key));
+        self.links[key].last_inbox = inbox;
+        inbox
     }
 
     fn on_control_frame(&mut self, key: LinkKey, seq: u32, body: crate::control::Control) {

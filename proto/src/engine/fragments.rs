@@ -88,9 +88,14 @@ impl Units {
             }
         }
         if self.next_run(1).is_none() {
-            self.pending.insert(0);
-            self.cursor = 0;
+            self.ask();
         }
+    }
+
+    /// One unit is to be sent, whether the receiver's node has it or not.
+    pub(crate) fn ask(&mut self) {
+        self.pending.insert(0);
+        self.cursor = 0;
     }
 
     /// Those of `range` that the receiver's node does not have are to be sent.
@@ -145,11 +150,13 @@ impl Units {
         Some(start..end)
     }
 
-    /// These have left.
-    pub(crate) fn record_sent(&mut self, run: Range<usize>) {
+    /// These have left. Returns whether that was to ask: the receiver's node had them.
+    pub(crate) fn record_sent(&mut self, run: Range<usize>) -> bool {
+        let is_ask = self.have.contains(run.start);
         for unit in run {
             self.pending.remove(unit);
         }
+        is_ask
     }
 }
 

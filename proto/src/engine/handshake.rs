@@ -26,7 +26,9 @@ impl Engine {
         len: usize,
         from: std::net::SocketAddr,
     ) {
-        let Some(key) = self.links.iter().find(|(_, l)| l.name == hello.node).map(|(k, _)| k) else {
+        let Some(key) =
+            self.links.iter().find(|(_, l)| l.name == hello.node && !l.is_removed).map(|(k, _)| k)
+        else {
             self.count(Counter::RefusedHellos);
             return;
         };
@@ -52,7 +54,20 @@ impl Engine {
             self.wake_link(key);
             return;
         }
+        if self.is_echo_of_another(key, hello) {
+            self.count(Counter::RefusedHellos);
+            return;
+        }
         self.on_opening(key, path, hello, version);
+    }
+
+    /// Whether the process that we have a session with answers a hello that was not ours: somebody else's, in our name.
+    /// Answering would make the two of us renew a session that nothing is wrong with.
+    fn is_echo_of_another(&self, key: LinkKey, hello: &Hello) -> bool {
+        let link = &self.links[key];
+        let Some(current) = &link.current else { return false };
+        let is_ours = hello.echo == current.local || link.attempt.is_some_and(|a| a.local == hello.echo);
+        hello.echo != SessionId::NONE && !is_ours && hello.start == current.remote.start
     }
 
     fn on_opening(&mut self, key: LinkKey, path: usize, hello: &Hello, version: u8) {
@@ -84,7 +99,7 @@ impl Engine {
         let now = self.clock.steady();
         for key in self.links.keys() {
             let link = &mut self.links[key];
-            if link.current.is_some() || link.hello_at > now {
+            if link.current.is_some() || link.is_removed || link.hello_at > now {
                 continue;
             }
             link.hellos.extend(0..link.paths.len());

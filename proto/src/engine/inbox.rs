@@ -218,6 +218,11 @@ impl Inbox {
         }
     }
 
+    /// Ordered: the number that is waited for.
+    pub(crate) const fn next(&self) -> Seq {
+        self.next
+    }
+
     /// Whether the client may be given a new message with that number at once: nothing before it waits.
     pub(crate) fn is_next(&self, seq: Seq) -> bool {
         match self.id.channel {
@@ -254,7 +259,9 @@ impl Inbox {
         if self.id.channel == Channel::Ordered {
             return false;
         }
-        self.waiting.pop_front_if(|s| *s == seq);
+        if self.waiting.front() == Some(&seq) {
+            self.waiting.pop_front();
+        }
         if let Some(Slot::Held(held)) = self.slot(seq) {
             held.is_parked = true;
         }
@@ -380,6 +387,42 @@ impl Inbox {
         });
     }
 
+    /// Messages that wait for one before them, and so for no room yet; 0 where none waits for another.
+    pub(crate) fn queued_behind(&self) -> usize {
+        match self.id.channel {
+            Channel::Unordered => 0,
+            Channel::Ordered => {
+                let is_first_there = matches!(self.arrival(self.next), Arrival::Waiting)
+                    || self.partials.iter().any(|(seq, _)| *seq == self.next);
+                self.held + self.partials.len() - usize::from(is_first_there)
+            }
+        }
+    }
+
+    /// Drops what waits last in order, if that is behind `seq`: its bytes, and how many held messages that is (0: it
+    /// was half reassembled).
+    pub(crate) fn drop_last(&mut self, seq: Seq) -> Option<(Vec<u8>, usize)> {
+        let base = self.base;
+        let is_behind = |last: &Seq| seq.is_before(*last);
+        let last_held = self.slots.iter().rposition(|slot| matches!(slot, Slot::Held(_)));
+        let last_held = last_held.and_then(|i| u32::try_from(i).ok()).map(|i| base.plus(i)).filter(is_behind);
+        let partial = (0..self.partials.len()).max_by_key(|i| self.partials[*i].0.since(base));
+        let partial = partial.filter(|i| is_behind(&self.partials[*i].0));
+        match (last_held, partial) {
+            (held, Some(index)) if held.is_none_or(|seq| seq.is_before(self.partials[index].0)) => {
+                Some((self.partials.swap_remove(index).1.bytes, 0))
+            }
+            (Some(seq), _) => {
+                let held = self.unhold(seq)?;
+                while let Some(Slot::Missing) = self.slots.back() {
+                    self.slots.pop_back();
+                }
+                Some((held.payload, 1))
+            }
+            (None, _) => None,
+        }
+    }
+
     /// Whether anything is held or half reassembled.
     pub(crate) fn holds_anything(&self) -> bool {
         self.held > 0 || !self.partials.is_empty()
@@ -446,128 +489,4 @@ pub(crate) enum Revoked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        ids::{ClientId, Incarnation, Instance},
-        outcome::{Certainty, Reason},
-    };
-
-    fn inbox(channel: Channel, floor: u32) -> Inbox {
-        let instance = |client, incarnation| Instance {
-            client: ClientId(client),
-            incarnation: Incarnation(incarnation),
-        };
-        let id = FlowId { src: instance(1, 10), dst: instance(2, 20), channel };
-        Inbox::new(id, Source::Local, None, Seq(floor), 1)
-    }
-
-    fn held(msgid: u32) -> Held {
-        let (send_time, interval) = (Time(100), Span(1000));
-        Held { msgid: MsgId(msgid), send_time, interval, payload: vec![1], is_parked: false }
-    }
-
-    const GONE: Verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };
-
-    #[test]
-    fn i5_what_is_held_waits_for_what_is_missing() {
-        let mut inbox = inbox(Channel::Ordered, u32::MAX);
-        assert!(inbox.is_next(Seq(u32::MAX)) && !inbox.is_next(Seq(0)));
-        inbox.hold(Seq(0), held(2));
-        inbox.hold(Seq(1), held(3));
-        assert!(inbox.deliverable().is_none());
-        inbox.record_given(Seq(u32::MAX));
-        assert_eq!(inbox.deliverable().map(|(s, h)| (s, h.msgid)), Some((Seq(0), MsgId(2))));
-        assert!(inbox.unhold(Seq(0)).is_some());
-        inbox.record_given(Seq(0));
-        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
-    }
-
-    #[test]
-    fn r8_every_state_has_its_answer() {
-        let mut inbox = inbox(Channel::Ordered, 5);
-        assert_eq!(inbox.arrival(Seq(4)), Arrival::Decided);
-        assert_eq!(inbox.arrival(Seq(5)), Arrival::New);
-        assert_eq!(inbox.arrival(Seq(5 + SEQ_SPAN)), Arrival::TooFar);
-        inbox.hold(Seq(6), held(1));
-        assert_eq!(inbox.arrival(Seq(6)), Arrival::Waiting);
-        inbox.record_given(Seq(5));
-        assert_eq!(inbox.arrival(Seq(5)), Arrival::Given);
-        assert!(inbox.record_taken(Seq(5)));
-        assert_eq!(inbox.arrival(Seq(5)), Arrival::Taken);
-        inbox.record_refused(Seq(7), GONE);
-        assert_eq!(inbox.arrival(Seq(7)), Arrival::Refused(GONE));
-        inbox.advance_floor(Seq(6), |_| ());
-        assert_eq!(inbox.arrival(Seq(5)), Arrival::Decided);
-        assert!(!inbox.record_taken(Seq(5)));
-    }
-
-    #[test]
-    fn a_floor_or_a_skip_lets_go_on_what_waited() {
-        let mut inbox = inbox(Channel::Ordered, 0);
-        inbox.hold(Seq(2), held(1));
-        inbox.hold(Seq(4), held(2));
-        let mut dropped = 0;
-        inbox.advance_floor(Seq(2), |_| dropped += 1);
-        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(2)));
-        inbox.skip(Seq(2), 2, |_| dropped += 1);
-        assert_eq!(dropped, 1);
-        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(4)));
-        assert_eq!(inbox.arrival(Seq(3)), Arrival::Decided);
-    }
-
-    #[test]
-    fn a_stale_delivery_is_given_again_in_its_place() {
-        let mut inbox = inbox(Channel::Ordered, 0);
-        for seq in 0..3 {
-            inbox.record_given(Seq(seq));
-        }
-        inbox.record_taken(Seq(0));
-        inbox.record_stale(Seq(1), 0);
-        inbox.record_stale(Seq(2), 0);
-        assert_eq!(inbox.round, 1);
-        assert!(inbox.is_next(Seq(1)));
-        assert_eq!(inbox.arrival(Seq(2)), Arrival::New);
-    }
-
-    #[test]
-    fn r6_what_waits_goes_stale_unless_refreshed() {
-        let mut inbox = inbox(Channel::Unordered, 0);
-        inbox.hold(Seq(3), held(1));
-        inbox.hold(Seq(1), held(2));
-        inbox.refresh(Seq(1), Time(900), Span(1000));
-        let mut dropped = Vec::new();
-        inbox.drop_expired(Time(2100), |h| dropped.push(h.msgid));
-        assert_eq!(dropped, [], "the next copy may still be on its way");
-        inbox.drop_expired(Time(2101), |h| dropped.push(h.msgid));
-        assert_eq!(dropped, [MsgId(1)]);
-        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
-        assert_eq!(inbox.held_bytes(), 1);
-    }
-
-    #[test]
-    fn what_went_stale_out_of_order_waits_for_a_new_copy_and_keeps_nobody_waiting() {
-        let mut inbox = inbox(Channel::Unordered, 0);
-        inbox.hold(Seq(0), held(1));
-        inbox.hold(Seq(1), held(2));
-        assert!(inbox.park(Seq(0)));
-        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(1)));
-        assert_eq!(inbox.arrival(Seq(0)), Arrival::Waiting);
-        inbox.refresh(Seq(0), Time(1200), Span(1000));
-        inbox.refresh(Seq(0), Time(1300), Span(1000));
-        assert!(inbox.unhold(Seq(1)).is_some());
-        assert_eq!(inbox.deliverable().map(|(s, _)| s), Some(Seq(0)));
-        assert!(inbox.unhold(Seq(0)).is_some());
-        assert!(inbox.deliverable().is_none(), "it stood in the line once");
-    }
-
-    #[test]
-    fn ack_runs_join_only_where_both_numbers_follow() {
-        let mut inbox = inbox(Channel::Ordered, 0);
-        for (msgid, seq) in [(7, 0), (8, 1), (10, 2), (11, 3), (12, 5)] {
-            inbox.push_ack(MsgId(msgid), Seq(seq));
-        }
-        let runs: Vec<_> = inbox.acks.iter().map(|r| (r.msgid.0, r.seq.0, r.count)).collect();
-        assert_eq!(runs, [(7, 0, 2), (10, 2, 2), (12, 5, 1)]);
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@
 //! * `transmit`: datagrams; `handshake`: hellos;
 //! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
-//! * `presence`: clients and links that come and go; `timers`; `report`: the status.
+//! * `presence`: clients and links that come and go; `timers`; `report`: the status; `reload`: another config.
 
 mod accept;
 mod arena;
@@ -28,6 +28,7 @@ mod inbox;
 mod link;
 mod outcome;
 mod presence;
+mod reload;
 mod report;
 mod routes;
 mod submit;
@@ -36,6 +37,7 @@ mod timers;
 mod transmit;
 
 pub use config::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig, Recovery};
+pub use reload::ReloadConfig;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -49,6 +51,7 @@ use client::{Client, ClientKey, Conn};
 use clock::{Clock, Step};
 use inbox::{Inbox, InboxKey};
 use link::{Link, LinkKey, recovery::Fates};
+use reload::Farewell;
 use routes::Routes;
 
 use crate::{
@@ -71,6 +74,19 @@ pub struct Credentials {
 /// Too many connections: close this one at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConnectionRefused;
+
+/// A rule that a client broke. It was told, and loses its connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Which client; `None` if it has not registered.
+    pub client: Option<ClientId>,
+    /// Its process.
+    pub pid: u32,
+    /// Which rule.
+    pub rule: crate::control::LocalRule,
+    /// What it was told, in words.
+    pub text: String,
+}
 
 /// Datagrams to send to one address: `len` bytes, cut every `segment` bytes (the last may be shorter), as
 /// generic segmentation offload does it.
@@ -105,6 +121,9 @@ pub struct Engine {
     unregistered: usize,
     /// Connections with new output.
     writable: VecDeque<ConnId>,
+    /// Connections whose output has room to give back, and when they are gone through.
+    roomy: Vec<ConnId>,
+    trim_at: Option<Time>,
     /// Connections to close.
     closing: VecDeque<ConnId>,
 
@@ -134,6 +153,8 @@ pub struct Engine {
     link_of: HashMap<SessionId, LinkKey>,
     /// Links with something to send.
     ready_links: VecDeque<LinkKey>,
+    /// What peers that are none any more are told.
+    farewells: Vec<Farewell>,
     fates: Fates,
     is_shutting_down: bool,
 }
@@ -150,6 +171,8 @@ impl Engine {
             conns: Arena::new(),
             unregistered: 0,
             writable: VecDeque::new(),
+            roomy: Vec::new(),
+            trim_at: None,
             closing: VecDeque::new(),
             clients: Arena::new(),
             by_instance: HashMap::new(),
@@ -167,6 +190,7 @@ impl Engine {
             links: Arena::new(),
             link_of: HashMap::new(),
             ready_links: VecDeque::new(),
+            farewells: Vec::new(),
             fates: Fates::default(),
             is_shutting_down: false,
             config,

@@ -1,12 +1,12 @@
 //! Clients and links that come and go, and what peers are told of it.
 
 use super::{
-    Engine,
+    Engine, PeerConfig,
     chain::Via,
     client::ClientKey,
     clock::Step,
     inbox::Source,
-    link::{Association, Attempt, HeartbeatDue, LinkKey},
+    link::{Association, Attempt, HeartbeatDue, Link, LinkKey},
 };
 use crate::{
     control::{Control, Departure},
@@ -233,7 +233,7 @@ impl Engine {
         self.link_of.insert(session, key);
     }
 
-    fn lose_association(&mut self, key: LinkKey) {
+    pub(super) fn lose_association(&mut self, key: LinkKey) {
         let link = &mut self.links[key];
         let Some(association) = link.current.take() else { return };
         let queued = link.queue.drain();
@@ -318,13 +318,17 @@ impl Engine {
 
     /// Makes the links of the config, and their first attempts.
     pub(super) fn open_links(&mut self) {
-        let now = self.clock.steady();
         for peer in self.config.peers.clone() {
-            let local = self.new_session();
-            let link = super::link::Link::new(peer.name, &peer.addresses, self.config.listeners, local, now);
-            let key = self.links.insert(link);
-            self.link_of.insert(local, key);
+            self.open_link(peer);
         }
+    }
+
+    /// Makes a peer's link, and its first attempt.
+    pub(super) fn open_link(&mut self, peer: PeerConfig) {
+        let (now, local) = (self.clock.steady(), self.new_session());
+        let link = Link::new(peer.name, &peer.addresses, self.config.listeners, local, now);
+        let key = self.links.insert(link);
+        self.link_of.insert(local, key);
     }
 
     /// A new attempt's session replaces an older one's.

@@ -23,6 +23,7 @@ impl Engine {
         let named = |c: &Counter| (c.name().to_owned(), self.counters.value(*c));
         let mut counters: std::collections::BTreeMap<_, _> = Counter::ALL.iter().map(named).collect();
         counters.insert("chain_depth".to_owned(), self.chain_depth() as u64);
+        let peers = self.links.iter().filter(|(_, link)| !link.is_removed);
         StatusDocument {
             node: self.config.node.clone(),
             version: String::new(),
@@ -32,7 +33,7 @@ impl Engine {
                 .into_iter()
                 .map(|(_, key)| self.client_status(key, now))
                 .collect(),
-            peers: self.links.iter().map(|(key, link)| self.peer_status(key, link, now)).collect(),
+            peers: peers.map(|(key, link)| self.peer_status(key, link, now)).collect(),
             counters,
         }
     }

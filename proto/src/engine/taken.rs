@@ -11,7 +11,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{Channel, FlowId},
+    ids::{Channel, FlowId, MsgId, Seq},
     outcome::{Certainty, Reason, Verdict},
     wire::{Ack, AckRun, Nack, NackEntry},
 };
@@ -121,13 +121,13 @@ impl Engine {
 
     fn on_ack_run(&mut self, flow: &FlowId, run: &AckRun) {
         // A run is walked no further than the chain: what it says beyond is about nothing.
-        let Some(client) = self.by_instance.get(&flow.src) else { return };
-        let known = self.clients[*client].sent.overlap(run.msgid, run.count);
+        let Some(client) = self.by_instance.get(&flow.src).copied() else { return };
+        let known = self.clients[client].sent.overlap(run.msgid, run.count);
         if known.len() < run.count as usize {
             self.count(Counter::UnmatchedAcks);
         }
         for i in known {
-            match self.find_answered(flow, run.msgid.plus(i), run.seq.plus(i)) {
+            match self.find_sent(client, flow, run.msgid.plus(i), run.seq.plus(i)) {
                 Some(key) => self.resolve(key),
                 None => self.count(Counter::UnmatchedAcks),
             }
@@ -188,14 +188,13 @@ impl Engine {
     }
 
     /// The message that an answer is about: sent by that incarnation, to that instance, with both numbers.
-    fn find_answered(
-        &self,
-        flow: &FlowId,
-        msgid: crate::ids::MsgId,
-        seq: crate::ids::Seq,
-    ) -> Option<EntryKey> {
-        let client = &self.clients[*self.by_instance.get(&flow.src)?];
-        let key = client.sent.find(msgid)?;
+    fn find_answered(&self, flow: &FlowId, msgid: MsgId, seq: Seq) -> Option<EntryKey> {
+        self.find_sent(*self.by_instance.get(&flow.src)?, flow, msgid, seq)
+    }
+
+    #[inline]
+    fn find_sent(&self, client: ClientKey, flow: &FlowId, msgid: MsgId, seq: Seq) -> Option<EntryKey> {
+        let key = self.clients[client].sent.find(msgid)?;
         let entry = &self.chain.entries[key];
         let is_it = entry.seq == seq
             && entry.sent_to.is_some_and(|t| t.instance == flow.dst)

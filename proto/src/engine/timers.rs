@@ -27,6 +27,9 @@ impl Engine {
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep();
         }
+        if self.trim_at.is_some_and(|at| at <= now) {
+            self.trim_outputs();
+        }
         if self.expire_at.is_some_and(|at| at <= now) {
             self.expire_departed();
         }
@@ -41,9 +44,9 @@ impl Engine {
 
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
-        let own = [chain, self.sweep_at, self.expire_at, self.next_register_timeout()];
+        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.next_register_timeout()];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
-            None if self.is_shutting_down => None,
+            None if self.is_shutting_down || link.is_removed => None,
             None => Some(link.hello_at),
             Some(a) => {
                 let lost = a.heard_at + Span::from_millis(limits::LINK_LOST_MS);
@@ -144,12 +147,23 @@ impl Engine {
     fn resend(&mut self, key: LinkKey, item: Item) {
         match item {
             Item::Data { entry, serial } => self.resend_entry(key, entry, serial),
+            Item::Ask { entry, serial } => {
+                if self.chain.same(entry, serial).is_some()
+                    && let Some(units) = &mut self.chain.entries[entry].units
+                {
+                    units.ask();
+                    self.resend_entry(key, entry, serial);
+                }
+            }
             Item::Units { entry, serial, first, count } => {
                 if self.chain.same(entry, serial).is_some()
                     && let Some(units) = &mut self.chain.entries[entry].units
                 {
                     units.send(usize::from(first)..usize::from(first) + usize::from(count));
-                    self.resend_entry(key, entry, serial);
+                    // The receiver's node may have them by now, from another copy.
+                    if units.next_run(1).is_some() {
+                        self.resend_entry(key, entry, serial);
+                    }
                 }
             }
             Item::Ack { inbox, serial, run } => {

@@ -39,6 +39,11 @@ impl Engine {
     /// shorter.
     pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
         self.advance(now);
+        if let Some(transmit) = self.poll_farewell(out) {
+            self.count(Counter::DatagramsSent);
+            self.counters.add_n(Counter::BytesSent, transmit.len as u64);
+            return Some(transmit);
+        }
         while let Some(key) = self.ready_links.pop_front() {
             if let Some(transmit) = self.write_link(key, out, max_datagrams.max(1)) {
                 // Another link's turn comes first.
@@ -83,7 +88,7 @@ impl Engine {
         Transmit { listener: path.listener, to: path.remote, len, segment }
     }
 
-    fn header(&self, key: LinkKey) -> Option<Header> {
+    pub(super) fn header(&self, key: LinkKey) -> Option<Header> {
         let association = self.links[key].current.as_ref()?;
         Some(Header {
             version: association.remote.version,
@@ -378,16 +383,15 @@ impl Engine {
             }
             draft.is_eliciting = true;
             entry.sent_to = entry.sent_to.or(self.chain.flows[flow.0].target);
-            let (first, count) = (run.start, run.len());
-            if let Some(units) = &mut entry.units {
-                units.record_sent(run);
-            }
             let narrow = |n: usize| u16::try_from(n).unwrap_or(0);
+            let (first, count) = (narrow(run.start), narrow(run.len()));
+            let is_ask = entry.units.as_mut().is_some_and(|units| units.record_sent(run));
+            let item = match is_ask {
+                true => Item::Ask { entry: entry_key, serial },
+                false => Item::Units { entry: entry_key, serial, first, count },
+            };
             self.links[key].queue.charge(to - from);
-            self.push_item(
-                key,
-                Item::Units { entry: entry_key, serial, first: narrow(first), count: narrow(count) },
-            );
+            self.push_item(key, item);
         }
     }
 

@@ -121,6 +121,8 @@ impl Deliveries {
                 if let Some(output) = output {
                     put::stale(output.frames(), d.number);
                 }
+                // TAKEN excepts what STALE named; without it the daemon would have it stand in our window for ever.
+                self.taken = d.number;
             }
         }
         judgement

@@ -42,7 +42,10 @@ impl Session {
 
     pub(super) fn on_resolved(&mut self, resolved: &Resolved<'_>) {
         for (first, count) in resolved.runs() {
-            for n in 0..count {
+            // A run is walked no further than the unresolved: what it says beyond is about nothing.
+            let known = self.unresolved.overlap(first, count);
+            self.counters.unmatched_outcomes += u64::from(count) - known.len() as u64;
+            for n in known {
                 let msgid = first.plus(n);
                 if self.unresolved.remove(msgid).is_none() {
                     self.counters.unmatched_outcomes += 1;

@@ -1,6 +1,6 @@
 //! Messages without an outcome.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, ops::Range};
 
 use super::UserBuf;
 use crate::{
@@ -124,6 +124,15 @@ impl Unresolved {
             self.base = self.base.next();
         }
         Some(ended)
+    }
+
+    /// Which of the `count` msgids from `first` on lie between the oldest unresolved and the newest, as offsets.
+    pub(super) fn overlap(&self, first: MsgId, count: u32) -> Range<u32> {
+        match (first.since(self.base), self.base.since(first)) {
+            (Some(ahead), _) => 0..count.min(self.span().saturating_sub(ahead)),
+            (None, Some(behind)) => behind.min(count)..count.min(behind.saturating_add(self.span())),
+            (None, None) => 0..0,
+        }
     }
 
     /// The unresolved, oldest first.

@@ -1,7 +1,7 @@
 //! Properties of the codecs: what is written is read back the same, and no bytes at all can do harm.
 //!
 //! * `frames`: every frame between daemons. `datagrams`: sequences of them, sealed. `local`: the socket's frames.
-//! * `numbers`: serial arithmetic and version ranges against naive models.
+//! * `numbers`: serial arithmetic and version ranges against naive models. `sizes`: what a frame is said to take.
 //!
 //! A failing case is kept by proptest in a `.regressions` file beside its source; its commit says what it was.
 
@@ -9,6 +9,7 @@ mod datagrams;
 mod frames;
 mod local;
 mod numbers;
+mod sizes;
 
 use msg_proto::{
     ids::{Channel, ClientId, FlowId, Incarnation, Instance},

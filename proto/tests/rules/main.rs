@@ -1,5 +1,9 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
+mod faults;
+mod hellos;
+mod reload;
+mod waiting;
 mod world;
 
 use msg_proto::{
@@ -261,33 +265,6 @@ fn r8_a_duplicate_is_acknowledged_again_and_handed_over_once() {
     assert_eq!(w.clients[a].acked.len(), 1);
     assert_eq!(w.counter(1, Counter::Duplicates), 2, "two retransmissions");
     assert!(w.counter(1, Counter::ReplayedDatagrams) > 0, "and doubled datagrams do not even come so far");
-}
-
-#[test]
-fn r6_what_waits_at_the_receiver_is_there_when_the_next_copy_refreshes_it() {
-    let mut w = World::with(&Options { recovery: Recovery::TimerOnly, ..Options::default() });
-    let (a, b) = (w.client(0, 100, 200, 3), w.client(1, 200, 200, 3));
-    w.run(20);
-    let mut count = 0;
-    w.network = Box::new(move |from, datagram| {
-        let carries = |f: &Frame<'_>| matches!(f, Frame::Data(_) | Frame::Fragment(_));
-        let has_message = from == 0 && frames(datagram).iter().any(carries);
-        count += usize::from(has_message);
-        // The first message is lost once, and one fragment of the second.
-        if has_message && [1, 3].contains(&count) { Fate::Drop } else { Fate::Arrive(vec![100]) }
-    });
-    // Scans come every 100 ms from here on, 1 ms before anything below is due.
-    w.send(a, 999, b"nobody", b"").unwrap();
-    w.run(1);
-    let large: Vec<u8> = (0..8 * 1024_u32).map(|i| i.to_le_bytes()[0]).collect();
-    for payload in [&[7; 1000], &large[..], &[8; 1000]] {
-        w.send(a, 200, payload, b"").unwrap();
-    }
-    w.run(298);
-    assert!(w.clients[b].taken.is_empty());
-    w.run(2);
-    assert!(w.payloads(b) == [vec![7; 1000], large, vec![8; 1000]], "with one retransmission");
-    assert_eq!(w.counter(1, Counter::StaleMessagesDropped) + w.counter(1, Counter::ReassembliesExpired), 0);
 }
 
 #[test]

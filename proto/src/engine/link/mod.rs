@@ -51,11 +51,15 @@ pub(crate) struct Link {
     pub(crate) floors: Vec<FlowKey>,
     /// Inboxes with acks, nacks or reports of partial messages.
     pub(crate) dirty: Vec<InboxKey>,
+    /// The inbox of the last flow that came, found again without a look-up.
+    pub(crate) last_inbox: Option<InboxKey>,
     /// It stands in the engine's list of links with something to send.
     pub(crate) is_ready: bool,
     /// When the peer's clock last stepped, as seen from here.
     pub(crate) clock_step: Option<Time>,
     pub(crate) heard: Option<Time>,
+    /// Its peer is in the config no more. It stays, never up, while messages or inboxes refer to it.
+    pub(crate) is_removed: bool,
 }
 
 /// One address pair.
@@ -66,6 +70,19 @@ pub(crate) struct Path {
     pub(crate) heard: Option<Time>,
     /// A heartbeat is to go out on it; whether it asks for one back.
     pub(crate) heartbeat: Option<HeartbeatDue>,
+}
+
+impl Path {
+    /// The paths to a peer's addresses.
+    pub(crate) fn all(addresses: &[SocketAddr], listeners: usize) -> Vec<Self> {
+        let path = |(i, remote): (usize, &SocketAddr)| Self {
+            listener: i % listeners.max(1),
+            remote: *remote,
+            heard: None,
+            heartbeat: None,
+        };
+        addresses.iter().enumerate().map(path).collect()
+    }
 }
 
 /// A heartbeat that is to go out.
@@ -162,15 +179,9 @@ impl Link {
         local: SessionId,
         now: Time,
     ) -> Self {
-        let path = |(i, remote): (usize, &SocketAddr)| Path {
-            listener: i % listeners.max(1),
-            remote: *remote,
-            heard: None,
-            heartbeat: None,
-        };
         Self {
             name,
-            paths: addresses.iter().enumerate().map(path).collect(),
+            paths: Path::all(addresses, listeners),
             active: 0,
             current: None,
             attempt: Some(Attempt { local, remote: None }),
@@ -180,9 +191,11 @@ impl Link {
             queue: TransmitQueue::default(),
             floors: Vec::new(),
             dirty: Vec::new(),
+            last_inbox: None,
             is_ready: false,
             clock_step: None,
             heard: None,
+            is_removed: false,
         }
     }
 

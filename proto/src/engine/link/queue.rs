@@ -1,14 +1,15 @@
 //! Entries that wait for a link: in turn between clients, by bytes (deficit round robin, Shreedhar and Varghese
 //! 1995), so that one client's backlog is not in another's way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::engine::{chain::EntryKey, client::ClientKey};
 
 /// Entries that wait for a link.
 #[derive(Debug, Default)]
 pub(crate) struct TransmitQueue {
-    lanes: HashMap<ClientKey, VecDeque<(EntryKey, u32)>>,
+    /// By client key; keys are small and used again.
+    lanes: Vec<VecDeque<(EntryKey, u32)>>,
     /// Clients with entries, in turn; the first has `credit` left.
     turns: VecDeque<ClientKey>,
     credit: i64,
@@ -28,7 +29,7 @@ impl TransmitQueue {
 
     /// The entry whose turn it is.
     pub(crate) fn front(&self) -> Option<(EntryKey, u32)> {
-        self.lanes.get(self.turns.front()?)?.front().copied()
+        self.lanes.get(usize::from(*self.turns.front()?))?.front().copied()
     }
 
     /// `bytes` of the front entry have left.
@@ -39,12 +40,12 @@ impl TransmitQueue {
     /// The front entry is done with; the turn passes on when its client's credit is used up.
     pub(crate) fn pop_front(&mut self) {
         let Some(client) = self.turns.front().copied() else { return };
-        let Some(lane) = self.lanes.get_mut(&client) else { return };
+        let Some(lane) = self.lanes.get_mut(usize::from(client)) else { return };
         lane.pop_front();
         self.len -= 1;
         if lane.is_empty() {
-            if self.lanes.len() > KEPT_LANES {
-                self.lanes.remove(&client);
+            if lane.capacity() > KEPT_LANE {
+                *lane = VecDeque::new();
             }
             self.turns.pop_front();
             self.credit = QUANTUM;
@@ -73,7 +74,7 @@ impl TransmitQueue {
 
     /// All that wait, in no order, those included that were resolved meanwhile.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EntryKey, u32)> + '_ {
-        self.turns.iter().filter_map(|c| self.lanes.get(c)).flatten().copied()
+        self.turns.iter().filter_map(|c| self.lanes.get(usize::from(*c))).flatten().copied()
     }
 
     /// Takes everything out.
@@ -81,12 +82,16 @@ impl TransmitQueue {
         self.len = 0;
         self.credit = QUANTUM;
         let turns = std::mem::take(&mut self.turns);
-        turns.iter().filter_map(|c| self.lanes.remove(c)).flatten().collect()
+        turns.iter().flat_map(|c| std::mem::take(&mut self.lanes[usize::from(*c)])).collect()
     }
 
     fn lane(&mut self, client: ClientKey) -> &mut VecDeque<(EntryKey, u32)> {
         self.len += 1;
-        let lane = self.lanes.entry(client).or_default();
+        let index = usize::from(client);
+        if self.lanes.len() <= index {
+            self.lanes.resize_with(index + 1, VecDeque::new);
+        }
+        let lane = &mut self.lanes[index];
         if lane.is_empty() {
             if self.turns.is_empty() {
                 self.credit = QUANTUM;
@@ -99,8 +104,8 @@ impl TransmitQueue {
 
 /// Bytes that a client may send before the next has its turn.
 const QUANTUM: i64 = 16 << 10;
-/// Empty lanes are kept for reuse up to here.
-const KEPT_LANES: usize = 64;
+/// An empty lane keeps its room up to here.
+const KEPT_LANE: usize = 1024;
 
 #[cfg(test)]
 mod tests {

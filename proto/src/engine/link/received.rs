@@ -39,8 +39,12 @@ impl Default for Received {
 }
 
 impl Received {
-    /// Whether that number is new; remembers it if so. Numbers too far back count as old.
+    /// Whether that number is new; remembers it if so. Numbers too far back count as old, and so does the last of all,
+    /// which nobody comes to (and which is no nonce in Noise).
     pub(crate) fn record(&mut self, number: u64, now: Time) -> bool {
+        if number == u64::MAX {
+            return false;
+        }
         let index = usize::try_from(number % REPLAY_WINDOW).unwrap_or(0);
         let (word, bit) = (index / 64, 1_u64 << (index % 64));
         match self.highest {
@@ -141,6 +145,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_last_number_of_all_is_refused_and_the_one_before_it_works() {
+        let mut r = Received::default();
+        assert!(!r.record(u64::MAX, Time(1)));
+        assert!(r.record(u64::MAX - 1, Time(1)) && r.record(u64::MAX - 3, Time(1)));
+        for n in [u64::MAX - 1, u64::MAX - 3] {
+            r.accept(n);
+        }
+        assert!(!r.record(u64::MAX, Time(2)) && !r.record(u64::MAX - 1, Time(2)));
+        let ranges = [(u64::MAX - 1, u64::MAX - 1), (u64::MAX - 3, u64::MAX - 3)];
+        assert_eq!(r.ranges().collect::<Vec<_>>(), ranges);
+    }
 
     #[test]
     fn a_number_comes_once() {

@@ -1,5 +1,7 @@
 //! When a datagram is lost (RFC 9002): round-trip estimate, packet and time threshold, probe time-out.
 
+use std::collections::VecDeque;
+
 use super::{
     received::MAX_ACK_DELAY,
     sent::{Item, Sent},
@@ -22,6 +24,19 @@ pub(crate) struct Recovery {
     probes: u32,
     /// Bytes that may be out.
     window: usize,
+    reordering: Reordering,
+}
+
+/// How far the network reorders, learnt from datagrams that were held lost and then acknowledged (as RFC 9002, section
+/// 6.1 allows, and RFC 8985, section 3.3.2 does it for TCP).
+#[derive(Debug, Default)]
+struct Reordering {
+    /// Datagrams lately held lost, and when they had left.
+    lost: VecDeque<(u64, Time)>,
+    /// More than this late, beyond the round trip, is lost.
+    window: Span,
+    /// When the window last grew, or shrank.
+    changed_at: Time,
 }
 
 /// The round-trip estimate (RFC 9002, section 5).
@@ -52,6 +67,7 @@ impl Recovery {
             last_sent: None,
             probes: 0,
             window: (peer_window / 4).max(MIN_WINDOW),
+            reordering: Reordering::default(),
         }
     }
 
@@ -101,8 +117,10 @@ impl Recovery {
         }
         for (low, high) in ack.ranges() {
             if high < known.start {
+                self.record_spurious(low, high, now);
                 break;
             }
+            self.record_spurious(low, high, now);
             for number in low.max(known.start)..=high {
                 let Some(settled) = self.sent.settle(number, |item| fates.acked.push(item)) else { continue };
                 self.probes = 0;
@@ -151,7 +169,9 @@ impl Recovery {
         let delay = self.loss_delay();
         let mut from = 0;
         while let Some((number, at)) = self.sent.next_open(from, largest) {
-            if number + PACKET_THRESHOLD <= largest || at + delay <= now {
+            // Where the network reorders, only time tells.
+            let is_overtaken = self.reordering.window == Span::ZERO && number + PACKET_THRESHOLD <= largest;
+            if is_overtaken || at + delay <= now {
                 self.lose(number, fates);
             } else {
                 self.loss_at = Some(at + delay);
@@ -163,15 +183,42 @@ impl Recovery {
     }
 
     fn lose(&mut self, number: u64, fates: &mut Fates) {
-        if self.sent.settle(number, |item| fates.lost.push(item)).is_some() {
+        if let Some(settled) = self.sent.settle(number, |item| fates.lost.push(item)) {
             fates.datagrams_lost += 1;
+            if self.reordering.lost.len() >= REMEMBERED_LOSSES {
+                self.reordering.lost.pop_front();
+            }
+            self.reordering.lost.push_back((number, settled.at));
+        }
+    }
+
+    /// Datagrams that were held lost have come after all: the next ones are given as long as these took,
+    /// up to one round trip more.
+    fn record_spurious(&mut self, low: u64, high: u64, now: Time) {
+        let (least, smoothed) = self.rtt.map_or((INITIAL_RTT, INITIAL_RTT), |r| (r.least, r.smoothed));
+        let r = &mut self.reordering;
+        let mut late = None;
+        r.lost.retain(|(number, at)| {
+            let is_acked = (low..=high).contains(number);
+            if is_acked {
+                late = late.max(Some(now.since(*at)));
+            }
+            !is_acked
+        });
+        if let Some(late) = late {
+            let window = Span(late.0.saturating_sub(least.0)).max(GRANULARITY).min(smoothed.max(GRANULARITY));
+            r.window = r.window.max(window);
+            r.changed_at = now;
+        } else if r.window > Span::ZERO && now.since(r.changed_at) > REORDERING_MEMORY {
+            r.window = if r.window > GRANULARITY { r.window.div(2) } else { Span::ZERO };
+            r.changed_at = now;
         }
     }
 
     /// RFC 9002, section 6.1.2.
     fn loss_delay(&self) -> Span {
         let rtt = self.rtt.map_or(INITIAL_RTT, |r| r.smoothed.max(r.latest));
-        Span(rtt.0 + rtt.0 / 8).max(GRANULARITY)
+        Span(rtt.0 + rtt.0 / 8).max(GRANULARITY) + self.reordering.window
     }
 
     /// RFC 9002, section 6.2.1.
@@ -188,6 +235,10 @@ const PACKET_THRESHOLD: u64 = 3;
 const GRANULARITY: Span = Span::from_millis(1);
 /// Before the first sample; heartbeats bring one with the association.
 const INITIAL_RTT: Span = Span::from_millis(50);
+/// Datagrams held lost that are remembered, to see whether they were.
+const REMEMBERED_LOSSES: usize = 512;
+/// Without a datagram that was wrongly held lost, the reordering window halves after this.
+const REORDERING_MEMORY: Span = Span::from_millis(5000);
 const PROBED_DATAGRAMS: usize = 2;
 const MAX_PROBE_BACKOFF: u32 = 6;
 /// A peer that tells less still gets this much.
@@ -256,6 +307,21 @@ mod tests {
         r.handle_timeout(at, &mut fates);
         assert_eq!(seqs(&fates.lost), [0]);
         assert_eq!(r.timeout(), None);
+    }
+
+    #[test]
+    fn where_the_network_reorders_only_time_makes_a_loss() {
+        let mut r = recovery(12);
+        assert_eq!(ack(&mut r, &[(3, 3)], 1000), (vec![3], vec![0]));
+        assert_eq!(ack(&mut r, &[(0, 0)], 1900).0, [0_u32; 0], "it was held lost, and has come");
+        assert_eq!(
+            ack(&mut r, &[(11, 11)], 2000).1,
+            [0_u32; 0],
+            "eight later ones do not make a loss any more"
+        );
+        let mut fates = Fates::default();
+        r.handle_timeout(r.timeout().unwrap(), &mut fates);
+        assert_eq!(seqs(&fates.lost)[0], 1, "time does");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Item {
     Data { entry: EntryKey, serial: u32 },
     /// Units of a large message.
     Units { entry: EntryKey, serial: u32, first: u16, count: u16 },
+    /// A unit of a large message that the peer has whole: it refreshes what waits there, and asks.
+    Ask { entry: EntryKey, serial: u32 },
     /// Messages taken.
     Ack { inbox: InboxKey, serial: u32, run: AckRun },
     /// A message refused.

@@ -53,6 +53,11 @@ fn r6_what_grew_stale_in_the_socket_is_not_taken() {
     // Given again, it is taken.
     deliver(&mut s, &[unordered(4, 2, 2_000_000)]);
     assert_eq!(poll(&mut s, Time(2_000_000)), [2]);
+    assert_eq!(frames(&write_all(&mut s)), [taken(4)]);
+    // The daemon is told that it is done with, though nothing was taken since: it stands in our window.
+    deliver(&mut s, &[unordered(5, 4, 2_000_000)]);
+    assert_eq!(poll(&mut s, Time(2_000_001) + INTERVAL), [0; 0]);
+    assert_eq!(frames(&write_all(&mut s)), [stale(5), taken(5)]);
 }
 
 #[test]

@@ -35,6 +35,27 @@ fn a_failure_hands_back_the_user_data() {
 }
 
 #[test]
+fn a_run_of_resolved_is_walked_no_further_than_the_unresolved() {
+    let mut s = registered();
+    let msgid = send(&mut s, Time(0));
+    let (later, last) = (send(&mut s, Time(0)), send(&mut s, Time(0)));
+    write_all(&mut s);
+    // A frame's worth of runs as long as they may be would keep a process busy for minutes.
+    let longest = limits::MSGID_SPAN;
+    let runs = vec![(MsgId(1000), longest); (limits::MAX_LOCAL_FRAME_BYTES - 8) / 8];
+    feed(&mut s, Time(0), |out| put::resolved(out, &runs));
+    let unmatched = runs.len() as u64 * u64::from(longest);
+    assert_eq!((s.counters().unmatched_outcomes, s.unresolved()), (unmatched, 3));
+    // One that begins before the oldest, and one that ends behind the newest.
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(MsgId(msgid.0.wrapping_sub(5)), 6)]));
+    assert_eq!((s.counters().acked, s.counters().unmatched_outcomes), (1, unmatched + 5));
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(MsgId(msgid.0.wrapping_sub(5)), 5), (last, 7)]));
+    assert_eq!((s.counters().acked, s.counters().unmatched_outcomes), (2, unmatched + 5 + 5 + 6));
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(later, 1)]));
+    assert_eq!(s.unresolved(), 0);
+}
+
+#[test]
 fn acks_are_events_only_when_asked_for() {
     let mut s = Session::new(SessionConfig { outcomes: Outcomes::All, ..config() }, MsgId(1), Seq(1));
     s.handle_connected(Time(0));

@@ -1,0 +1,106 @@
+//! Where the program msgd and the C library are: beside the test that runs, and up to date.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::SystemTime,
+};
+
+/// The path of a `msgd` of this source tree, in the profile of the test that asks.
+///
+/// `cargo test --workspace` has built it. `cargo test -p msg-tests` has not, or not again since its sources changed:
+/// then it is built here, once.
+///
+/// # Panics
+///
+/// There is none, and it cannot be built.
+pub fn msgd() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let place = Place::of_this_test();
+        let program = place.folder.join("msgd");
+        if !is_up_to_date(&program) {
+            place.build(&["-p", "msgd", "--bin", "msgd"]);
+        }
+        assert!(program.exists(), "cargo has built no {}", program.display());
+        program
+    })
+}
+
+/// The folder with the `libmsg.so` and `libmsg.a` of this source tree, in the profile of the test that asks.
+///
+/// # Panics
+///
+/// There are none, and they cannot be built.
+pub fn libmsg() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let place = Place::of_this_test();
+        let libraries = ["libmsg.so", "libmsg.a"].map(|name| place.folder.join(name));
+        if !libraries.iter().all(|library| is_up_to_date(library)) {
+            place.build(&["-p", "libmsg"]);
+        }
+        for library in &libraries {
+            assert!(library.exists(), "cargo has built no {}", library.display());
+        }
+        place.folder
+    })
+}
+
+/// Where cargo puts what it builds: `TARGET/[TRIPLE/]PROFILE/`.
+struct Place {
+    folder: PathBuf,
+    target: PathBuf,
+    triple: Option<String>,
+    profile: String,
+}
+
+impl Place {
+    fn of_this_test() -> Self {
+        let test = env::current_exe().expect("a path of this test");
+        // A test is in `deps`, a program is not.
+        let folder =
+            test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a folder").to_owned();
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let parent = folder.parent().expect("a target folder").to_owned();
+        let is_target = |dir: &Path| dir.join("CACHEDIR.TAG").exists();
+        let (target, triple) = match parent.parent() {
+            Some(above) if !is_target(&parent) && is_target(above) => (above.to_owned(), Some(name(&parent))),
+            _ => (parent, None),
+        };
+        let profile = match name(&folder).as_str() {
+            "debug" => "dev".to_owned(),
+            profile => profile.to_owned(),
+        };
+        Self { folder, target, triple, profile }
+    }
+
+    fn build(&self, what: &[&str]) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--profile", &self.profile]).args(what);
+        cargo.arg("--target-dir").arg(&self.target).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if let Some(triple) = &self.triple {
+            cargo.args(["--target", triple]);
+        }
+        let status = cargo.status().expect("cargo runs");
+        assert!(status.success(), "cargo cannot build {what:?}: {status}");
+    }
+}
+
+/// Whether a program is newer than all that it was made of, as cargo's dep-info beside it says.
+fn is_up_to_date(program: &Path) -> bool {
+    let Ok(info) = fs::read_to_string(program.with_extension("d")) else { return false };
+    let Some(built) = modified(program) else { return false };
+    // A line for each file that is made at once of the same sources.
+    let Some((_, sources)) = info.lines().next().and_then(|line| line.split_once(": ")) else { return false };
+    // In a path, a blank is written `\ `.
+    let sources = sources.replace("\\ ", "\0");
+    let mut sources = sources.split(' ').map(|path| PathBuf::from(path.replace('\0', " ")));
+    sources.all(|path| modified(&path).is_some_and(|changed| changed <= built))
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|data| data.modified()).ok()
+}
