@@ -31,6 +31,7 @@ pub(super) struct Node {
     pub(super) turn_at: Option<u64>,
     /// It stands still until then.
     pub(super) paused_until: Option<u64>,
+    pub(super) paused_at: u64,
     pub(super) is_clock_stopped: bool,
     /// Time that I1 does not count.
     pub(super) excluded: u64,
@@ -59,6 +60,7 @@ impl Node {
             streams: Vec::new(),
             turn_at: None,
             paused_until: None,
+            paused_at: 0,
             is_clock_stopped: false,
             excluded: 0,
             called_at: 0,

@@ -106,6 +106,8 @@ pub struct Checker {
     lost_time: Vec<Vec<(u64, u64)>>,
     /// By node: when its clock jumped ahead, and how much.
     gained_time: Vec<Vec<(u64, u64)>>,
+    /// By node: until when it stood still, and how long. What came meanwhile waited in its socket.
+    stood: Vec<Vec<(u64, u64)>>,
     /// By node: when its clock was last touched, or it stood still.
     touched: BTreeMap<usize, u64>,
     /// The local sockets' own way takes no time.
@@ -129,6 +131,7 @@ impl Checker {
             order: BTreeMap::new(),
             lost_time: Vec::new(),
             gained_time: Vec::new(),
+            stood: Vec::new(),
             touched: BTreeMap::new(),
             has_fast_streams,
             excused: 0,
@@ -136,6 +139,11 @@ impl Checker {
             scratch: Vec::new(),
             suspects: Vec::new(),
         }
+    }
+
+    /// A node goes on after it stood still.
+    pub fn on_stood(&mut self, now: u64, node: usize, how_long: u64) {
+        push(&mut self.stood, node, (now, how_long));
     }
 
     /// A node's clock was touched, or it goes on after it stood still.
@@ -154,9 +162,13 @@ impl Checker {
     }
 
     /// By how much one node's idea of another's clock can have been wrong, for what was sent since `since`: what
-    /// the other's lost, and what its own gained. Estimates remember what was for [`ESTIMATE_MEMORY`].
+    /// the other's lost, and what its own gained. Estimates remember what was for [`ESTIMATE_MEMORY`], and longer where
+    /// what came waited in a socket.
     fn falsified(&self, from: usize, to: usize, since: u64) -> u64 {
         let since = since.saturating_sub(ESTIMATE_MEMORY);
+        let stood =
+            self.stood.get(from).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, n)| n).sum());
+        let since = since.saturating_sub(stood);
         let sum = |of: &[Vec<(u64, u64)>], node: usize| -> u64 {
             of.get(node).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, by)| by).sum())
         };
