@@ -84,6 +84,7 @@ impl World {
 
     /// The outcomes that clients of a node wait for may come at another time: their own clock was touched.
     fn excuse_clients(&mut self, n: usize, until: u64) {
+        self.check.on_touched(self.now, n);
         for c in 0..self.clients.len() {
             if self.clients[c].plan.node == n
                 && let Some(p) = &self.clients[c].process
@@ -109,6 +110,7 @@ impl World {
             return;
         }
         node.paused_until = Some(until);
+        node.paused_at = now;
         node.is_touched = true;
         node.is_clock_stopped = stops_clock;
         if stops_clock {
@@ -125,9 +127,11 @@ impl World {
             return;
         }
         node.is_touched = true;
+        let stood = now - node.paused_at;
         if std::mem::take(&mut node.is_clock_stopped) {
             node.clock.go_on(now);
         }
+        self.check.on_stood(now, n, stood);
         self.check.log.note(now, None, || format!("node {n} goes on"));
         self.excuse_clients(n, now);
         self.wake_all(n);

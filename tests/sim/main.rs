@@ -23,9 +23,9 @@ use msg_tests::sim::{
 /// Runs worlds of daemons and clients, each decided by a seed, and checks msgd's promise after every step.
 #[derive(Parser, Debug)]
 struct Args {
-    /// How many seeds to run.
-    #[arg(long, default_value_t = 100)]
-    seeds: u64,
+    /// How many seeds to run; without --seed, 100.
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first seed; without --seeds, the only one.
     #[arg(long)]
     seed: Option<u64>,
@@ -56,6 +56,9 @@ struct Args {
     /// Print everything that happens.
     #[arg(long)]
     trace: bool,
+    /// Run every seed twice, and compare.
+    #[arg(long)]
+    twice: bool,
     /// Worlds at the same time; 0: one for each core.
     #[arg(long, default_value_t = 0)]
     jobs: usize,
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         lone_daemons: args.lone_daemons,
     };
     let first = args.seed.unwrap_or(0);
-    let count = if args.seed.is_some() && args.seeds == 100 { 1 } else { args.seeds };
+    let count = args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { 100 });
     run::keep_panics();
     if args.trace {
         let report = run::run_once(first, &options, Log::printing());
@@ -109,11 +112,15 @@ fn run_all(args: &Args, options: &Options, first: u64, count: u64) -> Summary {
                         return;
                     }
                     let seed = first + index;
-                    let report = run::run(seed, options);
+                    let report =
+                        if args.twice { run::run_twice(seed, options) } else { run::run(seed, options) };
                     let mut s = summary.lock().unwrap_or_else(PoisonError::into_inner);
                     s.stats.add(&report.stats);
                     s.seeds += 1;
                     bar.inc(1);
+                    if count == 1 && report.violation.is_none() {
+                        tell(seed, options, &report, args);
+                    }
                     if report.violation.is_some() {
                         s.failed += 1;
                         stop.fetch_or(!args.keep_going, Ordering::Relaxed);

@@ -31,6 +31,7 @@ pub(super) struct Node {
     pub(super) turn_at: Option<u64>,
     /// It stands still until then.
     pub(super) paused_until: Option<u64>,
+    pub(super) paused_at: u64,
     pub(super) is_clock_stopped: bool,
     /// Time that I1 does not count.
     pub(super) excluded: u64,
@@ -42,6 +43,8 @@ pub(super) struct Node {
     pub(super) idle_timers: u32,
     /// Timers since the second began.
     pub(super) timers: (u64, u32),
+    /// Datagrams since the second began.
+    pub(super) datagrams: (u64, u32),
     /// Turns so far.
     pub(super) turns: u64,
 }
@@ -57,12 +60,14 @@ impl Node {
             streams: Vec::new(),
             turn_at: None,
             paused_until: None,
+            paused_at: 0,
             is_clock_stopped: false,
             excluded: 0,
             called_at: 0,
             is_touched: false,
             idle_timers: 0,
             timers: (0, 0),
+            datagrams: (0, 0),
             turns: 0,
         }
     }

@@ -40,6 +40,17 @@ pub fn run(seed: u64, options: &Options) -> Report {
     }
 }
 
+/// Runs a seed twice: the second time must be as the first.
+#[must_use]
+pub fn run_twice(seed: u64, options: &Options) -> Report {
+    let (mut first, second) = (run(seed, options), run_once(seed, options, Log::default()));
+    if first.violation.is_none() && first.hash != second.hash {
+        let text = format!("trace {:016x}, and then {:016x}", first.hash, second.hash);
+        first.violation = Some(Violation { invariant: Invariant::Determinism, at: 0, about: None, text });
+    }
+    first
+}
+
 /// Runs a seed once, with that log.
 #[must_use]
 pub fn run_once(seed: u64, options: &Options, log: Log) -> Report {

@@ -3,7 +3,7 @@
 use msg_proto::{
     control::LocalRule,
     counters::Counter,
-    engine::Transmit,
+    engine::{Engine, Transmit},
     ids::ConnId,
     local::{ClientFrame, DaemonFrame},
 };
@@ -31,7 +31,7 @@ impl World {
         if reads_clients_first {
             is_more |= self.read_clients(n)?;
         }
-        is_more |= self.read_datagrams(n);
+        is_more |= self.read_datagrams(n)?;
         if !reads_clients_first {
             is_more |= self.read_clients(n)?;
         }
@@ -72,17 +72,22 @@ impl World {
             .or_else(|text| self.wrong(Invariant::Structure, format!("node {n}: {text}")))
     }
 
-    fn read_datagrams(&mut self, n: usize) -> bool {
+    fn read_datagrams(&mut self, n: usize) -> Result<bool, Violation> {
         let node = &mut self.nodes[n];
-        let Some(engine) = &mut node.engine else { return false };
+        let Some(engine) = &mut node.engine else { return Ok(false) };
         let raw = node.clock.at(self.now);
+        let drops = |e: &Engine| DROPS.iter().map(|c| e.counters().value(*c)).sum::<u64>();
         for _ in 0..DATAGRAMS_A_TURN {
-            let Some((listener, from, bytes)) = node.inbox.pop_front() else { return false };
+            let Some((listener, from, bytes)) = node.inbox.pop_front() else { return Ok(false) };
             node.inbox_bytes -= bytes.len();
+            let before = drops(engine);
             engine.handle_datagram(raw, listener, from, &bytes);
+            if drops(engine) == before {
+                self.check.on_arrival(self.now, &bytes)?;
+            }
             self.spare.push(bytes);
         }
-        !node.inbox.is_empty()
+        Ok(!node.inbox.is_empty())
     }
 
     fn read_clients(&mut self, n: usize) -> Result<bool, Violation> {
@@ -208,6 +213,14 @@ impl World {
 
     fn send(&mut self, route: Route, bytes: &[u8]) -> Result<(), Violation> {
         let now = self.now;
+        let sender = &mut self.nodes[route.from];
+        if sender.datagrams.0 != now / 1_000_000 {
+            sender.datagrams = (now / 1_000_000, 0);
+        }
+        sender.datagrams.1 += 1;
+        if sender.datagrams.1 > MAX_DATAGRAMS_A_SECOND {
+            return self.wrong(Invariant::Timer, format!("node {}: a storm of datagrams", route.from));
+        }
         let clock = self.nodes[route.to].clock.at(now);
         self.check.on_datagram(&Leaving { now, from: route.from, to: route.to, clock, bytes })?;
         let head = bytes.get(8..12).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
@@ -302,8 +315,23 @@ fn see(check: &mut Checker, at: Moment, life: usize, frame: &DaemonFrame<'_>) ->
     }
 }
 
+/// Whatever makes a daemon drop some of a datagram.
+const DROPS: [Counter; 10] = [
+    Counter::StaleMessagesDropped,
+    Counter::FutureStamps,
+    Counter::QueueFullRefusals,
+    Counter::EarlyMessages,
+    Counter::MalformedDatagrams,
+    Counter::ChecksumErrors,
+    Counter::VersionMismatches,
+    Counter::UnknownSessions,
+    Counter::ReplayedDatagrams,
+    Counter::RefusedHellos,
+];
 /// The engine's own structure is looked at in one of so many turns.
 const CHECK_EVERY: u64 = 32;
+/// Of one node; more than clients that flood bring about.
+const MAX_DATAGRAMS_A_SECOND: u32 = 200_000;
 const DATAGRAMS_A_TURN: usize = 64;
 /// Of one client: a bounded turn.
 const READS_A_TURN: usize = 16;

@@ -1,6 +1,6 @@
 //! What must always hold inside an engine: for the simulator and the fuzz targets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::{
     Engine,
@@ -97,7 +97,7 @@ impl Engine {
     /// What says that it waits for a link does, once.
     fn check_link(&self, key: LinkKey) -> Check {
         let link = &self.links[key];
-        let mut times: HashMap<_, usize> = HashMap::new();
+        let mut times: BTreeMap<_, usize> = BTreeMap::new();
         for (entry, serial) in link.queue.iter() {
             if let Some(e) = self.chain.same(entry, serial) {
                 holds("what a link's queue has is queued", e.queued)?;

@@ -62,6 +62,8 @@ pub(super) struct Sent {
     pub(super) accepted_at: Option<Moment>,
     /// Copies that left the node, or were written to a client of it.
     pub(super) copies: u32,
+    /// Copies that came after it was taken, since it was last acknowledged.
+    pub(super) unanswered: u32,
     /// What its daemon decided, and when.
     pub(super) decided: Option<(u64, Outcome)>,
     /// What its process was told, and when.
@@ -180,6 +182,7 @@ impl Checker {
             sent_at: at,
             accepted_at: None,
             copies: 0,
+            unanswered: 0,
             decided: None,
             told: None,
             taken: Vec::new(),

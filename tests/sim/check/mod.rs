@@ -3,9 +3,10 @@
 //! * `ledger`: every life of a client, and every message that it sent.
 //! * `sent`: what leaves: submissions, datagrams, deliveries (R1, I3).
 //! * `taken`: what libraries take (I2, I3, I4, I5, and the bytes).
-//! * `outcome`: how messages end (I1, I2, I3).
+//! * `outcome`: how messages end (I1, I2, I3). `answer`: what comes again is answered again (R8).
 //! * [`log`](Log): what is told of one message when something is wrong with it.
 
+mod answer;
 mod ledger;
 mod log;
 mod outcome;
@@ -36,6 +37,8 @@ pub enum Invariant {
     I5InOrder,
     /// Memory is bounded.
     I7BoundedMemory,
+    /// What was taken is acknowledged again when it comes again.
+    R8Answered,
     /// Nothing is delivered that was not sent, as it was sent, to whom it was sent.
     NothingInvented,
     /// A message has one outcome.
@@ -103,6 +106,10 @@ pub struct Checker {
     lost_time: Vec<Vec<(u64, u64)>>,
     /// By node: when its clock jumped ahead, and how much.
     gained_time: Vec<Vec<(u64, u64)>>,
+    /// By node: until when it stood still, and how long. What came meanwhile waited in its socket.
+    stood: Vec<Vec<(u64, u64)>>,
+    /// By node: when its clock was last touched, or it stood still.
+    touched: BTreeMap<usize, u64>,
     /// The local sockets' own way takes no time.
     has_fast_streams: bool,
     /// Messages handed over late by no more than a clock was falsified.
@@ -124,12 +131,24 @@ impl Checker {
             order: BTreeMap::new(),
             lost_time: Vec::new(),
             gained_time: Vec::new(),
+            stood: Vec::new(),
+            touched: BTreeMap::new(),
             has_fast_streams,
             excused: 0,
             log,
             scratch: Vec::new(),
             suspects: Vec::new(),
         }
+    }
+
+    /// A node goes on after it stood still.
+    pub fn on_stood(&mut self, now: u64, node: usize, how_long: u64) {
+        push(&mut self.stood, node, (now, how_long));
+    }
+
+    /// A node's clock was touched, or it goes on after it stood still.
+    pub fn on_touched(&mut self, now: u64, node: usize) {
+        self.touched.insert(node, now);
     }
 
     /// A node's clock loses time, up to then: it stands still, or went back.
@@ -143,9 +162,13 @@ impl Checker {
     }
 
     /// By how much one node's idea of another's clock can have been wrong, for what was sent since `since`: what
-    /// the other's lost, and what its own gained. Estimates remember what was for [`ESTIMATE_MEMORY`].
+    /// the other's lost, and what its own gained. Estimates remember what was for [`ESTIMATE_MEMORY`], and longer where
+    /// what came waited in a socket.
     fn falsified(&self, from: usize, to: usize, since: u64) -> u64 {
         let since = since.saturating_sub(ESTIMATE_MEMORY);
+        let stood =
+            self.stood.get(from).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, n)| n).sum());
+        let since = since.saturating_sub(stood);
         let sum = |of: &[Vec<(u64, u64)>], node: usize| -> u64 {
             of.get(node).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, by)| by).sum())
         };

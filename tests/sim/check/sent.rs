@@ -131,6 +131,9 @@ impl Checker {
                 let taker = self.by_instance.get(&ack.flow.dst).copied();
                 let sent = life.and_then(|l| self.sent(l, msgid));
                 let is_taken = sent.is_some_and(|s| s.taken.iter().any(|(by, _)| Some(*by) == taker));
+                if let Some(sent) = life.and_then(|l| self.lives[l].find_mut(msgid)) {
+                    sent.unanswered = 0;
+                }
                 if !is_taken {
                     let text = format!("an ack from {}, which has not taken it", ack.flow.dst);
                     return Err(violation(Invariant::I2AckedMeansTaken, d.now, about, text));
@@ -145,6 +148,9 @@ impl Checker {
         let life = self.by_instance.get(&nack.flow.src).copied();
         for entry in nack.entries() {
             let about = life.map(|l| (l, entry.msgid.0));
+            if let Some(sent) = life.and_then(|l| self.lives[l].find_mut(entry.msgid)) {
+                sent.unanswered = 0;
+            }
             self.note(d.now, about, || format!("NACK from node {} to {}: {:?}", d.from, d.to, entry.verdict));
         }
         Ok(())
@@ -164,4 +170,4 @@ impl Checker {
 /// Clocks are read in whole microseconds.
 const STAMP_ROUNDING: u64 = 2;
 /// Where a datagram's head says what kind it is.
-const KIND_AT: usize = 3;
+pub(super) const KIND_AT: usize = 3;
