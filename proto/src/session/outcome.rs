@@ -63,12 +63,12 @@ impl Session {
             self.counters.unmatched_outcomes += u64::from(count) - known.len() as u64;
             for n in known {
                 let msgid = first.plus(n);
-                if self.unresolved.remove(msgid).is_none() {
+                let Some(ended) = self.unresolved.remove(msgid) else {
                     self.counters.unmatched_outcomes += 1;
                     continue;
-                }
+                };
                 self.counters.acked += 1;
-                if self.config.outcomes == Outcomes::All {
+                if self.config.outcomes == Outcomes::All || ended.is_call {
                     self.notify(Notice::Acked(msgid));
                 }
             }
