@@ -2,9 +2,11 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
+//! * `call`, `serve`: procedures.
 //! * `signals`: Ctrl-C.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
+mod call;
 mod cli;
 mod demo;
 mod error;
@@ -12,6 +14,7 @@ mod http;
 mod port;
 mod recv;
 mod send;
+mod serve;
 mod signals;
 mod status;
 mod table;
@@ -60,7 +63,7 @@ fn run_to(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
         Err(e) => {
             // With nowhere to complain to, the exit status still says it.
             writeln!(err, "msgctl: {e}").ok();
-            Exit::Error
+            e.exit()
         }
     }
 }
@@ -75,6 +78,8 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Chain { client } => status::show_chain(&dir, client, format, out)?,
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
+        Command::Call(args) => call::run(&dir, &args, format, out)?,
+        Command::Serve(args) => serve::run(&dir, &args, format, out)?,
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
