@@ -302,8 +302,8 @@ impl fmt::Display for Report {
             f,
             "killed {nodes} daemons and {clients} clients, stopped {stops}; relay lost {lost} of {of}"
         )?;
-        writeln!(f, "{tally}")?;
-        write!(f, "{recovery}")
+        write!(f, "{tally}")?;
+        if *nodes > 0 { write!(f, "\n{recovery}") } else { Ok(()) }
     }
 }
 
