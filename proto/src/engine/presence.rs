@@ -203,6 +203,7 @@ impl Engine {
         let now = self.clock.steady();
         let link = &mut self.links[key];
         link.attempt = None;
+        link.foreign = None;
         link.current = Some(Association::new(attempt.local, remote, now));
         for path in &mut link.paths {
             path.heartbeat = Some(HeartbeatDue { wants_reply: true });
