@@ -5,6 +5,7 @@
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
 //! * `clocks`: nodes whose clocks differ by a day.
 //! * `datagrams`, `local_socket`, `crowd`: what bad input gets. `scripted`: a peer that does as the test says.
+//! * `versions`: programs of other versions.
 //! * `status`: what the daemon says of itself. `idle`: a daemon with nothing to do.
 
 mod chain;
@@ -21,3 +22,4 @@ mod loss;
 mod quotas;
 mod scripted;
 mod status;
+mod versions;
