@@ -2,6 +2,7 @@
 
 mod faults;
 mod hellos;
+mod path_mtu;
 mod reload;
 mod waiting;
 mod world;
