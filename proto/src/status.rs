@@ -67,6 +67,9 @@ pub struct PeerStatus {
     pub name: String,
     /// `up`, `connecting` or `down`.
     pub state: String,
+    /// Why there can be no link: what versions it speaks, and this node; absent: nothing is known against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
     /// Its addresses, each with what is known of the path.
     pub paths: Vec<PathStatus>,
     /// Clients that it announced.

@@ -203,6 +203,7 @@ impl Engine {
         let now = self.clock.steady();
         let link = &mut self.links[key];
         link.attempt = None;
+        link.foreign = None;
         link.current = Some(Association::new(attempt.local, remote, self.config.mtu, now));
         for path in &mut link.paths {
             path.mtu.forget_probe();
