@@ -41,5 +41,5 @@ fn worlds_2() {
 
 #[test]
 fn worlds_where_daemons_die_alone() {
-    worlds_with(32..48, &Options { seconds: 5, lone_daemons: true, ..Options::default() });
+    worlds_with(32..48, &Options { seconds: 5, ..Options::default() });
 }

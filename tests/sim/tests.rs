@@ -37,7 +37,6 @@ fn seeds_that_found_something() {
         let mut options = Options::default();
         while let Some(word) = words.next() {
             match word {
-                "--lone-daemons" => options.lone_daemons = true,
                 "--seconds" => options.seconds = words.next().and_then(|w| w.parse().ok()).expect("seconds"),
                 other => panic!("seeds.txt: {other}"),
             }

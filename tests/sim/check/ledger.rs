@@ -60,8 +60,14 @@ pub(super) struct Sent {
     pub(super) sent_at: Moment,
     /// When the daemon read it.
     pub(super) accepted_at: Option<Moment>,
+    /// Which of its node's daemons read it first.
+    pub(super) daemon: Option<u64>,
+    /// A later one read it again, and does not know whom the first gave it to.
+    pub(super) is_unbound: bool,
     /// Copies that left the node, or were written to a client of it.
     pub(super) copies: u32,
+    /// Which instances copies were sent to, to other nodes.
+    pub(super) addressed: Vec<Instance>,
     /// Copies that came after it was taken, since it was last acknowledged.
     pub(super) unanswered: u32,
     /// What its daemon decided, and when.
@@ -181,7 +187,10 @@ impl Checker {
             uid,
             sent_at: at,
             accepted_at: None,
+            daemon: None,
+            is_unbound: false,
             copies: 0,
+            addressed: Vec::new(),
             unanswered: 0,
             decided: None,
             told: None,
