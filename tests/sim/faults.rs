@@ -47,6 +47,7 @@ impl World {
             Fault::Flood => {
                 if let Some(p) = &mut self.clients[c].process {
                     p.floods_until = self.now + span.min(300_000);
+                    self.check.on_flood(p.life, p.floods_until);
                 }
             }
             Fault::Crash => self.crash(n, span),

@@ -154,6 +154,8 @@ impl World {
                 engine.handle_client_bytes(raw, conn, &bytes);
                 self.scratch = bytes;
                 sniffed?;
+                // Before others are given what it sent, it is known who it is.
+                stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
             }
             is_more |= stream.to_daemon.len() > 0 || stream.client.is_none();
             let client = stream.client;

@@ -44,6 +44,8 @@ pub(super) struct Life {
     pub(super) sent: Vec<Sent>,
     /// It lost its daemon: what a daemon says is no longer all that there is.
     pub(super) reconnected: bool,
+    /// Until when what it says may stand behind what it sent: it sent as fast as it could.
+    pub(super) floods_until: u64,
     /// Until when its outcomes may wait for itself: it did not read.
     pub(super) stalled_until: u64,
     pub(super) is_dead: bool,
@@ -102,6 +104,7 @@ impl Checker {
             incarnation: None,
             sent: Vec::new(),
             reconnected: false,
+            floods_until: 0,
             stalled_until: 0,
             is_dead: false,
         });
@@ -145,6 +148,11 @@ impl Checker {
     pub fn on_stall(&mut self, life: LifeId, until: u64) {
         let life = &mut self.lives[life];
         life.stalled_until = life.stalled_until.max(until);
+    }
+
+    /// It sends as fast as it can until then.
+    pub fn on_flood(&mut self, life: LifeId, until: u64) {
+        self.lives[life].floods_until = until;
     }
 
     /// It has a new stream to a daemon after it lost one.
