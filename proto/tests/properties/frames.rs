@@ -18,7 +18,7 @@ use proptest::{
     sample::{Index, select},
 };
 
-use crate::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
+use super::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
 
 /// A frame that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -8,7 +8,7 @@ use msg_proto::{
     wire::{AckRun, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Heartbeat, Kind, NackEntry, Skip},
 };
 
-use crate::datagrams::build;
+use super::datagrams::build;
 
 const INSTANCE: Instance = Instance { client: ClientId(1), incarnation: Incarnation(1) };
 const FLOW: Flow = Flow {
