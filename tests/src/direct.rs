@@ -219,6 +219,7 @@ fn engine(node: usize, peers: &[&str], now: Time) -> Engine {
             client_queue_bytes: 1 << 30,
         },
         mtu: 1200,
+        max_mtu: limits::MAX_MTU,
         receive_window: 4 << 20,
         grace: Span::ZERO,
         clients: Vec::new(),
