@@ -127,7 +127,7 @@ pub const HEARTBEAT_MS: u64 = 1000;
 pub const LINK_LOST_MS: u64 = 5_000;
 
 /// Hellos start this far apart and back off to [`HEARTBEAT_MS`].
-pub const HELLO_MS: u64 = 50;
+pub const HELLO_MS: u64 = 20;
 
 /// The last copy may leave this much later than its scan, where the link is busy; the failure comes that much
 /// later than `interval` after the scan (I1 leaves 10 ms).

@@ -268,8 +268,8 @@ fn a_head_is_read_only_as_it_is_written() {
     assert_eq!(set(&frames, 4, 1), Ok(Kind::Frames));
     assert_eq!(set(&frames, 5, 9), Ok(Kind::Frames), "it may speak what we do not");
     assert_eq!(set(&frames, 0, b'x'), Err(WireError::NotOurs));
-    assert_eq!(set(&frames, 2, 0), Err(WireError::Version));
-    assert_eq!(set(&frames, 2, 2), Err(WireError::Version));
+    assert_eq!(set(&frames, 2, 0), Err(WireError::Version(VERSIONS)));
+    assert_eq!(set(&frames, 2, 2), Err(WireError::Version(VERSIONS)));
     assert_eq!(set(&frames, 3, 0), Err(WireError::Malformed), "kind");
     assert_eq!(set(&frames, 3, 3), Err(WireError::Malformed), "kind");
     assert_eq!(set(&frames, 3, 1), Err(WireError::Malformed), "a hello with a session");

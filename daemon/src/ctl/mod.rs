@@ -2,15 +2,17 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
-//! * `call`, `serve`: procedures.
+//! * `bench`: how fast they are; `latencies`. `call`, `serve`: procedures.
 //! * `signals`: Ctrl-C.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
+mod bench;
 mod call;
 mod cli;
 mod demo;
 mod error;
 mod http;
+mod latencies;
 mod port;
 mod recv;
 mod send;
@@ -80,6 +82,7 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
         Command::Call(args) => call::run(&dir, &args, format, out)?,
         Command::Serve(args) => serve::run(&dir, &args, format, out)?,
+        Command::Bench(args) => return bench::run(&dir, &args, format, out),
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

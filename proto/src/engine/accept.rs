@@ -72,8 +72,9 @@ impl Engine {
     fn add_inbox(&mut self, id: FlowId, source: Source, client: Option<ClientKey>, floor: Seq) -> InboxKey {
         let serial = self.chain.serial();
         let mut inbox = Inbox::new(id, source, client, floor, serial);
-        if client.is_none() {
-            inbox.departed_at = Some(self.clock.steady());
+        match client {
+            Some(client) => inbox.round = self.clients[client].queue.first_round,
+            None => inbox.departed_at = Some(self.clock.steady()),
         }
         let key = self.inboxes.insert(inbox);
         self.inbox_of.insert(id, key);

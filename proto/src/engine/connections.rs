@@ -274,10 +274,7 @@ impl Engine {
             let (ours, theirs) = (local::VERSIONS, register.versions);
             return Err(Violation::new(
                 LocalRule::Version,
-                format!(
-                    "local protocol versions: daemon {}..{}, library {}..{}; upgrade the older one",
-                    ours.lowest, ours.highest, theirs.lowest, theirs.highest
-                ),
+                format!("local protocol versions: daemon {ours}, library {theirs}; upgrade the older one"),
             ));
         };
         let id = register.client;

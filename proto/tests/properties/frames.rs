@@ -18,7 +18,7 @@ use proptest::{
     sample::{Index, select},
 };
 
-use crate::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
+use super::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
 
 /// A frame that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,6 +74,7 @@ pub(crate) enum Owned {
         ranges: Vec<(u64, u64)>,
     },
     Goodbye,
+    Ping,
 }
 
 impl Owned {
@@ -112,6 +113,7 @@ impl Owned {
                 Self::LinkAck { delay: ack.delay, window: ack.window, ranges }
             }
             Frame::Goodbye => Self::Goodbye,
+            Frame::Ping => Self::Ping,
         }
     }
 
@@ -163,6 +165,7 @@ impl Owned {
                 return written.then_some(Self::LinkAck { delay: *delay, window: *window, ranges });
             }
             Self::Goodbye => datagram.put_goodbye(),
+            Self::Ping => datagram.put_ping(),
         };
         assert!(written || datagram.remaining() == room, "nothing is written of what does not fit: {self:?}");
         written.then(|| self.clone())
@@ -319,6 +322,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Owned> {
         control(),
         (1..=u32::MAX).prop_map(|next| Owned::ControlAck { next }),
         Just(Owned::Goodbye),
+        Just(Owned::Ping),
     ];
     prop_oneof![messages, answers, rest]
 }

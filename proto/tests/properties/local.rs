@@ -12,7 +12,7 @@ use msg_proto::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use crate::{bytes, channel, config, incarnation, instance, interval, verdict};
+use super::{bytes, channel, config, incarnation, instance, interval, verdict};
 
 /// Appends frames to a stream.
 fn put_client(out: &mut Vec<u8>, frame: &ClientFrame<'_>) {

@@ -2,7 +2,9 @@
 
 mod calls;
 mod faults;
+mod goodput;
 mod hellos;
+mod path_mtu;
 mod reload;
 mod waiting;
 mod world;

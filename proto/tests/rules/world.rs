@@ -68,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) max_stored: u32,
     pub(crate) client_queue_bytes: usize,
     pub(crate) clocks: [u64; 2],
+    pub(crate) max_mtu: usize,
 }
 
 impl Client {
@@ -113,6 +114,7 @@ fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
             client_queue_bytes: options.client_queue_bytes,
         },
         mtu: 1200,
+        max_mtu: options.max_mtu,
         receive_window: 1 << 20,
         grace: Span::from_millis(2000),
         clients: Vec::new(),
@@ -126,6 +128,7 @@ impl Default for Options {
             max_stored: limits::DEFAULT_MAX_STORED,
             client_queue_bytes: limits::DEFAULT_CLIENT_QUEUE_BYTES,
             clocks: [1_000_000, 90_000_000_000],
+            max_mtu: limits::MIN_MTU,
         }
     }
 }
@@ -344,7 +347,7 @@ impl World {
             let Transmit { len, segment, .. } = transmit;
             assert_eq!(len, out.len());
             for datagram in out.chunks(segment) {
-                assert!(datagram.len() <= 1200);
+                assert!(datagram.len() <= self.options.max_mtu);
                 if let Fate::Arrive(delays) = (self.network)(node, datagram) {
                     for delay in delays {
                         self.order += 1;
