@@ -56,6 +56,8 @@ pub(super) enum Command {
     Send(SendArgs),
     /// Print the messages that come for a client
     Recv(RecvArgs),
+    /// Have the daemon reread its config; fail with its reason if it keeps the one that it has
+    Reload,
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`

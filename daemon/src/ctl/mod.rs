@@ -2,7 +2,7 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
-//! * `signals`: Ctrl-C.
+//! * `reload`: has the daemon reread its config. `signals`: Ctrl-C.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
 mod cli;
@@ -11,6 +11,7 @@ mod error;
 mod http;
 mod port;
 mod recv;
+mod reload;
 mod send;
 mod signals;
 mod status;
@@ -75,6 +76,7 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Chain { client } => status::show_chain(&dir, client, format, out)?,
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
+        Command::Reload => reload::run(&dir)?,
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
