@@ -52,6 +52,8 @@ pub enum CtlError {
     Output(io::Error),
     /// Signals cannot be watched for.
     Signals(io::Error),
+    /// The daemon keeps the config that it has.
+    NotReloaded(String),
     /// A signal asked to stop.
     Interrupted,
     /// The demo could not be run.
@@ -75,6 +77,7 @@ impl fmt::Display for CtlError {
             Self::Input(what) => write!(f, "standard input: {what}"),
             Self::Output(source) => write!(f, "standard output: {source}"),
             Self::Signals(source) => write!(f, "cannot watch for signals: {source}"),
+            Self::NotReloaded(why) => write!(f, "not reloaded: {why}"),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Demo(what) => write!(f, "demo: {what}"),
         }

@@ -3,7 +3,7 @@
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
 //! * `bench`: how fast they are; `latencies`.
-//! * `signals`: Ctrl-C.
+//! * `reload`: has the daemon reread its config. `signals`: Ctrl-C.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
 mod bench;
@@ -14,6 +14,7 @@ mod http;
 mod latencies;
 mod port;
 mod recv;
+mod reload;
 mod send;
 mod signals;
 mod status;
@@ -79,6 +80,7 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
         Command::Bench(args) => return bench::run(&dir, &args, format, out),
+        Command::Reload => reload::run(&dir)?,
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
