@@ -2,6 +2,7 @@
 
 mod faults;
 mod hellos;
+mod peers;
 mod reload;
 mod waiting;
 mod world;
