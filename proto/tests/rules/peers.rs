@@ -43,3 +43,17 @@ fn i6_a_daemon_knows_again_what_its_clients_have_taken() {
     assert_eq!(w.counter(1, Counter::MessagesDelivered), 0, "the new daemon gives none of it again");
     assert_eq!(w.clients[b].session.counters().duplicates, 0);
 }
+
+#[test]
+fn a_clock_that_goes_back_ends_the_session_and_its_stamps() {
+    let mut w = World::new();
+    let (a, b) = (w.client(0, 100, 1000, 10), w.client(1, 200, 1000, 10));
+    w.run(100);
+    // On its way when the receiver's clock goes back: by that clock it is yet to be sent.
+    w.send(a, 200, b"x", b"").unwrap();
+    w.drain();
+    w.clocks[1] -= 3_000_000;
+    w.run(50);
+    assert!(w.counter(1, Counter::UnknownSessions) > 0 && w.counter(1, Counter::LinksDown) == 1);
+    assert_eq!((w.clients[b].taken.len(), w.clients[a].acked.len()), (1, 1), "in the next session");
+}
