@@ -7,8 +7,8 @@ use msg_proto::{
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{
-        AckRun, Data, DatagramBuilder, Flow, Frame, Frames, HEADER_BYTES, Header, Kind, NackEntry, Skip,
-        VERSIONS, WireError,
+        AckRun, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Header, Kind, NackEntry,
+        Skip, VERSIONS, WireError,
     },
 };
 
@@ -54,6 +54,36 @@ fn a_hello_datagram_holds_one_hello_and_padding() {
     assert_eq!(then(&goodbye), Some(true), "nothing of a session behind a HELLO");
     assert_eq!(then(body), Some(true), "nor a second one");
     assert_eq!(frames(Kind::Hello, &raw(0, 0, &[])), [Err(WireError::Malformed)], "the HELLO comes first");
+}
+
+#[test]
+fn what_belongs_to_a_flow_comes_behind_it() {
+    let whole = datagram(Kind::Frames, 1400, |d| {
+        assert!(d.put_flow(&flow(), 100));
+        assert!(d.put_data(&Data { msgid: MsgId(1), seq: Seq(6), at_least_once: false, payload: b"x" }));
+        assert!(d.put_skip(&Skip { seq: Seq(7), count: 1 }));
+        let part = Fragment {
+            msgid: MsgId(2),
+            seq: Seq(8),
+            at_least_once: false,
+            offset: 0,
+            total: 2000,
+            bytes: &[1; 1024],
+        };
+        assert!(d.put_fragment(&part));
+    });
+    let mut body = &whole[HEADER_BYTES..];
+    assert!(frames(Kind::Frames, body).iter().all(Result::is_ok));
+    let mut alone = 0;
+    while body.len() >= 4 {
+        let len = 4 + usize::from(u16::from_le_bytes([body[2], body[3]]));
+        let len = len.min(body.len());
+        if matches!(frames(Kind::Frames, body).first(), Some(Err(WireError::Malformed))) {
+            alone += 1;
+        }
+        body = &body[len..];
+    }
+    assert_eq!(alone, 3, "DATA, SKIP, FRAGMENT");
 }
 
 /// The ranges that the other side reads where these were written.
