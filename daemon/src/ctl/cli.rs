@@ -68,6 +68,8 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Measure how fast messages are: there and back, or as fast as they go
     Bench(BenchArgs),
+    /// Have the daemon reread its config; fail with its reason if it keeps the one that it has
+    Reload,
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`

@@ -54,6 +54,8 @@ pub enum CtlError {
     Output(io::Error),
     /// Signals cannot be watched for.
     Signals(io::Error),
+    /// The daemon keeps the config that it has.
+    NotReloaded(String),
     /// A call failed.
     Call {
         /// Its XID, if it has one.
@@ -84,6 +86,7 @@ impl fmt::Display for CtlError {
             Self::Input(what) => write!(f, "standard input: {what}"),
             Self::Output(source) => write!(f, "standard output: {source}"),
             Self::Signals(source) => write!(f, "cannot watch for signals: {source}"),
+            Self::NotReloaded(why) => write!(f, "not reloaded: {why}"),
             Self::Call { xid: Some(xid), error } => write!(f, "call {xid}: {error}"),
             Self::Call { xid: None, error } => write!(f, "call: {error}"),
             Self::Interrupted => f.write_str("interrupted"),

@@ -2,8 +2,8 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
+//! * `reload`: has the daemon reread its config. `signals`: Ctrl-C.
 //! * `bench`: how fast they are; `latencies`. `call`, `serve`: procedures.
-//! * `signals`: Ctrl-C.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
 mod bench;
@@ -15,6 +15,7 @@ mod http;
 mod latencies;
 mod port;
 mod recv;
+mod reload;
 mod send;
 mod serve;
 mod signals;
@@ -83,6 +84,7 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Call(args) => call::run(&dir, &args, format, out)?,
         Command::Serve(args) => serve::run(&dir, &args, format, out)?,
         Command::Bench(args) => return bench::run(&dir, &args, format, out),
+        Command::Reload => reload::run(&dir)?,
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
