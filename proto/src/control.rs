@@ -68,6 +68,8 @@ pub enum Control {
         incarnation: Incarnation,
         /// The highest priority is active.
         priority: u8,
+        /// Its process's user, as the sender's node saw it.
+        uid: u32,
     },
     /// That client is gone.
     Withdraw {

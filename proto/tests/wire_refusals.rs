@@ -148,7 +148,13 @@ fn no_frame_is_longer_than_its_length_says() {
     let put = |len: usize| {
         datagram(Kind::Frames, 100_000, |d| {
             assert!(d.put_flow(&flow, 0));
-            let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: &payload[..len] };
+            let data = Data {
+                msgid: MsgId(1),
+                seq: Seq(2),
+                at_least_once: false,
+                call_age: Some(Span::ZERO),
+                payload: &payload[..len],
+            };
             assert_eq!(d.put_data(&data), len <= fits);
         })
     };
@@ -203,9 +209,9 @@ fn the_control_stream_begins_at_1_and_speaks_of_somebody() {
     let somebody = [1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
     let nobody = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let with = |who: &[u8; 12], tail: &[u8]| [&who[..], tail].concat();
-    assert!(control(1, 0, &with(&somebody, &[3])));
-    assert!(!control(0, 0, &with(&somebody, &[3])), "step 0");
-    assert!(!control(1, 0, &with(&nobody, &[3])), "an announcement of nobody");
+    assert!(control(1, 0, &with(&somebody, &[3, 232, 3, 0, 0])));
+    assert!(!control(0, 0, &with(&somebody, &[3, 232, 3, 0, 0])), "step 0");
+    assert!(!control(1, 0, &with(&nobody, &[3, 232, 3, 0, 0])), "an announcement of nobody");
     assert!(control(1, 1, &with(&somebody, &[2, 0, 0, 0])));
     assert!(!control(1, 1, &with(&nobody, &[2, 0, 0, 0])), "a withdrawal of nobody");
     assert!(!control(1, 1, &with(&somebody, &[3, 0, 0, 0])), "an unknown cause");
@@ -420,7 +426,7 @@ mod written {
     #[test]
     #[should_panic(expected = "the other side would refuse")]
     fn a_message_without_its_flow() {
-        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: b"" };
+        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, call_age: None, payload: b"" };
         let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_data(&data)));
     }
 

@@ -42,6 +42,8 @@ pub struct NodeSpec {
     pub chain: String,
     /// Lines of the config's section `[limits]`.
     pub limits: String,
+    /// Lines of the config's section `[security]`, beyond the mode.
+    pub security: String,
     /// A command in front of the program: it changes what the program sees of the system.
     pub wrapper: Vec<OsString>,
     /// Variables of its environment.
@@ -61,6 +63,7 @@ impl NodeSpec {
             node: String::new(),
             chain: String::new(),
             limits: String::new(),
+            security: String::new(),
             wrapper: Vec::new(),
             env: Vec::new(),
             held: false,
@@ -89,10 +92,10 @@ impl NodeSpec {
     }
 
     fn config(&self, runtime_dir: &str) -> String {
-        let Self { name, address, node, chain, limits, .. } = self;
+        let Self { name, address, node, chain, limits, security, .. } = self;
         let mut text = format!(
             "[node]\nname = \"{name}\"\nlisten = [\"{address}\"]\nruntime_dir = \"{runtime_dir}\"\n{node}\n\
-             [chain]\n{chain}\n[limits]\n{limits}\n[security]\nmode = \"none\"\n"
+             [chain]\n{chain}\n[limits]\n{limits}\n[security]\nmode = \"none\"\n{security}\n"
         );
         for (peer, at) in &self.peers {
             text.push_str(&format!("[[peer]]\nname = \"{peer}\"\naddresses = [\"{at}\"]\n"));
@@ -310,6 +313,16 @@ impl Node {
         wait::until("all links are up", || self.status().peers.iter().all(|peer| peer.state == "up"));
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// It does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Bytes of memory that it has in use.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
@@ -324,7 +337,7 @@ impl Node {
 
     /// A number of its main thread's `/proc/PID/status`.
     fn proc_status(&self, key: &str) -> u64 {
-        let pid = self.child.as_ref().expect("it runs").id();
+        let pid = self.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).expect("a status");
         let value = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line with that key");
         value.trim().trim_end_matches(" kB").parse().expect("a number")

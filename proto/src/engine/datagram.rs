@@ -136,13 +136,16 @@ impl Engine {
             },
             Frame::Data(data) => {
                 if let Some(Context { inbox: Some(inbox), send_time, interval }) = *context {
-                    let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval };
+                    let call_sent_at = data.call_age.map(|age| send_time.minus(age));
+                    let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval, call_sent_at };
                     self.accept(inbox, &copy, data.payload);
                 }
             }
             Frame::Fragment(fragment) => {
                 if let Some(Context { inbox: Some(inbox), send_time, interval }) = *context {
-                    let copy = Copy { msgid: fragment.msgid, seq: fragment.seq, send_time, interval };
+                    let call_sent_at = fragment.call_age.map(|age| send_time.minus(age));
+                    let (msgid, seq) = (fragment.msgid, fragment.seq);
+                    let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
                     self.accept_fragment(inbox, &copy, &fragment);
                 }
             }
