@@ -43,3 +43,10 @@ fn worlds_2() {
 fn worlds_where_daemons_die_alone() {
     worlds_with(32..48, &Options { seconds: 5, ..Options::default() });
 }
+
+/// More of them, for mutants that all the rest has let pass. The simulator's own tests run these seeds, too.
+#[test]
+#[ignore = "it takes seconds; asked for by name"]
+fn many_worlds() {
+    worlds_with(48..200, &Options { seconds: 10, ..Options::default() });
+}

@@ -11,11 +11,11 @@ touch "$dir/results"
 "$dir/tool/release/mutants" names "$dir/list.json" >"$dir/names"
 cd "$dir/tree/proto"
 
-# What came of one program: survived, caught, timeout.
+# What came of one program, mutant, seconds of processor time, arguments: survived, caught, timeout.
 judge() {
     (
-        ulimit -t 10 -v 6000000
-        MUTANT=$2 exec timeout 600 "$dir/$1" -q
+        ulimit -t "$3" -v 6000000
+        MUTANT=$2 exec timeout 600 "$dir/$1" -q $4
     ) >/dev/null 2>&1
     case $? in
         0) echo survived ;;
@@ -26,8 +26,9 @@ judge() {
 
 while read -r id name; do
     case $name in proto/src/engine/*) set -- together msg_proto ;; *) set -- msg_proto together ;; esac
-    result=$(judge "$1" "$id")
-    [ "$result" != survived ] || result=$(judge "$2" "$id")
+    result=$(judge "$1" "$id" 10 "")
+    [ "$result" != survived ] || result=$(judge "$2" "$id" 10 "")
+    [ "$result" != survived ] || result=$(judge together "$id" 60 --ignored)
     [ "$result" != survived ] || result=missed
     echo "$id $result $name" >>"$dir/results"
 done < <(shuf --random-source="$dir/names" "$dir/names" | awk -v count="$count" '

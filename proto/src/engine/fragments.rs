@@ -240,6 +240,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_is_sent_unless_it_has_come() {
+        let mut units = Units::new(4 * FRAGMENT_UNIT);
+        units.record_sent(0..4);
+        units.record_have(1..2);
+        units.send(0..9);
+        assert_eq!(units.next_run(9), Some(0..1), "1 is there");
+        units.record_sent(0..1);
+        assert_eq!(units.next_run(9), Some(2..4), "and there are four");
+        units.record_sent(2..4);
+        assert_eq!(units.next_run(9), None);
+    }
+
+    #[test]
     fn reassembles_in_any_order() {
         let message: Vec<u8> = (0..2500_u32).map(|i| i.to_le_bytes()[0]).collect();
         let piece = |range: Range<usize>| Fragment {

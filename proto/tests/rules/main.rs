@@ -5,6 +5,7 @@ mod faults;
 mod goodput;
 mod hellos;
 mod path_mtu;
+mod peers;
 mod reload;
 mod waiting;
 mod world;

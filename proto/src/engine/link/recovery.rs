@@ -394,6 +394,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_learnt_of_reordering_fades() {
+        let mut r = recovery(12);
+        ack(&mut r, &[(3, 3)], 30_000);
+        ack(&mut r, &[(0, 0)], 90_000);
+        let window = r.reordering.window;
+        assert!(window > GRANULARITY, "{window:?}");
+        let after = |n: u64| 90_000 + n * (REORDERING_MEMORY.0 + 1);
+        ack(&mut r, &[(11, 11)], after(1) - 1);
+        assert_eq!(r.reordering.window, window, "not yet");
+        ack(&mut r, &[(11, 11)], after(1));
+        assert_eq!(r.reordering.window, window.div(2));
+        for n in 2..30 {
+            ack(&mut r, &[(11, 11)], after(n));
+        }
+        assert_eq!(r.reordering.window, Span::ZERO);
+    }
+
+    #[test]
+    fn every_probe_counts() {
+        let mut r = recovery(9);
+        let mut fates = Fates::default();
+        for n in 1..=3 {
+            r.handle_timeout(r.timeout().unwrap(), &mut fates);
+            assert_eq!((fates.probes, r.probes), (u64::from(n), n));
+        }
+    }
+
+    #[test]
     fn silence_makes_a_probe_and_backs_off() {
         let mut r = recovery(5);
         let first = r.timeout().unwrap();
