@@ -34,6 +34,7 @@ complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "peers" -d 'Show the o
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "recv" -d 'Print the messages that come for a client'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "demo-node" -d 'A daemon of the demo, in this process'
@@ -65,6 +66,17 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l count -d 'End aft
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l as -d 'The client to serve as [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l from -d 'The client to send as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l to -d 'The client to send to, on any node: one that serves [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l work -d 'What to measure' -r -f -a "ping-pong\t'One message there and back at a time: the time that this takes'
+one-way\t'As many as are taken: how many that are, and the time until each one\'s outcome is known'"
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l size -d 'How long a message is [bytes, 16 to 1048576]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l count -d 'Send so many [messages, 1 to 10000000]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l serve -d 'Be the other side: take what comes and answer it, until interrupted'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l messages -d 'Messages in each direction [1 to 1000000]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l loss -d 'Datagrams that the network between the two daemons loses [percent of each direction, 0 to 50]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l seed -d 'What the network\'s faults and the messages are drawn from [any 64-bit number]' -r
@@ -78,13 +90,14 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l parent -d 'T
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "status" -d 'Show the daemon and its counters'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "clients" -d 'Show the processes that are registered'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "peers" -d 'Show the other nodes and the links to them'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "demo-node" -d 'A daemon of the demo, in this process'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "status" -d 'Show the daemon and its counters'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "clients" -d 'Show the processes that are registered'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "peers" -d 'Show the other nodes and the links to them'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "demo-node" -d 'A daemon of the demo, in this process'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv bench demo completions demo-node help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

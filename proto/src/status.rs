@@ -67,6 +67,9 @@ pub struct PeerStatus {
     pub name: String,
     /// `up`, `connecting` or `down`.
     pub state: String,
+    /// Why there can be no link: what versions it speaks, and this node; absent: nothing is known against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
     /// Its addresses, each with what is known of the path.
     pub paths: Vec<PathStatus>,
     /// Clients that it announced.
@@ -96,6 +99,8 @@ pub struct PathStatus {
     pub heard_ms_ago: Option<u64>,
     /// Whether it is the one that messages take.
     pub active: bool,
+    /// The largest datagram that it is known to carry.
+    pub mtu: u64,
 }
 
 /// One message in a chain, for `msgctl chain`: `GET /v1/chain?client=ID`.

@@ -60,12 +60,19 @@ fn a_hello_datagram_holds_one_hello_and_padding() {
 fn what_belongs_to_a_flow_comes_behind_it() {
     let whole = datagram(Kind::Frames, 1400, |d| {
         assert!(d.put_flow(&flow(), 100));
-        assert!(d.put_data(&Data { msgid: MsgId(1), seq: Seq(6), at_least_once: false, payload: b"x" }));
+        assert!(d.put_data(&Data {
+            msgid: MsgId(1),
+            seq: Seq(6),
+            at_least_once: false,
+            call_age: None,
+            payload: b"x"
+        }));
         assert!(d.put_skip(&Skip { seq: Seq(7), count: 1 }));
         let part = Fragment {
             msgid: MsgId(2),
             seq: Seq(8),
             at_least_once: false,
+            call_age: None,
             offset: 0,
             total: 2000,
             bytes: &[1; 1024],
@@ -178,7 +185,13 @@ fn no_frame_is_longer_than_its_length_says() {
     let put = |len: usize| {
         datagram(Kind::Frames, 100_000, |d| {
             assert!(d.put_flow(&flow, 0));
-            let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: &payload[..len] };
+            let data = Data {
+                msgid: MsgId(1),
+                seq: Seq(2),
+                at_least_once: false,
+                call_age: Some(Span::ZERO),
+                payload: &payload[..len],
+            };
             assert_eq!(d.put_data(&data), len <= fits);
         })
     };
@@ -233,9 +246,9 @@ fn the_control_stream_begins_at_1_and_speaks_of_somebody() {
     let somebody = [1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
     let nobody = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let with = |who: &[u8; 12], tail: &[u8]| [&who[..], tail].concat();
-    assert!(control(1, 0, &with(&somebody, &[3])));
-    assert!(!control(0, 0, &with(&somebody, &[3])), "step 0");
-    assert!(!control(1, 0, &with(&nobody, &[3])), "an announcement of nobody");
+    assert!(control(1, 0, &with(&somebody, &[3, 232, 3, 0, 0])));
+    assert!(!control(0, 0, &with(&somebody, &[3, 232, 3, 0, 0])), "step 0");
+    assert!(!control(1, 0, &with(&nobody, &[3, 232, 3, 0, 0])), "an announcement of nobody");
     assert!(control(1, 1, &with(&somebody, &[2, 0, 0, 0])));
     assert!(!control(1, 1, &with(&nobody, &[2, 0, 0, 0])), "a withdrawal of nobody");
     assert!(!control(1, 1, &with(&somebody, &[3, 0, 0, 0])), "an unknown cause");
@@ -292,8 +305,8 @@ fn a_head_is_read_only_as_it_is_written() {
     assert_eq!(set(&frames, 4, 1), Ok(Kind::Frames));
     assert_eq!(set(&frames, 5, 9), Ok(Kind::Frames), "it may speak what we do not");
     assert_eq!(set(&frames, 0, b'x'), Err(WireError::NotOurs));
-    assert_eq!(set(&frames, 2, 0), Err(WireError::Version));
-    assert_eq!(set(&frames, 2, 2), Err(WireError::Version));
+    assert_eq!(set(&frames, 2, 0), Err(WireError::Version(VERSIONS)));
+    assert_eq!(set(&frames, 2, 2), Err(WireError::Version(VERSIONS)));
     assert_eq!(set(&frames, 3, 0), Err(WireError::Malformed), "kind");
     assert_eq!(set(&frames, 3, 3), Err(WireError::Malformed), "kind");
     assert_eq!(set(&frames, 3, 1), Err(WireError::Malformed), "a hello with a session");
@@ -450,7 +463,7 @@ mod written {
     #[test]
     #[should_panic(expected = "the other side would refuse")]
     fn a_message_without_its_flow() {
-        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: b"" };
+        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, call_age: None, payload: b"" };
         let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_data(&data)));
     }
 

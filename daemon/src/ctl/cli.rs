@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser, value_parser};
 use msg_proto::limits::{
     DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES, MAX_USER_BYTES, MIN_INTERVAL_MS,
 };
@@ -14,6 +14,9 @@ const MAX_COUNT: u64 = 10_000_000;
 
 /// The most messages in each direction of the demo: what it remembers of them stays under 300 MiB.
 const MAX_DEMO_MESSAGES: u64 = 1_000_000;
+
+/// The size of a bench's messages, unless another is asked for.
+const BENCH_SIZE: usize = 256;
 
 /// The highest loss at which the demo's lossy phase can still be expected to end in its time.
 const MAX_DEMO_LOSS_PERCENT: u32 = 50;
@@ -36,7 +39,7 @@ pub(super) struct Cli {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 it could not be done, or the demo found the promise broken; 2 wrong \
-                           command line; 3 `send`: at least one message failed.";
+                           command line; 3 `send`, `bench`: at least one message failed.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -56,6 +59,8 @@ pub(super) enum Command {
     Send(SendArgs),
     /// Print the messages that come for a client
     Recv(RecvArgs),
+    /// Measure how fast messages are: there and back, or as fast as they go
+    Bench(BenchArgs),
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`
@@ -120,6 +125,61 @@ pub(super) struct RecvArgs {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct BenchArgs {
+    /// Be the other side: take what comes and answer it, until interrupted
+    #[arg(long, requires = "id", conflicts_with_all = ["from", "to"])]
+    pub(super) serve: bool,
+
+    /// The client to serve as [0 to 4294967295]
+    #[arg(long = "as", value_name = "ID", requires = "serve")]
+    pub(super) id: Option<u32>,
+
+    /// The client to send as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long, value_name = "ID", requires = "to", required_unless_present = "serve")]
+    pub(super) from: Option<u32>,
+
+    /// The client to send to, on any node: one that serves [0 to 4294967295]
+    #[arg(long, value_name = "ID", requires = "from")]
+    pub(super) to: Option<u32>,
+
+    /// What to measure
+    #[arg(long, value_name = "WORK", value_enum, default_value_t = BenchWork::PingPong)]
+    pub(super) work: BenchWork,
+
+    #[arg(long, value_name = "N", default_value_t = BENCH_SIZE, value_parser = size, help = format!(
+        "How long a message is [bytes, {} to {MAX_MESSAGE_BYTES}]", BenchArgs::MIN_SIZE))]
+    pub(super) size: usize,
+
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count(MAX_COUNT), help = format!(
+        "Send so many [messages, 1 to {MAX_COUNT}]"))]
+    pub(super) count: u64,
+}
+
+impl BenchArgs {
+    /// Every message has a number.
+    pub(super) const MIN_SIZE: usize = 16;
+}
+
+/// What `bench` measures.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum BenchWork {
+    /// One message there and back at a time: the time that this takes
+    PingPong = 0,
+    /// As many as are taken: how many that are, and the time until each one's outcome is known
+    OneWay = 1,
+}
+
+impl BenchWork {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::PingPong => "ping-pong",
+            Self::OneWay => "one-way",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
 pub(super) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = count(MAX_DEMO_MESSAGES), help = format!(
         "Messages in each direction [1 to {MAX_DEMO_MESSAGES}]"))]
@@ -165,6 +225,12 @@ fn loss(text: &str) -> Result<Share, String> {
     Err(format!("at most {MAX_DEMO_LOSS_PERCENT} percent are allowed"))
 }
 
+fn size(text: &str) -> Result<usize, String> {
+    let range = BenchArgs::MIN_SIZE..=MAX_MESSAGE_BYTES;
+    let size = text.parse().ok().filter(|size| range.contains(size));
+    size.ok_or_else(|| format!("{} to {MAX_MESSAGE_BYTES} bytes are allowed", BenchArgs::MIN_SIZE))
+}
+
 fn count(max: u64) -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(1..=max)
 }
@@ -205,6 +271,8 @@ mod tests {
             "msgctl chain",
             "msgctl chain 7",
             "msgctl recv --as 4294967295 --count 1",
+            "msgctl bench --serve --as 7",
+            "msgctl bench --from 1 --to 2 --work one-way --size 16 --count 10000000",
             "msgctl demo --messages 100 --loss 0.5 --seed 18446744073709551615",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -227,6 +295,11 @@ mod tests {
             ("msgctl send --from 1 --to 2 --rate 0 x", ErrorKind::ValueValidation),
             (&long, ErrorKind::ValueValidation),
             ("msgctl recv", ErrorKind::MissingRequiredArgument),
+            ("msgctl bench --serve", ErrorKind::MissingRequiredArgument),
+            ("msgctl bench --from 1", ErrorKind::MissingRequiredArgument),
+            ("msgctl bench --serve --as 1 --from 1 --to 2", ErrorKind::ArgumentConflict),
+            ("msgctl bench --from 1 --to 2 --size 15", ErrorKind::ValueValidation),
+            ("msgctl bench --from 1 --to 2 --work no-way", ErrorKind::InvalidValue),
             ("msgctl demo --loss 51", ErrorKind::ValueValidation),
             ("msgctl demo --loss ten", ErrorKind::ValueValidation),
             ("msgctl demo --messages 0", ErrorKind::ValueValidation),

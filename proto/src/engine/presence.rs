@@ -6,7 +6,7 @@ use super::{
     client::ClientKey,
     clock::Step,
     inbox::Source,
-    link::{Association, Attempt, HeartbeatDue, Link, LinkKey},
+    link::{Association, Attempt, HeartbeatDue, Link, LinkKey, path_mtu::PathMtu},
 };
 use crate::{
     control::{Control, Departure},
@@ -20,8 +20,9 @@ use crate::{
 impl Engine {
     /// A client is ready: messages may come and go.
     pub(super) fn on_arrival(&mut self, key: ClientKey) {
-        let (instance, priority) = (self.clients[key].instance, self.clients[key].priority);
-        self.routes.add(instance, priority, Via::Local(key));
+        let client = &self.clients[key];
+        let instance = client.instance;
+        self.routes.add(instance, client.priority, client.peer.uid, Via::Local(key));
         for link in self.links.keys() {
             self.announce(link, key);
         }
@@ -135,6 +136,7 @@ impl Engine {
             client: c.instance.client,
             incarnation: c.instance.incarnation,
             priority: c.priority,
+            uid: c.peer.uid,
         };
         if let Some(seq) = self.push_control(link, step)
             && let Some(association) = &mut self.links[link].current
@@ -165,8 +167,8 @@ impl Engine {
     /// A step of a peer's control stream, in order.
     pub(super) fn on_control(&mut self, link: LinkKey, step: &Control) {
         match *step {
-            Control::Announce { client, incarnation, priority } => {
-                self.routes.add(Instance { client, incarnation }, priority, Via::Link(link));
+            Control::Announce { client, incarnation, priority, uid } => {
+                self.routes.add(Instance { client, incarnation }, priority, uid, Via::Link(link));
                 self.retarget_to(client);
             }
             Control::Withdraw { client, incarnation, .. } => {
@@ -203,8 +205,10 @@ impl Engine {
         let now = self.clock.steady();
         let link = &mut self.links[key];
         link.attempt = None;
-        link.current = Some(Association::new(attempt.local, remote, now));
+        link.foreign = None;
+        link.current = Some(Association::new(attempt.local, remote, self.config.mtu, now));
         for path in &mut link.paths {
+            path.mtu.forget_probe();
             path.heartbeat = Some(HeartbeatDue { wants_reply: true });
         }
         self.count(Counter::LinksUp);
@@ -326,7 +330,8 @@ impl Engine {
     /// Makes a peer's link, and its first attempt.
     pub(super) fn open_link(&mut self, peer: PeerConfig) {
         let (now, local) = (self.clock.steady(), self.new_session());
-        let link = Link::new(peer.name, &peer.addresses, self.config.listeners, local, now);
+        let mtu = PathMtu::new(self.config.mtu, self.config.max_mtu);
+        let link = Link::new(peer.name, &peer.addresses, self.config.listeners, &mtu, local, now);
         let key = self.links.insert(link);
         self.link_of.insert(local, key);
     }

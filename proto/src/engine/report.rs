@@ -13,6 +13,7 @@ use crate::{
     ids::ClientId,
     status::{ChainEntry, ClientStatus, PathStatus, PeerStatus, StatusDocument},
     units::Time,
+    wire::VERSIONS,
 };
 
 impl Engine {
@@ -85,10 +86,17 @@ impl Engine {
             remote: p.remote.to_string(),
             heard_ms_ago: ago(p.heard),
             active: i == link.active,
+            mtu: p.mtu.size() as u64,
         };
         PeerStatus {
             name: link.name.clone(),
             state: link.state_name().to_owned(),
+            mismatch: link.foreign.map(|theirs| {
+                format!(
+                    "wire protocol versions: {} {theirs}, this node {VERSIONS}; upgrade the older one",
+                    link.name
+                )
+            }),
             paths: link.paths.iter().enumerate().map(path).collect(),
             clients: self.routes.over(key).into_iter().map(|c| c.0).collect(),
             rtt_us: rtt.map_or(0, |(smoothed, _)| smoothed.0),

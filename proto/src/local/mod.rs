@@ -6,7 +6,9 @@
 mod frame;
 pub mod put;
 
-pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit};
+pub use frame::{
+    CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit, UNKNOWN_UID,
+};
 
 /// Versions of the local format that this crate speaks.
 pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };

@@ -27,7 +27,9 @@ mod user;
 mod tests;
 
 pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
-pub use event::{Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State};
+pub use event::{
+    CallMessage, Delivery, Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State,
+};
 pub use user::{UserBuf, UserTooLong};
 
 use std::{collections::VecDeque, mem};
@@ -108,6 +110,33 @@ impl Session {
         user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
+        self.submit(now, dst, payload, user, flags, false)
+    }
+
+    /// [`send`](Self::send)s a message of the call layer ([`crate::call`]); its failure hands back nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn send_call(
+        &mut self,
+        now: Time,
+        dst: ClientId,
+        payload: &[u8],
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
+        self.submit(now, dst, payload, &[], flags, true)
+    }
+
+    fn submit(
+        &mut self,
+        now: Time,
+        dst: ClientId,
+        payload: &[u8],
+        user: &[u8],
+        flags: SendFlags,
+        is_call: bool,
+    ) -> Result<MsgId, SendError> {
         let sent_at = self.advance(now);
         self.check_send(payload, user)?;
         let channel = flags.channel();
@@ -116,7 +145,7 @@ impl Session {
         let seq = self.out_flows.record_send(flow, dst, channel, msgid);
         let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
         let at_least_once = flags.at_least_once;
-        let new = NewEntry { dst, seq, channel, at_least_once, sent_at, start_at, user, payload };
+        let new = NewEntry { dst, seq, channel, at_least_once, is_call, sent_at, start_at, user, payload };
         self.unresolved.push(&new);
         if self.state.takes_submits() {
             self.output.submit(msgid, now, &new);

@@ -74,6 +74,7 @@ fn refusals(max_stored: u32, sizes: &[usize]) -> Vec<(u32, Verdict)> {
             seq: Seq(i),
             channel: Channel::Ordered,
             at_least_once: false,
+            is_call: false,
             send_time: now,
             user: b"",
             payload: &vec![1; *size],

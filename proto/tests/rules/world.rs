@@ -7,7 +7,10 @@ use msg_proto::{
     engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery, Transmit},
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
-    session::{AckMode, Event, Failure, Outcomes, SendError, SendFlags, Session, SessionConfig},
+    session::{
+        AckMode, CallMessage, Delivery, Event, Failure, Outcomes, SendError, SendFlags, Session,
+        SessionConfig,
+    },
     units::{Span, Time},
 };
 
@@ -27,8 +30,19 @@ pub(crate) struct Client {
     /// It takes nothing while this is set.
     pub(crate) is_stopped: bool,
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
+    pub(crate) calls: Vec<Call>,
     pub(crate) acked: Vec<(u32, u64)>,
     pub(crate) failed: Vec<(Failure, u64)>,
+}
+
+/// A message of the call layer that was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Call {
+    pub(crate) data: Vec<u8>,
+    /// By the clock of the node that it came to.
+    pub(crate) sent_at: Time,
+    pub(crate) uid: u32,
+    pub(crate) node: String,
 }
 
 pub(crate) struct World {
@@ -52,17 +66,25 @@ pub(crate) struct Options {
     pub(crate) max_stored: u32,
     pub(crate) client_queue_bytes: usize,
     pub(crate) clocks: [u64; 2],
+    pub(crate) max_mtu: usize,
 }
 
 impl Client {
     fn poll(&mut self, now: Time, at: u64) {
-        while let Some(event) = self.session.poll_event(now) {
+        while let Some(event) = self.session.poll_notice() {
             match event {
-                Event::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
                 Event::Acked { msgid } => self.acked.push((msgid.0, at)),
                 Event::Failed(failure) => self.failed.push((failure, at)),
                 Event::Registered(_) => {}
                 other => panic!("{other:?}"),
+            }
+        }
+        while let Some(delivery) = self.session.poll_delivery(now) {
+            match delivery {
+                Delivery::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
+                Delivery::Call(CallMessage { sent_at, uid, node, data, .. }) => {
+                    self.calls.push(Call { data: data.to_vec(), sent_at, uid, node });
+                }
             }
         }
     }
@@ -87,6 +109,7 @@ fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
             client_queue_bytes: options.client_queue_bytes,
         },
         mtu: 1200,
+        max_mtu: options.max_mtu,
         receive_window: 1 << 20,
         grace: Span::from_millis(2000),
         clients: Vec::new(),
@@ -100,6 +123,7 @@ impl Default for Options {
             max_stored: limits::DEFAULT_MAX_STORED,
             client_queue_bytes: limits::DEFAULT_CLIENT_QUEUE_BYTES,
             clocks: [1_000_000, 90_000_000_000],
+            max_mtu: limits::MIN_MTU,
         }
     }
 }
@@ -143,13 +167,14 @@ impl World {
         let now = self.clock(node);
         let peer = Credentials { pid: 1, uid: 0, gid: 0 };
         let conn = self.engines[node].handle_connect(now, peer).expect("few connections");
-        let (taken, acked, failed) = (Vec::new(), Vec::new(), Vec::new());
+        let (taken, calls, acked, failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         self.clients.push(Client {
             node,
             session,
             conn: Some(conn),
             is_stopped: false,
             taken,
+            calls,
             acked,
             failed,
         });
@@ -181,6 +206,16 @@ impl World {
     ) -> Result<MsgId, SendError> {
         let now = self.clock(self.clients[client].node);
         self.clients[client].session.send(now, ClientId(dst), payload, user, flags)
+    }
+
+    pub(crate) fn send_call(&mut self, client: usize, dst: u32, payload: &[u8]) -> Result<MsgId, SendError> {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.send_call(now, ClientId(dst), payload, SendFlags::default())
+    }
+
+    pub(crate) fn withdraw(&mut self, client: usize, msgid: MsgId) -> bool {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.withdraw(now, msgid)
     }
 
     /// A node's daemon is killed and started again, empty. Its clients come back at once.
@@ -306,7 +341,7 @@ impl World {
             let Transmit { len, segment, .. } = transmit;
             assert_eq!(len, out.len());
             for datagram in out.chunks(segment) {
-                assert!(datagram.len() <= 1200);
+                assert!(datagram.len() <= self.options.max_mtu);
                 if let Fate::Arrive(delays) = (self.network)(node, datagram) {
                     for delay in delays {
                         self.order += 1;

@@ -1,10 +1,13 @@
 //! A link: the association with one peer, over one path or several.
 //!
 //! * `received`: which datagram numbers have come: replay protection, and what is acknowledged.
-//! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002).
+//! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002). `congestion`:
+//!   how much may be out, and how fast it leaves. `path_mtu`: how large datagrams may be (RFC 8899).
 //! * `control`: the ordered stream of presences. `queue`: entries that wait for the link, fair between clients.
 
+pub(crate) mod congestion;
 pub(crate) mod control;
+pub(crate) mod path_mtu;
 pub(crate) mod queue;
 pub(crate) mod received;
 pub(crate) mod recovery;
@@ -13,13 +16,14 @@ pub(crate) mod sent;
 use std::{collections::HashMap, net::SocketAddr};
 
 use control::{ControlIn, ControlOut};
+use path_mtu::PathMtu;
 use queue::TransmitQueue;
 use received::Received;
 use recovery::Recovery;
 
 use super::{arena::key, chain::FlowKey, client::ClientKey, clock::PeerClock, inbox::InboxKey};
 use crate::{
-    control::Hello,
+    control::{Hello, VersionRange},
     ids::SessionId,
     limits::{HEARTBEAT_MS, HELLO_MS},
     units::{Span, Time},
@@ -58,6 +62,8 @@ pub(crate) struct Link {
     /// When the peer's clock last stepped, as seen from here.
     pub(crate) clock_step: Option<Time>,
     pub(crate) heard: Option<Time>,
+    /// What its peer speaks, if that is nothing that we do.
+    pub(crate) foreign: Option<VersionRange>,
     /// Its peer is in the config no more. It stays, never up, while messages or inboxes refer to it.
     pub(crate) is_removed: bool,
 }
@@ -70,16 +76,18 @@ pub(crate) struct Path {
     pub(crate) heard: Option<Time>,
     /// A heartbeat is to go out on it; whether it asks for one back.
     pub(crate) heartbeat: Option<HeartbeatDue>,
+    pub(crate) mtu: PathMtu,
 }
 
 impl Path {
     /// The paths to a peer's addresses.
-    pub(crate) fn all(addresses: &[SocketAddr], listeners: usize) -> Vec<Self> {
+    pub(crate) fn all(addresses: &[SocketAddr], listeners: usize, mtu: &PathMtu) -> Vec<Self> {
         let path = |(i, remote): (usize, &SocketAddr)| Self {
             listener: i % listeners.max(1),
             remote: *remote,
             heard: None,
             heartbeat: None,
+            mtu: mtu.clone(),
         };
         addresses.iter().enumerate().map(path).collect()
     }
@@ -149,7 +157,7 @@ pub(crate) struct Association {
 }
 
 impl Association {
-    pub(crate) fn new(local: SessionId, remote: Remote, now: Time) -> Self {
+    pub(crate) fn new(local: SessionId, remote: Remote, small: usize, now: Time) -> Self {
         let mut clock = PeerClock::default();
         clock.record(remote.clock, remote.clock_came, None);
         Self {
@@ -163,7 +171,7 @@ impl Association {
             heartbeat_at: now + Span::from_millis(HEARTBEAT_MS),
             control_out: ControlOut::default(),
             control_in: ControlIn::default(),
-            recovery: Recovery::new(remote.window),
+            recovery: Recovery::new(remote.window, small, now),
             goodbye: false,
             is_synced: false,
             announced: HashMap::new(),
@@ -176,12 +184,13 @@ impl Link {
         name: String,
         addresses: &[SocketAddr],
         listeners: usize,
+        mtu: &PathMtu,
         local: SessionId,
         now: Time,
     ) -> Self {
         Self {
             name,
-            paths: Path::all(addresses, listeners),
+            paths: Path::all(addresses, listeners, mtu),
             active: 0,
             current: None,
             attempt: Some(Attempt { local, remote: None }),
@@ -195,6 +204,7 @@ impl Link {
             is_ready: false,
             clock_step: None,
             heard: None,
+            foreign: None,
             is_removed: false,
         }
     }
