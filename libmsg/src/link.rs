@@ -181,8 +181,8 @@ impl Link {
         self.socket = None;
     }
 
-    /// Brings what is watched, and the timer, up to what is needed.
-    pub(crate) fn watch(&mut self, poller: &Poller) {
+    /// Brings what is watched, and the timer, up to what is needed. `call_due`: when a call falls due.
+    pub(crate) fn watch(&mut self, poller: &Poller, call_due: Option<Time>) {
         if let Some(socket) = &self.socket {
             // The user has polled messages since: there is room again.
             self.full = self.full && self.session.has_messages();
@@ -191,7 +191,7 @@ impl Link {
                 self.watched = wanted;
             }
         }
-        let due = [self.session.poll_timeout(), self.connect_at()].into_iter().flatten().min();
+        let due = [self.session.poll_timeout(), self.connect_at(), call_due].into_iter().flatten().min();
         if let Some(at) = due {
             // A timer that fires early does no harm, and is cheaper than one that is set for each message.
             if self.armed.is_none_or(|armed| at < armed) {

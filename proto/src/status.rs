@@ -13,6 +13,15 @@ pub struct StatusDocument {
     pub version: String,
     /// Since the daemon started.
     pub uptime_ms: u64,
+    /// Its process; 0: it is of a version that does not say.
+    #[serde(default)]
+    pub pid: u32,
+    /// How often it has reread its config.
+    #[serde(default)]
+    pub reloads: u64,
+    /// Why it kept the config that it had, when it last reread it; absent: it took the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_error: Option<String>,
     /// Registered clients, by clientid.
     pub clients: Vec<ClientStatus>,
     /// Configured peers, by name.

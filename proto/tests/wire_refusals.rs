@@ -427,17 +427,18 @@ fn reserved_bytes_lengths_and_flags() {
         assert!(!reads(Kind::Frames, &raw(2, 0, &vec![0; len])), "a HEARTBEAT of {len} bytes");
     }
     assert!(!reads(Kind::Frames, &raw(13, 0, &[0])), "a GOODBYE of one byte");
+    assert!(!reads(Kind::Frames, &raw(14, 0, &[0])), "a PING of one byte");
     assert!(!reads(Kind::Frames, &raw(11, 0, &[1, 0, 0, 0, 0])), "a CONTROL_ACK of 5 bytes");
     assert!(!reads(Kind::Frames, &raw(10, 0, &[1, 0, 0, 0, 2, 0, 0, 0, 0])), "a byte behind SYNCED");
-    for kind in 14..=u8::MAX {
+    for kind in 15..=u8::MAX {
         assert!(!reads(Kind::Frames, &raw(kind, 0, &[])), "type {kind}");
     }
     for (kind, flags) in
-        [(0, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 0), (7, 1), (8, 1), (9, 1), (10, 0), (13, 0)]
+        [(0, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 0), (7, 1), (8, 1), (9, 1), (10, 0), (13, 0), (14, 0)]
     {
         for bit in (0..8).map(|n| 1u8 << n).filter(|bit| flags & bit == 0) {
             let good: Vec<u8> = match kind {
-                0 | 13 => Vec::new(),
+                0 | 13 | 14 => Vec::new(),
                 2 => vec![0; 20],
                 3 => raw_flow()[4..].to_vec(),
                 4 => vec![0; 8],

@@ -15,7 +15,7 @@ use msgd::clock;
 use rustix::process::Signal;
 
 const SIZES: (usize, usize) = (20_000, 20_000);
-const INTERVAL_MS: u64 = 100;
+const INTERVAL_MS: u64 = 400;
 const TIMES: u8 = 4;
 /// I1, and what a busy machine takes to run a callback.
 const BOUND_MS: f64 = (INTERVAL_MS * (TIMES as u64 + 1) + INTERVAL_MS / 2 + 10 + 2_000) as f64;

@@ -234,7 +234,8 @@ printf 'x = 1\n' | on a tee -a /etc/msgd/msgd.toml >/dev/null
 ! on a systemctl reload msgd.service 2>/dev/null || fail "a wrong config was reloaded"
 wait_for 5 says a 'msgd.toml:[0-9]*: peer.x: unknown key'
 on a sed 's/name = "a"/name = "z"/' /var/tmp/right.toml | on a tee /etc/msgd/msgd.toml >/dev/null
-on a systemctl reload msgd.service
+! on a systemctl reload msgd.service 2>/dev/null || fail "a key that cannot change was reloaded"
+wait_for 5 says a 'msgctl: not reloaded: msgd: node.name: cannot change from a to z'
 says_refused() { on a systemctl show -p StatusText --value msgd.service | grep 'not reloaded: .*node.name: cannot change'; }
 wait_for 5 says_refused
 has_peer >/dev/null || fail "what was refused changed something"

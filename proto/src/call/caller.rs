@@ -329,6 +329,21 @@ impl Caller {
         true
     }
 
+    /// Nothing will come any more: every call ends, with what is known of it.
+    pub fn abort(&mut self, why: Why) {
+        for call in self.calls.keys().copied().collect::<Vec<_>>() {
+            let state = self.calls.get(&call).map(|p| p.state);
+            let is_out = !matches!(state, Some(State::Queued | State::Waiting));
+            self.finish(call, why, if is_out { Certainty::Unknown } else { Certainty::NotStarted });
+        }
+    }
+
+    /// The XID of a call that waits.
+    #[must_use]
+    pub fn xid(&self, call: CallId) -> Option<Xid> {
+        self.calls.get(&call).map(|p| p.xid)
+    }
+
     /// [`poll_timeout`](Self::poll_timeout)'s time has come. Harmless when it has not.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((at, call)) = self.due.first().copied().filter(|(at, _)| *at <= now) {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Engine {
-    /// The status, but for `version` and `uptime_ms`, which are the driver's.
+    /// The status, but for what stands before the clients, which is the driver's except the node's name.
     #[must_use]
     pub fn status(&self, now: Time) -> StatusDocument {
         let now = self.timer_time(now);
@@ -29,6 +29,9 @@ impl Engine {
             node: self.config.node.clone(),
             version: String::new(),
             uptime_ms: 0,
+            pid: 0,
+            reloads: 0,
+            reload_error: None,
             clients: self
                 .registered_sorted()
                 .into_iter()

@@ -34,6 +34,16 @@ pub struct RawFrame<'a> {
     pub body: &'a [u8],
 }
 
+/// Whether a daemon's frame is a DELIVER.
+pub(crate) const fn is_delivery(frame: &RawFrame<'_>) -> bool {
+    frame.kind == frame::kind::DELIVER
+}
+
+/// Whether a SUBMIT or DELIVER is of the call layer.
+pub(crate) const fn is_call(frame: &RawFrame<'_>) -> bool {
+    frame.flags & frame::flag::CALL != 0
+}
+
 /// The first frame in `bytes` and how many bytes it takes, or `None` if it is not all there yet.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ pub enum Event<'a> {
     Registered(Granted),
     /// A message: taken from now on.
     Message(Message<'a>),
-    /// A message of ours was taken; only with [`super::Outcomes::All`], or if it is of the call layer.
+    /// A message of ours was taken; only with [`super::Outcomes::All`].
     Acked {
         /// Which.
         msgid: MsgId,

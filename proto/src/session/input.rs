@@ -2,7 +2,7 @@
 
 use crate::{
     limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES, MAX_LOCAL_FRAME_BYTES},
-    local::{LocalError, RawFrame, put::MAX_DELIVER_HEAD, split},
+    local::{LocalError, RawFrame, is_delivery, put::MAX_DELIVER_HEAD, split},
 };
 
 /// Bytes as read, in one buffer:
@@ -72,6 +72,21 @@ impl Input {
         let (frame, len) = split(&self.buf[self.head..self.scanned]).ok().flatten()?;
         self.head += len;
         Some(frame)
+    }
+
+    /// The next delivery, which stays the next.
+    pub(super) fn peek_delivery(&self) -> Option<RawFrame<'_>> {
+        if self.deliveries == 0 {
+            return None;
+        }
+        let mut rest = &self.buf[self.head..self.scanned];
+        loop {
+            let (frame, len) = split(rest).ok().flatten()?;
+            if is_delivery(&frame) {
+                return Some(frame);
+            }
+            rest = rest.get(len..)?;
+        }
     }
 
     /// [`next`](Self::next) has come to a delivery.

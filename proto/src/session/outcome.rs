@@ -68,7 +68,9 @@ impl Session {
                     continue;
                 };
                 self.counters.acked += 1;
-                if self.config.outcomes == Outcomes::All || ended.is_call {
+                if ended.is_call {
+                    self.tell_call(msgid, Ok(()));
+                } else if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));
                 }
             }
@@ -121,7 +123,15 @@ impl Session {
 
     fn fail(&mut self, ended: &Ended, verdict: Verdict, tries: u32) {
         self.counters.failed += 1;
-        let Ended { msgid, dst, user, .. } = *ended;
+        let Ended { msgid, dst, user, is_call, .. } = *ended;
+        if is_call {
+            return self.tell_call(msgid, Err(verdict));
+        }
         self.notify(Notice::Failed(Failure { msgid, dst, verdict, tries, user }));
+    }
+
+    fn tell_call(&mut self, msgid: MsgId, outcome: Result<(), Verdict>) {
+        self.outcomes_waiting += 1;
+        self.call_outcomes.push_back((msgid, outcome));
     }
 }

@@ -1,14 +1,20 @@
 //! Messages of the call layer: what a daemon adds to them, and how they are withdrawn.
 
-use msg_proto::{counters::Counter, ids::MsgId, outcome::Reason, units::Span};
+use msg_proto::{
+    counters::Counter,
+    ids::MsgId,
+    outcome::{Reason, Verdict},
+    units::Span,
+};
 
 use super::{
     NOT_STARTED, UNKNOWN, verdict,
     world::{Options, World, clear, cut},
 };
 
-fn outcomes(w: &World, client: usize) -> Vec<(MsgId, msg_proto::outcome::Verdict)> {
-    w.clients[client].failed.iter().map(|(f, _)| (f.msgid, f.verdict)).collect()
+fn outcomes(w: &World, client: usize) -> Vec<(MsgId, Result<(), Verdict>)> {
+    assert!(w.clients[client].failed.is_empty());
+    w.clients[client].call_outcomes.clone()
 }
 
 #[test]
@@ -52,7 +58,7 @@ fn what_never_left_is_withdrawn_not_started() {
     w.run(30);
     assert!(w.withdraw(a, lost));
     w.run(1);
-    assert_eq!(outcomes(&w, a), [(lost, verdict(Reason::Cancelled, NOT_STARTED))]);
+    assert_eq!(outcomes(&w, a), [(lost, Err(verdict(Reason::Cancelled, NOT_STARTED)))]);
     assert!(!w.withdraw(a, lost), "it has ended");
     let b = w.client(0, 200, 100, 20);
     w.run(500);
@@ -72,7 +78,7 @@ fn what_left_is_withdrawn_unknown_and_what_was_taken_not_at_all() {
     w.run(20);
     assert!(w.withdraw(a, lost));
     w.run(1);
-    assert_eq!(outcomes(&w, a), [(lost, verdict(Reason::Cancelled, UNKNOWN))]);
+    assert_eq!(outcomes(&w, a), [(taken, Ok(())), (lost, Err(verdict(Reason::Cancelled, UNKNOWN)))]);
     w.network = clear();
     w.send_call(a, 200, b"next").unwrap();
     w.run(500);

@@ -7,6 +7,7 @@ use msg_proto::{
     engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery, Transmit},
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
+    outcome::Verdict,
     session::{
         AckMode, CallMessage, Delivery, Event, Failure, Outcomes, SendError, SendFlags, Session,
         SessionConfig,
@@ -31,6 +32,7 @@ pub(crate) struct Client {
     pub(crate) is_stopped: bool,
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
     pub(crate) calls: Vec<Call>,
+    pub(crate) call_outcomes: Vec<(MsgId, Result<(), Verdict>)>,
     pub(crate) acked: Vec<(u32, u64)>,
     pub(crate) failed: Vec<(Failure, u64)>,
 }
@@ -78,6 +80,9 @@ impl Client {
                 Event::Registered(_) => {}
                 other => panic!("{other:?}"),
             }
+        }
+        while let Some((msgid, outcome)) = self.session.poll_call_outcome() {
+            self.call_outcomes.push((msgid, outcome));
         }
         while let Some(delivery) = self.session.poll_delivery(now) {
             match delivery {
@@ -175,6 +180,7 @@ impl World {
             is_stopped: false,
             taken,
             calls,
+            call_outcomes: Vec::new(),
             acked,
             failed,
         });
