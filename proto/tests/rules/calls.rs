@@ -7,7 +7,7 @@ use msg_proto::{
     units::Span,
 };
 
-use crate::{
+use super::{
     NOT_STARTED, UNKNOWN, verdict,
     world::{Options, World, clear, cut},
 };
