@@ -7,7 +7,7 @@
 use msg_proto::{
     control::{LocalNack, LocalRule, Register, Registered, VersionRange},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
-    local::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, RawFrame, Submit, put, split},
+    local::{CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, RawFrame, Submit, put, split},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
 };
@@ -93,11 +93,13 @@ fn ready() {
 
 #[test]
 fn submit() {
-    for (flags, channel, at_least_once) in [
-        ("00", Channel::Ordered, false),
-        ("01", Channel::Unordered, false),
-        ("02", Channel::Ordered, true),
-        ("03", Channel::Unordered, true),
+    for (flags, channel, at_least_once, is_call) in [
+        ("00", Channel::Ordered, false, false),
+        ("01", Channel::Unordered, false, false),
+        ("02", Channel::Ordered, true, false),
+        ("03", Channel::Unordered, true, false),
+        ("04", Channel::Ordered, false, true),
+        ("07", Channel::Unordered, true, true),
     ] {
         let submit = Submit {
             dst: ClientId(200),
@@ -105,6 +107,7 @@ fn submit() {
             seq: Seq(u32::MAX - 1),
             channel,
             at_least_once,
+            is_call,
             send_time: Time(0x0102_0304_0506_0708),
             user: b"me",
             payload: b"hello",
@@ -118,6 +121,17 @@ fn submit() {
             &ClientFrame::Submit(submit),
         );
     }
+}
+
+#[test]
+fn withdraw() {
+    let msgid = MsgId(u32::MAX - 1);
+    client(
+        "WITHDRAW",
+        "0c000000 08 00 0000  feffffff",
+        |out| put::withdraw(out, msgid),
+        &ClientFrame::Withdraw { msgid },
+    );
 }
 
 #[test]
@@ -167,7 +181,14 @@ fn registered() {
 
 #[test]
 fn deliver() {
-    for (flags, channel) in [("00", Channel::Ordered), ("01", Channel::Unordered)] {
+    let origin = CallOrigin { sent_at: Time(0x0102_0304_0506_0702), uid: 1000, node: "vm-a" };
+    let origin_bytes = "0207060504030201 e8030000 04 000000 766d2d61";
+    for (len, flags, channel, call, origin) in [
+        ("3d", "00", Channel::Ordered, None, ""),
+        ("3d", "01", Channel::Unordered, None, ""),
+        ("51", "04", Channel::Ordered, Some(origin), origin_bytes),
+        ("51", "05", Channel::Unordered, Some(origin), origin_bytes),
+    ] {
         let deliver = Deliver {
             number: 0x0a,
             src: SRC,
@@ -178,13 +199,14 @@ fn deliver() {
             send_time: Time(0x0102_0304_0506_0708),
             interval: Span::from_millis(1000),
             round: 3,
+            call,
             payload: b"hello",
         };
         daemon(
             "DELIVER",
             &format!(
-                "3d000000 42 {flags} 0000  0a00000000000000 64000000 07000000 8877665544332211
-                 feffffff fdffffff 0807060504030201 e8030000 03000000 68656c6c6f"
+                "{len}000000 42 {flags} 0000  0a00000000000000 64000000 07000000 8877665544332211
+                 feffffff fdffffff 0807060504030201 e8030000 03000000 {origin} 68656c6c6f"
             ),
             |out| put::deliver(out, &deliver),
             &DaemonFrame::Deliver(deliver),

@@ -39,6 +39,7 @@ fn submit<'a>(user: &'a [u8], payload: &'a [u8]) -> Submit<'a> {
         seq: Seq(3),
         channel: Channel::Ordered,
         at_least_once: false,
+        is_call: false,
         send_time: Time(4),
         user,
         payload,
@@ -56,6 +57,7 @@ fn deliver(payload: &[u8]) -> Deliver<'_> {
         send_time: Time(6),
         interval: Span::from_millis(1000),
         round: 0,
+        call: None,
         payload,
     }
 }

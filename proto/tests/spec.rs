@@ -68,6 +68,15 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         EXPIRE_MS,
         SOURCE_GONE_INTERVALS,
         MAX_DEPARTED,
+        MAX_PENDING_CALLS,
+        MAX_PENDING_CALL_BYTES,
+        MAX_SERVED_CALLS,
+        MAX_SERVED_BYTES,
+        DEFAULT_REPLY_CACHE_BYTES,
+        DEFAULT_REPLY_CACHE_AGE_MS,
+        REPLY_CACHE_ENTRY_BYTES,
+        MAX_CALL_TIMEOUT_MS,
+        CALL_GRACE_MS,
     ]
     .into_iter()
 }

@@ -12,8 +12,11 @@ use msg::{
     ffi::{
         Code,
         send_msg::MsgT,
-        types::{F_AT_LEAST_ONCE, F_MORE, F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_NO_RETRANSMITS},
-        types::{FailureC, MessageC, Options},
+        types::{
+            CALL_REASONS, F_AT_LEAST_ONCE, F_IDEMPOTENT, F_LOST_REFUSE, F_LOST_RUN, F_MORE, F_REPEAT,
+            F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_NO_RETRANSMITS,
+        },
+        types::{CallCountersC, CallOptionsC, FailureC, MessageC, Options, RequestC, ResultC},
     },
 };
 use msg_proto::limits;
@@ -79,11 +82,16 @@ fn the_constants_are_those_of_the_library() {
         ("MSG_F_AT_LEAST_ONCE", F_AT_LEAST_ONCE),
         ("MSG_F_MORE", F_MORE),
         ("MSG_F_WAIT", F_WAIT),
+        ("MSG_F_REPEAT", F_REPEAT),
+        ("MSG_F_IDEMPOTENT", F_IDEMPOTENT),
+        ("MSG_F_LOST_REFUSE", F_LOST_REFUSE),
+        ("MSG_F_LOST_RUN", F_LOST_RUN),
         ("MSG_O_NO_RETRANSMITS", O_NO_RETRANSMITS),
         ("MSG_O_ACK_ON_HANDLED", O_ACK_ON_HANDLED),
     ];
     let flags = flags.map(|(name, value)| (name.to_owned(), i64::from(value)));
-    let ours: BTreeMap<String, i64> = errors.chain(reasons).chain(flags).collect();
+    let of_calls = CALL_REASONS.map(|(value, name, _)| (name.to_owned(), i64::from(value)));
+    let ours: BTreeMap<String, i64> = errors.chain(reasons).chain(flags).chain(of_calls).collect();
     assert_eq!(constants(), ours);
 }
 
@@ -146,6 +154,13 @@ fn a_c_compiler_sees_the_same_layout() {
         "msg_options" Options { socket_path clientid interval_ms times flags }
         "msg_failure" FailureC { msgid dst reason may_have_started tries user_len user_buff }
         "msg_message" MessageC { src msgid age_us data len }
+        "msg_call_options" CallOptionsC { timeout_ms retries xid flags reserved }
+        "msg_result" ResultC { xid error reason data len }
+        "msg_request" RequestC { call xid src procedure uid is_repeat time_left_ms node data len }
+        "msg_call_counters" CallCountersC {
+            calls replies failed_not_started failed_unknown repeats unknown_replies malformed requests runs hits misses
+            in_progress_hits lost mismatches evictions late busy cancelled
+        }
         "MSG_T" MsgT { clientid msgid send_time times pad }
     }
     .into();

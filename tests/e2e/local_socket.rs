@@ -1,5 +1,4 @@
-//! What bad input on the clients' socket gets: a word that names the rule, and the end of that connection alone
-//! (issue 2, "What bad input gets").
+//! What bad input on the clients' socket gets: a word that names the rule, and the end of that connection alone.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -81,6 +80,7 @@ fn submit(msgid: u32, seq: u32) -> Vec<u8> {
         seq: Seq(seq),
         channel: Channel::Ordered,
         at_least_once: false,
+        is_call: false,
         send_time: clock::now(),
         user: &[7; 64],
         payload: b"x",

@@ -3,10 +3,14 @@
 //! * `loss`: lost, doubled, delayed and corrupted datagrams. `cut`: a line that carries nothing for a while, one way.
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
+//! * `calls`: requests and replies.
+//! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
 //! * `datagrams`, `local_socket`, `crowd`: what bad input gets. `scripted`: a peer that does as the test says.
+//! * `versions`: programs of other versions.
 //! * `status`: what the daemon says of itself. `idle`: a daemon with nothing to do.
 
+mod calls;
 mod chain;
 mod clocks;
 mod crowd;
@@ -18,6 +22,8 @@ mod idle;
 mod life;
 mod local_socket;
 mod loss;
+mod outage;
 mod quotas;
 mod scripted;
 mod status;
+mod versions;

@@ -96,8 +96,8 @@ fn write_datagram(out: &mut Vec<u8>) -> usize {
     let mut datagram = DatagramBuilder::new(out, header, 1200);
     datagram.put_flow(&flow, 0);
     for number in 1..=4 {
-        let payload = &[0x5A; 256];
-        datagram.put_data(&Data { msgid: MsgId(number), seq: Seq(number), at_least_once: false, payload });
+        let (msgid, seq, payload) = (MsgId(number), Seq(number), &[0x5A; 256]);
+        datagram.put_data(&Data { msgid, seq, at_least_once: false, call_age: None, payload });
     }
     datagram.finish()
 }
@@ -109,6 +109,7 @@ const fn submit() -> Submit<'static> {
         seq: Seq(1),
         channel: Channel::Ordered,
         at_least_once: false,
+        is_call: false,
         send_time: Time(5),
         user: &[],
         payload: &[0x5A; 256],

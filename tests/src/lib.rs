@@ -19,6 +19,9 @@ pub mod promise;
 pub mod report;
 pub mod wait;
 
+#[path = "../crash/mod.rs"]
+pub mod crash;
+
 #[path = "../sim/mod.rs"]
 pub mod sim;
 

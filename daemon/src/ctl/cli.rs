@@ -3,8 +3,10 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser, value_parser};
+use msg_proto::call::REQUEST_HEAD;
 use msg_proto::limits::{
-    DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES, MAX_USER_BYTES, MIN_INTERVAL_MS,
+    DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_CALL_TIMEOUT_MS, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES,
+    MAX_USER_BYTES, MIN_INTERVAL_MS,
 };
 
 use crate::relay::Share;
@@ -39,7 +41,8 @@ pub(super) struct Cli {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 it could not be done, or the demo found the promise broken; 2 wrong \
-                           command line; 3 `send`, `bench`: at least one message failed.";
+                           command line; 3 `send`, `bench`: at least one message failed; `call`: it failed, and did not start; 4 `call`: it failed, \
+                           and may have run.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -59,8 +62,14 @@ pub(super) enum Command {
     Send(SendArgs),
     /// Print the messages that come for a client
     Recv(RecvArgs),
+    /// Call a procedure of another process, and print its reply
+    Call(CallArgs),
+    /// Serve a procedure: run a command for each call
+    Serve(ServeArgs),
     /// Measure how fast messages are: there and back, or as fast as they go
     Bench(BenchArgs),
+    /// Have the daemon reread its config; fail with its reason if it keeps the one that it has
+    Reload,
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`
@@ -121,6 +130,73 @@ pub(super) struct RecvArgs {
 
     #[arg(long, value_name = "N", value_parser = count(MAX_COUNT), help = format!(
         "End after so many [messages, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
+    pub(super) count: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CallArgs {
+    /// The client to call as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) from: u32,
+
+    /// The client to call, on any node [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) to: u32,
+
+    /// Which of its procedures [0 to 4294967295]
+    #[arg(long, value_name = "N")]
+    pub(super) procedure: u32,
+
+    /// Names the call: who calls again with it repeats the call [any 64-bit number; default: one that nobody has]
+    #[arg(long, value_name = "N")]
+    pub(super) xid: Option<u64>,
+
+    /// The call may have been made before, with that XID: a server that does not remember it is told so
+    #[arg(long, requires = "xid")]
+    pub(super) repeated: bool,
+
+    #[arg(long, value_name = "N", default_value_t = 5000,
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..=MAX_CALL_TIMEOUT_MS), help = format!(
+        "How long to wait for the reply [milliseconds, 1 to {MAX_CALL_TIMEOUT_MS}]"))]
+    pub(super) timeout_ms: u64,
+
+    /// Call again so often, if it is known not to have started
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+
+    /// Repeat the call until a reply comes, though it may have run
+    #[arg(long)]
+    pub(super) at_least_once: bool,
+
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true, help = format!(
+        "The request; `-`: all of standard input [at most {} bytes]", MAX_MESSAGE_BYTES - REQUEST_HEAD))]
+    pub(super) text: OsString,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// The client to serve as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long = "as", value_name = "ID")]
+    pub(super) id: u32,
+
+    /// Which procedure [0 to 4294967295]
+    #[arg(long, value_name = "N")]
+    pub(super) procedure: u32,
+
+    /// A shell command: the request is its standard input, its standard output the reply. If it fails there is none
+    #[arg(long, value_name = "CMD")]
+    pub(super) exec: OsString,
+
+    /// Keep so many replies, from which repeats of a call are answered
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = count(MAX_COUNT))]
+    pub(super) cache: u64,
+
+    /// Running the command twice is as good as once: repeats run it
+    #[arg(long)]
+    pub(super) idempotent: bool,
+
+    #[arg(long, value_name = "N", value_parser = count(MAX_COUNT), help = format!(
+        "End after so many [calls, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
     pub(super) count: Option<u64>,
 }
 
@@ -271,6 +347,9 @@ mod tests {
             "msgctl chain",
             "msgctl chain 7",
             "msgctl recv --as 4294967295 --count 1",
+            "msgctl call --from 1 --to 2 --procedure 3 x",
+            "msgctl call --from 1 --to 2 --procedure 3 --xid 18446744073709551615 --repeated --timeout-ms 1 --at-least-once -",
+            "msgctl serve --as 1 --procedure 2 --exec cat",
             "msgctl bench --serve --as 7",
             "msgctl bench --from 1 --to 2 --work one-way --size 16 --count 10000000",
             "msgctl demo --messages 100 --loss 0.5 --seed 18446744073709551615",
@@ -295,6 +374,9 @@ mod tests {
             ("msgctl send --from 1 --to 2 --rate 0 x", ErrorKind::ValueValidation),
             (&long, ErrorKind::ValueValidation),
             ("msgctl recv", ErrorKind::MissingRequiredArgument),
+            ("msgctl call --from 1 --to 2 --procedure 3 --timeout-ms 0 x", ErrorKind::ValueValidation),
+            ("msgctl call --from 1 --to 2 --procedure 3 --repeated x", ErrorKind::MissingRequiredArgument),
+            ("msgctl serve --as 1 --procedure 2", ErrorKind::MissingRequiredArgument),
             ("msgctl bench --serve", ErrorKind::MissingRequiredArgument),
             ("msgctl bench --from 1", ErrorKind::MissingRequiredArgument),
             ("msgctl bench --serve --as 1 --from 1 --to 2", ErrorKind::ArgumentConflict),

@@ -268,6 +268,9 @@ pub extern "C" fn msg_strerror(code: c_int) -> *const c_char {
 /// See `libmsg.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn msg_reason_name(reason: c_int) -> *const c_char {
+    if let Some(name) = super::types::call_reason_name(reason) {
+        return name.as_ptr();
+    }
     let name = match u8::try_from(reason).ok().and_then(Reason::from_wire) {
         Some(Reason::NoRoute) => c"NoRoute",
         Some(Reason::NoAnswer) => c"NoAnswer",
@@ -295,13 +298,13 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
 
 /// What a callback is called with. To a closure that uses it through a method it is one value, and may be sent.
 #[derive(Clone, Copy)]
-struct Context(*mut c_void);
+pub(super) struct Context(pub(super) *mut c_void);
 
 // SAFETY: libmsg.h says which threads run callbacks; what `ctx` points to is up to whoever set it.
 unsafe impl Send for Context {}
 
 impl Context {
-    const fn get(self) -> *mut c_void {
+    pub(super) const fn get(self) -> *mut c_void {
         self.0
     }
 }

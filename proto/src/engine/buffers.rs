@@ -98,6 +98,42 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pool_keeps_so_many_of_each_size_and_no_more() {
+        let mut pool = BufferPool::default();
+        for _ in 0..=SMALL_BUFFERS.max(LARGE_BUFFERS) {
+            for capacity in [0, SMALL, SMALL_KEPT, SMALL_BOUND, LARGE, LARGE + 1] {
+                pool.put(Vec::with_capacity(capacity));
+            }
+        }
+        assert_eq!((pool.small.len(), pool.large.len()), (SMALL_BUFFERS, LARGE_BUFFERS));
+        assert!(pool.small.iter().all(|b| (1..=SMALL_KEPT).contains(&b.capacity())));
+        assert!(pool.large.iter().all(|b| (SMALL_BOUND..=LARGE).contains(&b.capacity())));
+        assert!(pool.take(SMALL).capacity() >= SMALL);
+        assert_eq!((pool.small.len(), pool.large.len()), (SMALL_BUFFERS - 1, LARGE_BUFFERS));
+        assert!(pool.take(SMALL + 1).capacity() > SMALL);
+        assert_eq!((pool.small.len(), pool.large.len()), (SMALL_BUFFERS - 1, LARGE_BUFFERS - 1));
+    }
+
+    #[test]
+    fn what_was_written_is_cut_off_when_it_is_much_and_more_than_what_waits() {
+        let mut out = OutBuffer::default();
+        out.tail().resize(3 * COMPACT_FROM, 7);
+        out.consume(COMPACT_FROM);
+        assert_eq!(
+            (out.bytes.len(), out.pending().len()),
+            (3 * COMPACT_FROM, 2 * COMPACT_FROM),
+            "under half"
+        );
+        out.consume(COMPACT_FROM / 2);
+        assert_eq!((out.bytes.len(), out.head), (3 * COMPACT_FROM / 2, 0));
+        out.consume(COMPACT_FROM - 1);
+        assert_eq!(out.head, COMPACT_FROM - 1, "not much");
+        assert_eq!((out.written(), out.end()), (5 * COMPACT_FROM as u64 / 2 - 1, 3 * COMPACT_FROM as u64));
+        out.consume(usize::MAX);
+        assert_eq!((out.bytes.len(), out.head, out.written()), (0, 0, 3 * COMPACT_FROM as u64));
+    }
+
+    #[test]
     fn output_keeps_offsets_through_compaction() {
         let mut out = OutBuffer::default();
         out.tail().extend_from_slice(&vec![1; 200 << 10]);

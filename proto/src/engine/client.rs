@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ids::{Channel, ClientId, ConnId, Instance, MsgId, Seq},
-    limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES},
+    limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES, MAX_USER_BYTES},
     units::{Span, Time},
 };
 
@@ -196,6 +196,9 @@ pub(crate) struct ReceiveQueue {
     pub(crate) held: usize,
     /// Inboxes that wait for room in the window, in turn.
     pub(crate) blocked: VecDeque<InboxKey>,
+    /// The round with which a new inbox begins: of an earlier one of the same flow, which was forgotten, the library may
+    /// still drop what has a lower one.
+    pub(crate) first_round: u32,
 }
 
 /// A message on its way to a library.
@@ -221,7 +224,7 @@ impl ReceiveQueue {
 
     /// Bytes that count against `client_queue_bytes`.
     pub(crate) const fn bytes(&self) -> usize {
-        self.window_bytes + self.held_bytes
+        self.window_bytes + self.held_bytes + self.held * HELD_BYTES
     }
 
     /// Messages given and not taken, and waiting.
@@ -286,6 +289,9 @@ impl ReceiveQueue {
     }
 }
 
+/// What a message that waits counts for beside its bytes: messages may be empty, and what keeps them is not.
+const HELD_BYTES: usize = MAX_USER_BYTES;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +316,12 @@ mod tests {
         assert_eq!((sent.count, sent.bytes), (1, 10));
         assert_eq!(sent.iter().collect::<Vec<_>>(), [EntryKey(3)]);
         assert_eq!(sent.find(MsgId(5)), Some(EntryKey(3)));
+    }
+
+    #[test]
+    fn i7_empty_messages_that_wait_count_too() {
+        let queue = ReceiveQueue { held: 3, held_bytes: 10, ..ReceiveQueue::default() };
+        assert_eq!(queue.bytes(), 10 + 3 * HELD_BYTES);
     }
 
     #[test]

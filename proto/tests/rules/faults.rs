@@ -3,11 +3,13 @@
 use msg_proto::{
     control::{LocalRule, Register, VersionRange},
     engine::Credentials,
-    ids::{ClientId, Incarnation},
-    local::{DaemonFrame, put, split},
+    ids::{Channel, ClientId, Incarnation, MsgId, Seq},
+    limits,
+    local::{DaemonFrame, Submit, put, split},
+    outcome::{Certainty, Reason, Verdict},
 };
 
-use crate::world::World;
+use super::world::{Options, World};
 
 #[test]
 fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {
@@ -15,19 +17,7 @@ fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {
     let now = w.clock(0);
     let engine = &mut w.engines[0];
     let conn = engine.handle_connect(now, Credentials { pid: 7, uid: 0, gid: 0 }).expect("few connections");
-    let register = Register {
-        versions: VersionRange { lowest: 1, highest: 1 },
-        client: ClientId(100),
-        incarnation: Incarnation::NONE,
-        interval_ms: 0,
-        times: None,
-        max_stored: 0,
-        priority: 0,
-        name: "test".to_owned(),
-    };
-    let mut stream = Vec::new();
-    put::register(&mut stream, &register);
-    put::ready(&mut stream);
+    let mut stream = registration(0);
     // A frame shorter than its head. The client has nothing in the chain: it is forgotten as it departs.
     stream.extend_from_slice(&[0; 8]);
     engine.handle_client_bytes(now, conn, &stream);
@@ -35,13 +25,100 @@ fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {
     assert_eq!(engine.poll_close(), Some(conn));
     let fault = engine.fault(conn).expect("a fault");
     assert_eq!((fault.client, fault.pid, fault.rule), (Some(ClientId(100)), 7, LocalRule::Malformed));
-    let mut output = engine.output(conn);
-    let mut last = None;
-    while let Ok(Some((raw, len))) = split(output) {
-        last = DaemonFrame::parse(raw).ok();
-        output = &output[len..];
-    }
+    let output = engine.output(conn).to_vec();
+    let last = frames(&output).pop();
     assert!(matches!(last, Some(DaemonFrame::Nack(nack)) if nack.rule == LocalRule::Malformed));
     engine.handle_disconnect(now, conn);
     assert!(engine.status(now).clients.is_empty());
+}
+
+/// REGISTER and READY.
+fn registration(max_stored: u32) -> Vec<u8> {
+    let register = Register {
+        versions: VersionRange { lowest: 1, highest: 1 },
+        client: ClientId(100),
+        incarnation: Incarnation::NONE,
+        interval_ms: 0,
+        times: None,
+        max_stored,
+        priority: 0,
+        name: "test".to_owned(),
+    };
+    let mut stream = Vec::new();
+    put::register(&mut stream, &register);
+    put::ready(&mut stream);
+    stream
+}
+
+fn frames(mut output: &[u8]) -> Vec<DaemonFrame<'_>> {
+    let mut frames = Vec::new();
+    while let Ok(Some((raw, len))) = split(output) {
+        frames.extend(DaemonFrame::parse(raw).ok());
+        output = &output[len..];
+    }
+    frames
+}
+
+/// What a daemon says of messages that a library sends in spite of its limits: (msgid, verdict).
+fn refusals(max_stored: u32, sizes: &[usize]) -> Vec<(u32, Verdict)> {
+    let options = Options { client_queue_bytes: limits::MIN_CLIENT_QUEUE_BYTES, ..Options::default() };
+    let mut w = World::with(&options);
+    let now = w.clock(0);
+    let engine = &mut w.engines[0];
+    let conn = engine.handle_connect(now, Credentials { pid: 7, uid: 0, gid: 0 }).expect("few connections");
+    let mut stream = registration(max_stored);
+    for (i, size) in (1..).zip(sizes) {
+        let submit = Submit {
+            dst: ClientId(999),
+            msgid: MsgId(i),
+            seq: Seq(i),
+            channel: Channel::Ordered,
+            at_least_once: false,
+            send_time: now,
+            user: b"",
+            payload: &vec![1; *size],
+        };
+        put::submit(&mut stream, &submit);
+    }
+    engine.handle_client_bytes(now, conn, &stream);
+    assert_eq!(engine.poll_close(), None);
+    assert_eq!(engine.check_invariants(), Ok(()));
+    let output = engine.output(conn).to_vec();
+    let failed =
+        |f: DaemonFrame<'_>| if let DaemonFrame::Failed(f) = f { Some((f.msgid.0, f.verdict)) } else { None };
+    frames(&output).into_iter().filter_map(failed).collect()
+}
+
+#[test]
+fn i7_a_client_beyond_its_limits_loses_the_message_and_not_its_connection() {
+    let full = Verdict { reason: Reason::QueueFull, certainty: Certainty::NotStarted };
+    assert_eq!(refusals(3, &[10; 3]), []);
+    assert_eq!(refusals(3, &[10; 4]), [(4, full)], "one more than it may");
+    let share = limits::MIN_CLIENT_QUEUE_BYTES / 2 - limits::MAX_USER_BYTES;
+    assert_eq!(refusals(0, &[share; 2]), [], "all bytes that it may");
+    assert_eq!(refusals(0, &[share, share + 1]), [(2, full)], "one byte more");
+}
+
+#[test]
+fn a_connection_has_5_s_to_register() {
+    let mut w = World::new();
+    let kept = w.client(0, 101, 200, 3);
+    let now = w.clock(0);
+    let peer = Credentials { pid: 7, uid: 0, gid: 0 };
+    let conn = w.engines[0].handle_connect(now, peer).expect("few connections");
+    w.run(4_990);
+    assert_eq!(w.engines[0].poll_close(), None);
+    // One that goes by itself is not counted any more.
+    let now = w.clock(0);
+    let other = w.engines[0].handle_connect(now, peer).expect("few connections");
+    w.engines[0].handle_disconnect(now, other);
+    assert_eq!(w.engines[0].check_invariants(), Ok(()));
+    w.run(20);
+    assert_eq!(w.engines[0].poll_close(), Some(conn));
+    assert_eq!(w.engines[0].check_invariants(), Ok(()));
+    assert_eq!(w.engines[0].fault(conn).map(|f| f.rule), Some(LocalRule::RegisterTimeout));
+    assert_eq!(w.engines[0].poll_close(), None, "and nobody else");
+    w.send(kept, 101, b"to itself", b"").unwrap();
+    w.run(10);
+    assert_eq!(w.clients[kept].taken.len(), 1);
 }

@@ -1,8 +1,11 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
+mod calls;
 mod faults;
+mod goodput;
 mod hellos;
 mod path_mtu;
+mod peers;
 mod reload;
 mod waiting;
 mod world;

@@ -41,6 +41,7 @@ fn rewrite(mut stream: &[u8]) {
             ClientFrame::Taken { upto } => put::taken(&mut out, *upto),
             ClientFrame::Stale { number } => put::stale(&mut out, *number),
             ClientFrame::Goodbye => put::client_goodbye(&mut out),
+            ClientFrame::Withdraw { msgid } => put::withdraw(&mut out, *msgid),
         }
         assert_eq!(out, stream[..len], "{frame:?}");
         stream = &stream[len..];

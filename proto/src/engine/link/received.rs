@@ -145,7 +145,7 @@ const ACK_EVERY: u32 = 32;
 /// As many bytes as those of the smallest size.
 const ACK_EVERY_BYTES: usize = 32 * MIN_MTU;
 /// An acknowledgement waits no longer than this for something to ride on.
-pub(crate) const MAX_ACK_DELAY: Span = Span::from_millis(4);
+pub(crate) const MAX_ACK_DELAY: Span = Span::from_millis(1);
 
 #[cfg(test)]
 mod tests {

@@ -41,6 +41,16 @@ struct Reordering {
     changed_at: Time,
 }
 
+impl Reordering {
+    /// A datagram that others overtook is held lost.
+    fn remember(&mut self, number: u64, at: Time) {
+        if self.lost.len() >= REMEMBERED_LOSSES {
+            self.lost.pop_front();
+        }
+        self.lost.push_back((number, at));
+    }
+}
+
 /// The round-trip estimate (RFC 9002, section 5).
 #[derive(Clone, Copy, Debug)]
 struct Rtt {
@@ -226,6 +236,7 @@ impl Recovery {
             let is_overtaken = self.reordering.window == Span::ZERO && number + PACKET_THRESHOLD <= largest;
             if is_overtaken || at + delay <= now {
                 self.lose(number, fates);
+                self.reordering.remember(number, at);
             } else {
                 self.loss_at = Some(at + delay);
                 break;
@@ -243,10 +254,6 @@ impl Recovery {
                 self.congestion.record_lost(settled.bytes, 1);
                 fates.large_lost += u32::from(settled.bytes > self.small);
             }
-            if self.reordering.lost.len() >= REMEMBERED_LOSSES {
-                self.reordering.lost.pop_front();
-            }
-            self.reordering.lost.push_back((number, settled.at));
         }
     }
 
@@ -290,7 +297,7 @@ impl Recovery {
 /// Later datagrams acknowledged before one counts as lost (RFC 9002, section 6.1.1).
 const PACKET_THRESHOLD: u64 = 3;
 /// Timers finer than this are not kept.
-const GRANULARITY: Span = Span::from_millis(1);
+const GRANULARITY: Span = Span(100);
 /// Before the first sample; heartbeats bring one with the association.
 const INITIAL_RTT: Span = Span::from_millis(50);
 /// Datagrams held lost that are remembered, to see whether they were.
@@ -374,16 +381,44 @@ mod tests {
     #[test]
     fn where_the_network_reorders_only_time_makes_a_loss() {
         let mut r = recovery(12);
-        assert_eq!(ack(&mut r, &[(3, 3)], 1000), (vec![3], vec![0]));
-        assert_eq!(ack(&mut r, &[(0, 0)], 1900).0, [0_u32; 0], "it was held lost, and has come");
+        assert_eq!(ack(&mut r, &[(3, 3)], 2000), (vec![3], vec![0]));
+        assert_eq!(ack(&mut r, &[(0, 0)], 2500).0, [0_u32; 0], "it was held lost, and has come");
         assert_eq!(
-            ack(&mut r, &[(11, 11)], 2000).1,
+            ack(&mut r, &[(11, 11)], 2600).1,
             [0_u32; 0],
             "eight later ones do not make a loss any more"
         );
         let mut fates = Fates::default();
         r.handle_timeout(r.timeout().unwrap(), &mut fates);
         assert_eq!(seqs(&fates.lost)[0], 1, "time does");
+    }
+
+    #[test]
+    fn what_was_learnt_of_reordering_fades() {
+        let mut r = recovery(12);
+        ack(&mut r, &[(3, 3)], 30_000);
+        ack(&mut r, &[(0, 0)], 90_000);
+        let window = r.reordering.window;
+        assert!(window > GRANULARITY, "{window:?}");
+        let after = |n: u64| 90_000 + n * (REORDERING_MEMORY.0 + 1);
+        ack(&mut r, &[(11, 11)], after(1) - 1);
+        assert_eq!(r.reordering.window, window, "not yet");
+        ack(&mut r, &[(11, 11)], after(1));
+        assert_eq!(r.reordering.window, window.div(2));
+        for n in 2..30 {
+            ack(&mut r, &[(11, 11)], after(n));
+        }
+        assert_eq!(r.reordering.window, Span::ZERO);
+    }
+
+    #[test]
+    fn every_probe_counts() {
+        let mut r = recovery(9);
+        let mut fates = Fates::default();
+        for n in 1..=3 {
+            r.handle_timeout(r.timeout().unwrap(), &mut fates);
+            assert_eq!((fates.probes, r.probes), (u64::from(n), n));
+        }
     }
 
     #[test]

@@ -280,3 +280,45 @@ fn refused_later_on_what_was_written_may_have_started() {
     assert_eq!(failures(&mut s, Time(0)), want);
     assert!(s.output().is_empty());
 }
+
+#[test]
+fn what_waits_to_be_polled_is_told() {
+    let mut s = registered();
+    assert!(!s.has_outcomes() && !s.has_messages());
+    let msgid = send(&mut s, Time(0));
+    write_all(&mut s);
+    assert!(!s.has_outcomes());
+    let verdict = verdict(Reason::NoAnswer, Certainty::Unknown);
+    let failed = Failed { msgid, dst: DST, tries: 1, verdict, user: b"user" };
+    feed(&mut s, Time(0), |out| put::failed(out, &failed));
+    assert!(s.has_outcomes() && !s.has_messages());
+    feed(&mut s, Time(0), |out| put::deliver(out, &delivery(1, 1)));
+    assert!(s.has_messages());
+    assert_eq!(failures(&mut s, Time(0)).len(), 1);
+    assert!(!s.has_outcomes() && !s.has_messages());
+}
+
+#[test]
+fn i7_all_that_a_session_holds_is_counted() {
+    let mut s = registered();
+    let mut last = s.memory_bytes();
+    let mut grew = |s: &Session, what: &str, least: usize, most: usize| {
+        let (before, now) = (last, s.memory_bytes());
+        assert!((before + least..=before + most).contains(&now), "{what}: {before}, then {now}");
+        last = now;
+    };
+    // Entries, and as much again in the output.
+    for n in 0..100 {
+        s.send(Time(0), ClientId(n), &[1; 10_000], b"", SendFlags::default()).expect("room");
+    }
+    grew(&s, "100 messages to 100 destinations", 2_000_000, 4_000_000);
+    for number in 1..=1000_u64 {
+        let src = Instance { client: ClientId(u32::try_from(number).expect("small")), ..SRC };
+        feed(&mut s, Time(0), |out| {
+            put::deliver(out, &Deliver { src, payload: &[1; 100], ..delivery(number, 1) })
+        });
+    }
+    grew(&s, "1,000 deliveries", 100_000, 500_000);
+    while s.poll_message(Time(0)).is_some() {}
+    grew(&s, "1,000 flows", 40_000, 500_000);
+}
