@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use msg_proto::{
     engine::{Credentials, Engine, Recovery},
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
+    limits::MAX_MTU,
     session::{AckMode, Event, Outcomes, SendFlags, Session, SessionConfig, State},
     units::{Span, Time},
     wire::{Frames, Header},
 };
 
-use super::{MTU, address, check, config, peer_of};
+use super::{address, check, config, peer_of};
 
 /// Clients that a node can have at a time.
 pub(super) const SLOTS: usize = 4;
@@ -272,7 +273,7 @@ impl World {
             let Some(transmit) = self.nodes[node].engine.poll_transmit(now, &mut out, 10) else { break };
             assert_eq!(transmit.len, out.len());
             assert_eq!((transmit.listener, transmit.to), (0, address(1 - node)));
-            assert!((1..=MTU).contains(&transmit.segment) && !out.is_empty());
+            assert!((1..=MAX_MTU).contains(&transmit.segment) && !out.is_empty());
             for datagram in out.chunks(transmit.segment) {
                 datagrams += 1;
                 assert!(datagrams <= MAX_DATAGRAMS, "no end of datagrams");
