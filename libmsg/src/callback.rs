@@ -11,7 +11,7 @@ use msg_proto::{
 
 use crate::{
     Call, Client, Received,
-    call::{CallResult, DoneFn, OnCall, Stashed},
+    call::{CallResult, DoneFn, OnCall},
     client::Inner,
     clock,
 };
@@ -179,7 +179,7 @@ impl Batch {
         let Inner { callbacks, link, calls, .. } = inner;
         if callbacks.on_message.is_none() {
             if calls.is_used() || link.session.has_call_next() {
-                inner.take_calls(Stashed::Messages);
+                inner.take_calls();
             }
             return;
         }

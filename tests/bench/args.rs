@@ -91,6 +91,8 @@ pub(crate) enum Helper {
     Forward(ForwardArgs),
     #[command(hide = true)]
     Exec(ExecArgs),
+    #[command(hide = true)]
+    Direct(DirectArgs),
 }
 
 /// One of the two processes that only forward.
@@ -114,4 +116,14 @@ pub(crate) struct ExecArgs {
     pub(crate) namespace: Option<PathBuf>,
     #[arg(last = true, required = true)]
     pub(crate) program: Vec<std::ffi::OsString>,
+}
+
+/// Two engines and their clients' sessions in memory.
+#[derive(Args, Debug)]
+pub(crate) struct DirectArgs {
+    pub(crate) messages: usize,
+    /// So many at once.
+    pub(crate) burst: usize,
+    /// Bytes of each.
+    pub(crate) size: usize,
 }

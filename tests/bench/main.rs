@@ -1,7 +1,7 @@
 //! `bench`: msgd beside the bare chain, and beside what else could be used. `README.md` says how to use it.
 //!
 //! * `args`: the command line. `measure`: one measurement. `report`, `svg`: what came of all of them.
-//! * `systems`: the processes of each system. `network`: what is between the sides. `process`: one process.
+//! * `node`: what one daemon costs. `systems`: the processes of each system. `network`: what is between the sides. `process`: one process.
 //! * `party`: a client process; `endpoint` what it can do, and `msgd`, `chain`, `nats`, `zeromq` how.
 
 #![allow(clippy::print_stdout, reason = "it is a command")]
@@ -13,6 +13,7 @@ mod measure;
 mod msgd;
 mod nats;
 mod network;
+mod node;
 mod party;
 mod process;
 mod report;
@@ -23,9 +24,10 @@ mod zeromq;
 
 use std::{env, fs, path::PathBuf, process::ExitCode, thread};
 
-use args::{CommandLine, Helper, Options, Work};
+use args::{CommandLine, DirectArgs, Helper, Options, Work};
 use clap::Parser as _;
 use measure::Case;
+use msg_tests::direct::Pair;
 use network::Network;
 use report::Results;
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some(Helper::Party(args)) => party::run(&args),
         Some(Helper::Forward(args)) => chain::forward(&args),
         Some(Helper::Exec(args)) => process::exec(&args),
+        Some(Helper::Direct(args)) => direct(&args),
         None => match measure_all(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
@@ -72,6 +75,13 @@ fn measure_work(
     (round, pinned): (u32, bool),
     results: &mut Results,
 ) -> Result<(), String> {
+    if matches!(work, Work::Idle | Work::Start | Work::Scan | Work::Slow) {
+        match node::run(work, options) {
+            Ok(figures) => results.add(Case { work, loss: 0, size: 0 }, "msgd", figures),
+            Err(why) => println!("FAILED: {}: {why}", report::work_name(work)),
+        }
+        return Ok(());
+    }
     let lossy = matches!(work, Work::Loss | Work::Paced);
     let network = if lossy { Network::lossy(options)? } else { Network::Loopback };
     if round == 0 && lossy {
@@ -102,8 +112,17 @@ fn cases(options: &Options, work: Work) -> Vec<Case> {
         Work::Loss | Work::Paced => {
             options.loss.iter().map(|loss| Case { work, loss: *loss, size: LOSSY_SIZE }).collect()
         }
-        _ => vec![Case { work, loss: 0, size: 0 }],
+        _ => Vec::new(),
     }
+}
+
+/// Sends in memory, for who counts instructions.
+fn direct(args: &DirectArgs) -> ExitCode {
+    let mut pair = Pair::new(args.size);
+    for _ in 0..args.messages / args.burst {
+        pair.send(args.burst);
+    }
+    ExitCode::SUCCESS
 }
 
 /// The command that was given, as it is to be given again.

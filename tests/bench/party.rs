@@ -254,15 +254,20 @@ impl Party<'_> {
     }
 
     fn seen(&self) -> Seen {
-        let recorded = self.latencies.iter_recorded();
         Seen {
             sent: self.control.sent.load(Ordering::Relaxed),
             received: self.control.received.load(Ordering::Relaxed),
             repeated: self.repeated,
             failed: self.endpoint.failed(),
-            latencies: recorded.map(|at| (at.value_iterated_to(), at.count_since_last_iteration())).collect(),
+            latencies: recorded(&self.latencies),
         }
     }
+}
+
+/// The microseconds that were recorded, and how often.
+pub(crate) fn recorded(latencies: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let values = latencies.iter_recorded();
+    values.map(|at| (at.value_iterated_to(), at.count_since_last_iteration())).collect()
 }
 
 /// Between two messages of `paced`.

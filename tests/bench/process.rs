@@ -144,3 +144,20 @@ fn ticks(pid: u32) -> Option<u64> {
     let mut times = fields.split(' ').skip(11).map(|field| field.parse::<u64>().ok());
     Some(times.next()?? + times.next()??)
 }
+/// How often a process's threads went to sleep and were woken.
+pub(crate) fn wake_ups(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let status = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    status.filter_map(|status| number(&status, "voluntary_ctxt_switches:")).sum()
+}
+
+/// Bytes of memory that a process has in use.
+pub(crate) fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    number(&status, "VmRSS:").unwrap_or(0) * 1024
+}
+
+fn number(status: &str, key: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(key))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
+}

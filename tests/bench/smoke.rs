@@ -40,6 +40,26 @@ fn every_work_of_two_sides_is_measured() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("<rect"), "{svg}");
 }
 
+#[test]
+fn every_work_of_one_daemon_is_measured() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let json = dir.path().join("results.json");
+    let words = ["--work", "idle,start,scan,slow", "--entries", "16000", "--seconds", "0.3", "--reps", "1"];
+    let text = bench(&words, &[("--json", &json)]);
+    let results: Value = serde_json::from_str(&fs::read_to_string(json).expect("results")).expect("JSON");
+    for (work, figures) in [
+        ("idle", &["wake_ups_per_second", "cpu_percent", "resident_mib", "kib_per_client"][..]),
+        ("start", &["p50_ms", "max_ms"]),
+        ("scan", &["few_ns", "many_ns", "entries"]),
+        ("slow", &["p99_us", "stopped_p99_us"]),
+    ] {
+        let found = results.as_array().into_iter().flatten().find(|result| result["work"] == work);
+        let run = &found.unwrap_or_else(|| panic!("no {work} in\n{text}"))["runs"][0];
+        let is_number = |name: &&str| run[*name].as_f64().is_some_and(|value| value >= 0.0);
+        assert!(figures.iter().all(is_number), "{work}: {run:#}");
+    }
+}
+
 /// What the bench prints.
 fn bench(words: &[&str], files: &[(&str, &Path)]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));

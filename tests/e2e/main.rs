@@ -3,7 +3,7 @@
 //! * `loss`: lost, doubled, delayed and corrupted datagrams. `cut`: a line that carries nothing for a while, one way.
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
-//! * `calls`: requests and replies.
+//! * `calls`: requests and replies. `truth`: what each fault makes of a call, cell by cell.
 //! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
 //! * `datagrams`, `local_socket`, `crowd`: what bad input gets. `scripted`: a peer that does as the test says.
@@ -26,4 +26,5 @@ mod outage;
 mod quotas;
 mod scripted;
 mod status;
+mod truth;
 mod versions;

@@ -8,6 +8,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use msg_proto::{
+    counters::Counter,
     engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery},
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
@@ -141,7 +142,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// A node with so many messages in its chains, none of them due for ten minutes.
+    /// A node with so many messages in its chains, in [`Self::SCANS`] equal parts whose intervals differ.
     ///
     /// # Panics
     ///
@@ -150,25 +151,34 @@ impl Waiting {
     pub fn new(messages: u32) -> Self {
         let now = Time(1_000_000);
         let mut waiting = Self { engine: engine(0, &[], now), now };
-        let mut left = messages;
-        for id in 0.. {
-            let count = left.min(limits::MAX_STORED_CEILING);
-            waiting.fill(ClientId(id), count);
-            left -= count;
-            if left == 0 {
-                break;
-            }
+        for client in 0..Self::SCANS {
+            waiting.fill(client, messages / Self::SCANS);
         }
-        assert_eq!(waiting.engine.chain_depth(), messages as usize);
+        let few = Span::from_millis(u64::from(limits::MAX_INTERVAL_MS) / 3);
+        // What their coming brought about is over.
+        while let Some(at) = waiting.engine.poll_timeout().filter(|at| *at < now + few) {
+            waiting.now = at;
+            waiting.engine.handle_timeout(at);
+        }
         waiting
     }
 
-    fn fill(&mut self, id: ClientId, messages: u32) {
+    /// How often [`scan`](Self::scan) can be called.
+    pub const SCANS: u32 = 16;
+
+    /// Messages in the chains.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.engine.chain_depth()
+    }
+
+    fn fill(&mut self, client: u32, messages: u32) {
         let Self { engine, now } = self;
         let config = SessionConfig {
-            interval_ms: limits::MAX_INTERVAL_MS,
+            // A class of its own, whose first scan is due in some five minutes.
+            interval_ms: limits::MAX_INTERVAL_MS - client,
             max_stored: limits::MAX_STORED_CEILING,
-            ..session_config(id)
+            ..session_config(ClientId(client))
         };
         let mut session = Session::new(config, MsgId(1), Seq(1));
         let conn = engine.handle_connect(*now, NOBODY).expect("few connections");
@@ -181,10 +191,10 @@ impl Waiting {
             engine.consume_output(*now, conn, len);
         };
         pass(&mut session);
-        for _ in 0..messages {
-            // A destination of its own for each client: a flow's numbers span no more than a chain holds.
-            let sent = session.send(*now, ClientId(1_000_000 + id.0), b"x", &[], SendFlags::default());
-            sent.expect("room");
+        for number in 0..messages {
+            // A flow's numbers span less than a chain can hold.
+            let dst = ClientId(1_000_000 + number % 64);
+            session.send(*now, dst, b"x", &[], SendFlags::default()).expect("room");
             if session.output().len() > 1 << 16 {
                 pass(&mut session);
             }
@@ -192,10 +202,21 @@ impl Waiting {
         pass(&mut session);
     }
 
-    /// A look at the clock that finds nothing due, half a microsecond of whose time passes.
+    /// The next scan comes, and finds nothing due.
+    ///
+    /// # Panics
+    ///
+    /// It was called too often.
     pub fn scan(&mut self) {
-        self.now = self.now + Span(1);
+        self.now = self.engine.poll_timeout().expect("a scan");
         self.engine.handle_timeout(self.now);
+    }
+
+    /// How many scans there were, and how many messages they looked at.
+    #[must_use]
+    pub fn scanned(&self) -> (u64, u64) {
+        let value = |counter| self.engine.counters().value(counter);
+        (value(Counter::Scans), value(Counter::ScannedEntries))
     }
 }
 
@@ -210,7 +231,7 @@ fn engine(node: usize, peers: &[&str], now: Time) -> Engine {
         chain: ChainConfig {
             interval: Span::from_millis(1000),
             times: 10,
-            max_stored: limits::DEFAULT_MAX_STORED,
+            max_stored: limits::MAX_STORED_CEILING,
             recovery: Recovery::Adaptive,
         },
         limits: LimitConfig {
@@ -218,8 +239,8 @@ fn engine(node: usize, peers: &[&str], now: Time) -> Engine {
             max_clients: 1024,
             client_queue_bytes: 1 << 30,
         },
-        mtu: 1200,
-        max_mtu: limits::MAX_MTU,
+        mtu: limits::MIN_MTU,
+        max_mtu: limits::MIN_MTU,
         receive_window: 4 << 20,
         grace: Span::ZERO,
         clients: Vec::new(),
@@ -237,7 +258,7 @@ fn session_config(client: ClientId) -> SessionConfig {
         incarnation: Incarnation::NONE,
         interval_ms: 0,
         times: None,
-        max_stored: 0,
+        max_stored: limits::DEFAULT_MAX_STORED,
         priority: 0,
         ack: AckMode::OnTake,
         outcomes: Outcomes::Failures,

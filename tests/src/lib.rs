@@ -4,6 +4,7 @@
 //! * [`party`]: a client that sends and receives known messages and remembers all of it. [`promise`]: whether
 //!   what it remembers is what DESIGN promises. [`pattern`]: the messages.
 //! * [`client_process`]: a client in a process that can be stopped and killed.
+//! * [`crash`]: the real programs, killed at random.
 //! * [`mod@fuzz`]: what reads bytes from outside, as functions of any bytes.
 //! * [`direct`]: two engines and their clients' sessions in memory, for what is counted.
 //! * [`wait`]: waiting for a condition. [`report`]: figures and seeds, printed.

@@ -18,15 +18,27 @@ use std::{
 /// There is none, and it cannot be built.
 pub fn msgd() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let place = Place::of_this_test();
-        let mut program = place.folder.join("msgd");
-        if !is_up_to_date(&program) {
-            program = place.build(&["-p", "msgd", "--bin", "msgd"]).join("msgd");
-        }
-        assert!(program.exists(), "cargo has built no {}", program.display());
-        program
-    })
+    PATH.get_or_init(|| program("msgd"))
+}
+
+/// The path of the `msgctl` beside it.
+///
+/// # Panics
+///
+/// There is none, and it cannot be built.
+pub fn msgctl() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| program("msgctl"))
+}
+
+fn program(name: &str) -> PathBuf {
+    let place = Place::of_this_test();
+    let program = place.folder.join(name);
+    if !is_up_to_date(&program) {
+        place.build(&["-p", "msgd", "--bin", name]);
+    }
+    assert!(program.exists(), "cargo has built no {}", program.display());
+    program
 }
 
 /// The folder with the `libmsg.so` and `libmsg.a` of this source tree, in the profile of the test that asks.

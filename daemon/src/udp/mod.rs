@@ -59,6 +59,7 @@ struct Listener {
     /// Since when it takes only one.
     no_offload: Option<Time>,
     receive_buffer: usize,
+    send_buffer: usize,
 }
 
 impl Udp {
@@ -160,6 +161,13 @@ impl Udp {
                  or give the daemon CAP_NET_ADMIN, for more throughput over long paths"
             );
         }
+        let granted = self.listeners.iter().map(|listener| listener.send_buffer).min().unwrap_or(usize::MAX);
+        if granted < SOCKET_BUFFER_BYTES {
+            tracing::info!(
+                "send buffers hold {granted} bytes, not {SOCKET_BUFFER_BYTES}: raise net.core.wmem_max, \
+                 or give the daemon CAP_NET_ADMIN, for fewer pauses in bursts"
+            );
+        }
     }
 }
 
@@ -178,7 +186,7 @@ impl Listener {
     /// A listener over a socket that is bound.
     fn new(socket: Socket, token: Token) -> io::Result<Self> {
         let receive_buffer = sys::set_receive_buffer(&socket, SOCKET_BUFFER_BYTES)?;
-        sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
+        let send_buffer = sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let segments = state.max_gso_segments();
@@ -192,6 +200,7 @@ impl Listener {
             segments,
             no_offload: None,
             receive_buffer,
+            send_buffer,
         })
     }
 

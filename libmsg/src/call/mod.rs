@@ -6,7 +6,7 @@ mod serve;
 mod state;
 
 pub use serve::{Call, ProcedureOptions, ReplyError, Responder};
-pub(crate) use state::{CallResult, CallState, DoneFn, OnCall, OnDone, Stashed};
+pub(crate) use state::{CallResult, CallState, DoneFn, OnCall, OnDone};
 
 use std::{fmt, time::Duration};
 
@@ -111,7 +111,7 @@ impl Client {
         let call = self.begin(dst, procedure, request, options, OnDone::Waits)?;
         let waited = self.wait_for(self.lock(), None, Kinds::Failures, |client, inner| {
             let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
-            inner.take_calls(Stashed::Messages);
+            inner.take_calls();
             inner.turn_calls(clock::now());
             let result = inner.calls.take_result(call);
             (inner, result)

@@ -161,7 +161,7 @@ impl Client {
         if inner.in_callback() {
             // A cancellation may stand in the socket.
             inner.take_in(&self.poller);
-            inner.take_calls(super::Stashed::Nothing);
+            inner.take_calls();
         }
         inner.calls.waits(clock::now(), run)
     }

@@ -34,15 +34,6 @@ pub(crate) enum OnDone {
     Callback(DoneFn),
 }
 
-/// What is taken out of the way of messages of the call layer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stashed {
-    /// Messages before them are taken, too, and kept.
-    Messages,
-    /// Nothing: they wait behind messages.
-    Nothing,
-}
-
 /// The calls of a client, and who waits for them.
 pub(crate) struct CallState {
     calls: Calls,
@@ -286,11 +277,11 @@ impl Inner {
         }
     }
 
-    /// Takes what has come of the call layer.
-    pub(crate) fn take_calls(&mut self, stashed: Stashed) {
+    /// Takes what has come of the call layer; messages before it are taken, too, and kept.
+    pub(crate) fn take_calls(&mut self) {
         let now = clock::now();
         let session = &mut self.link.session;
-        while session.has_call_next() || (stashed == Stashed::Messages && self.calls.has_stash_room()) {
+        while session.has_call_next() || self.calls.has_stash_room() {
             match session.poll_delivery(now) {
                 None => return,
                 Some(Delivery::Call(message)) => {
