@@ -157,6 +157,12 @@ pub const SOURCE_GONE_INTERVALS: u64 = 257;
 /// Departed client incarnations remembered. 32 bytes each.
 pub const MAX_DEPARTED: usize = 4096;
 
+/// Instances of one clientid that a client is told of, the active one first; 16 bytes each.
+pub const MAX_PRESENT: usize = 512;
+
+/// Clientids whose instances one client may want to know of.
+pub const MAX_SUBSCRIPTIONS: usize = 1024;
+
 const _: () = assert!(MAX_STORED_CEILING <= SEQ_SPAN);
 const _: () = assert!(SEQ_SPAN < MSGID_SPAN);
 const _: () = assert!(DEFAULT_MAX_STORED <= MAX_STORED_CEILING);

@@ -68,6 +68,8 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         EXPIRE_MS,
         SOURCE_GONE_INTERVALS,
         MAX_DEPARTED,
+        MAX_PRESENT,
+        MAX_SUBSCRIPTIONS,
     ]
     .into_iter()
 }

@@ -126,6 +126,7 @@ impl Daemon {
                     ClientFrame::Taken { upto } => Said::Taken(upto),
                     ClientFrame::Stale { number } => Said::Stale(number),
                     ClientFrame::Goodbye => Said::Goodbye,
+                    other => panic!("{other:?}"),
                 };
                 self.bytes.drain(..len);
                 return said;

@@ -8,6 +8,7 @@ use super::{
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
     inbox::InboxKey,
+    target::Restored,
 };
 use crate::{
     ids::{Channel, ClientId, ConnId, Instance, MsgId, Seq},
@@ -101,6 +102,12 @@ pub(crate) struct Client {
     pub(crate) moved_flows: Vec<FlowKey>,
     /// Floors that its library knows once so much of the stream is written.
     pub(crate) known_at: VecDeque<(u64, FlowKey, Seq)>,
+    /// Flows whose target its library knows then.
+    pub(crate) told_targets: VecDeque<(u64, FlowKey)>,
+    /// What it said of flows when it came back, until they are used.
+    pub(crate) restored: HashMap<(ClientId, Channel), Restored>,
+    /// Without a connection: from when on it counts as gone for good.
+    pub(crate) gone_at: Option<Time>,
     pub(crate) queue: ReceiveQueue,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,

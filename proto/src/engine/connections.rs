@@ -215,6 +215,9 @@ impl Engine {
             (ConnState::Registered(client), ClientFrame::FlowTaken(taken)) => {
                 self.on_flow_taken(client, &taken)
             }
+            (ConnState::Registered(client), ClientFrame::FlowBound(bound)) => {
+                self.on_flow_bound(client, &bound)
+            }
             (ConnState::Registered(client), ClientFrame::Ready) => {
                 self.conns[conn].state = ConnState::Ready(client);
                 self.on_arrival(client);
@@ -227,9 +230,10 @@ impl Engine {
                 Ok(())
             }
             (ConnState::New, _) => Err(Violation::new(LocalRule::OutOfTurn, "the first frame is REGISTER")),
-            (ConnState::Registered(_), _) => {
-                Err(Violation::new(LocalRule::OutOfTurn, "between REGISTER and READY: FLOW_TAKEN only"))
-            }
+            (ConnState::Registered(_), _) => Err(Violation::new(
+                LocalRule::OutOfTurn,
+                "between REGISTER and READY: FLOW_TAKEN and FLOW_BOUND only",
+            )),
             (ConnState::Ready(_), _) => {
                 Err(Violation::new(LocalRule::OutOfTurn, "after READY: SUBMIT, TAKEN, STALE, GOODBYE"))
             }
@@ -329,6 +333,7 @@ impl Engine {
         local::put::registered(self.conns[conn].out.tail(), &registered);
         let missed = std::mem::take(&mut self.clients[key].missed);
         self.conns[conn].out.tail().extend_from_slice(&missed);
+        self.tell_targets_again(key);
         self.wake_conn(conn);
         Ok(())
     }
@@ -378,6 +383,9 @@ impl Engine {
             has_returned: register.incarnation != Incarnation::NONE,
             moved_flows: Vec::new(),
             known_at: std::collections::VecDeque::new(),
+            told_targets: std::collections::VecDeque::new(),
+            restored: HashMap::new(),
+            gone_at: None,
             queue: ReceiveQueue::default(),
             inboxes: Vec::new(),
             totals: Totals::default(),
@@ -440,6 +448,7 @@ impl Engine {
             known_at.pop_front();
             self.chain.flows[flow].record_known(floor);
         }
+        self.record_told(key, written);
     }
 
     /// A message of the client was taken: it will be told.

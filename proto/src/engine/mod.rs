@@ -8,6 +8,7 @@
 //! * `submit`: into the chain, and on towards an instance;
 //! * `transmit`: datagrams; `handshake`: hellos;
 //! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
+//! * `target`: to which instance a flow's messages go, and when to another one;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
 //! * `presence`: clients and links that come and go; `timers`; `report`: the status; `reload`: another config.
 
@@ -33,6 +34,7 @@ mod report;
 mod routes;
 mod submit;
 mod taken;
+mod target;
 mod timers;
 mod transmit;
 
@@ -148,6 +150,8 @@ pub struct Engine {
     sweep_at: Option<Time>,
     /// When what departed clients and senders left behind is looked through.
     expire_at: Option<Time>,
+    /// When flows whose instance is out of reach are looked through.
+    lost_at: Option<Time>,
 
     links: Arena<LinkKey, Link>,
     link_of: HashMap<SessionId, LinkKey>,
@@ -187,6 +191,7 @@ impl Engine {
             sweeping: Vec::new(),
             sweep_at: None,
             expire_at: None,
+            lost_at: None,
             links: Arena::new(),
             link_of: HashMap::new(),
             ready_links: VecDeque::new(),

@@ -37,6 +37,16 @@ impl Engine {
         if self.registered.get(&instance.client) == Some(&key) {
             self.registered.remove(&instance.client);
         }
+        let stay = if cause == Departure::Left { Span::ZERO } else { self.config.grace };
+        client.gone_at = Some(self.clock.steady() + stay);
+        client.restored.clear();
+        let mut flows: Vec<_> = client.flows.values().copied().collect();
+        flows.sort_unstable();
+        for flow in flows {
+            if self.chain.flows[flow].replay.take().is_some() {
+                self.settle(flow);
+            }
+        }
         self.refuse_deliveries(key, cause, written);
         self.refuse_waiting(key);
         self.remember_departed(instance);
@@ -69,6 +79,7 @@ impl Engine {
         let verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };
         let client = &mut self.clients[key];
         client.known_at.clear();
+        client.told_targets.clear();
         client.queue.blocked.clear();
         (client.queue.held, client.queue.held_bytes) = (0, 0);
         for inbox in std::mem::take(&mut client.inboxes) {
@@ -184,6 +195,7 @@ impl Engine {
         if let Some(association) = &mut self.links[link].current {
             association.is_synced = true;
         }
+        self.ask_returned(link);
         let here = self.routes.over(link);
         for key in self.inboxes.keys() {
             let inbox = &mut self.inboxes[key];
@@ -236,6 +248,7 @@ impl Engine {
     pub(super) fn lose_association(&mut self, key: LinkKey) {
         let link = &mut self.links[key];
         let Some(association) = link.current.take() else { return };
+        let until = association.heard_at + Span::from_millis(limits::LINK_LOST_MS);
         let queued = link.queue.drain();
         let floors = std::mem::take(&mut link.floors);
         self.link_of.remove(&association.local);
@@ -249,6 +262,7 @@ impl Engine {
                 flow.floor_untold = false;
             }
         }
+        self.record_lost(key, until);
         self.count(Counter::LinksDown);
         for client in self.routes.remove_link(key) {
             self.retarget_to(client);

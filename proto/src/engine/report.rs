@@ -104,7 +104,7 @@ impl Engine {
     fn entry_status(&self, key: EntryKey, now: Time) -> ChainEntry {
         let e = &self.chain.entries[key];
         let flow = &self.chain.flows[e.flow];
-        let waits_for = match (e.sent_to.or(flow.target), e.queued) {
+        let waits_for = match (self.target_of(key), e.queued) {
             (None, _) => "route",
             (Some(_), true) => "link",
             (Some(_), false) => "answer",

@@ -48,6 +48,11 @@ impl Routes {
         Some(Target { instance: best.instance, via: best.via })
     }
 
+    /// The way to an instance.
+    pub(crate) fn way(&self, instance: Instance) -> Option<Via> {
+        self.instances.get(&instance.client)?.iter().find(|r| r.instance == instance).map(|r| r.via)
+    }
+
     /// The highest incarnation that is known of a client.
     pub(crate) fn newest(&self, client: ClientId) -> Option<Instance> {
         self.instances.get(&client)?.iter().map(|r| r.instance).max_by_key(|i| i.incarnation)

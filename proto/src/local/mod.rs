@@ -4,9 +4,11 @@
 //! `put` writes them.
 
 mod frame;
+mod instances;
 pub mod put;
 
 pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit};
+pub use instances::{Bound, DrainCause, Presence, PresentInstance};
 
 /// Versions of the local format that this crate speaks.
 pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };

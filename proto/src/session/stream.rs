@@ -24,8 +24,10 @@ impl Session {
         self.input.clear();
         self.output.clear();
         self.state = State::Registering;
-        put::register(self.output.frames(), &self.config.register(self.granted.incarnation));
+        let register = self.config.register(self.granted.incarnation, self.config.arrival);
+        put::register(self.output.frames(), &register);
         self.deliveries.handle_connected(self.output.frames());
+        self.out_flows.report(&mut self.unresolved, self.output.frames());
         put::ready(self.output.frames());
         for (msgid, entry) in self.unresolved.iter_mut() {
             entry.start_at = self.output.position();
@@ -116,6 +118,7 @@ impl Session {
         match frame {
             DaemonFrame::Resolved(resolved) if self.state != State::Registering => self.on_resolved(resolved),
             DaemonFrame::Failed(failed) if self.state != State::Registering => self.on_failed(failed),
+            DaemonFrame::Bound(bound) if self.state != State::Registering => self.out_flows.on_bound(bound),
             DaemonFrame::Registered(body) if self.state == State::Registering => self.on_registered(body),
             DaemonFrame::Nack(nack) => self.on_nack(nack),
             DaemonFrame::Goodbye => self.on_goodbye(),

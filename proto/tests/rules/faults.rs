@@ -23,6 +23,7 @@ fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {
         times: None,
         max_stored: 0,
         priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
         name: "test".to_owned(),
     };
     let mut stream = Vec::new();
