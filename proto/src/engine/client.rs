@@ -11,6 +11,7 @@ use super::{
     target::Restored,
 };
 use crate::{
+    control::Arrival,
     ids::{Channel, ClientId, ConnId, Instance, MsgId, Seq},
     limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES},
     units::{Span, Time},
@@ -81,6 +82,9 @@ pub(crate) struct Client {
     pub(crate) peer: Credentials,
     pub(crate) name: String,
     pub(crate) priority: u8,
+    pub(crate) arrival: Arrival,
+    /// It takes no more messages, and sees the outcomes of its own.
+    pub(crate) is_leaving: bool,
     pub(crate) conn: Option<ConnId>,
     pub(crate) interval: Span,
     pub(crate) times: u8,
@@ -109,6 +113,9 @@ pub(crate) struct Client {
     /// Without a connection: from when on it counts as gone for good.
     pub(crate) gone_at: Option<Time>,
     pub(crate) queue: ReceiveQueue,
+    /// The clientids whose instances it wants to know of, and those of them that it is to be told of.
+    pub(crate) subscriptions: Vec<ClientId>,
+    pub(crate) presence_due: Vec<ClientId>,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,
     pub(crate) totals: Totals,

@@ -7,7 +7,7 @@ use super::{
     client::{Client, ClientKey, Conn, ConnState, ReceiveQueue, SentMessages, Totals},
 };
 use crate::{
-    control::{LocalNack, LocalRule, Register, Registered},
+    control::{Arrival, LocalNack, LocalRule, Register, Registered},
     counters::Counter,
     ids::{ConnId, Incarnation, Instance, MsgId},
     limits,
@@ -104,6 +104,7 @@ impl Engine {
         let key = self.writable.pop_front()?;
         self.conns[key].is_listed = false;
         self.flush_resolved(key);
+        self.flush_presence(key);
         Some(key)
     }
 
@@ -208,6 +209,13 @@ impl Engine {
             (ConnState::Ready(client), ClientFrame::Submit(submit)) => self.on_submit(client, &submit),
             (ConnState::Ready(client), ClientFrame::Taken { upto }) => self.on_taken(client, upto),
             (ConnState::Ready(client), ClientFrame::Stale { number }) => self.on_stale(client, number),
+            (ConnState::Ready(client), ClientFrame::Subscribe { client: wanted }) => {
+                self.on_subscribe(client, wanted)
+            }
+            (ConnState::Ready(client), ClientFrame::Drained) => {
+                self.on_drained(client);
+                Ok(())
+            }
             (ConnState::New, ClientFrame::Register(register)) => {
                 self.on_register(conn, &register);
                 Ok(())
@@ -234,9 +242,10 @@ impl Engine {
                 LocalRule::OutOfTurn,
                 "between REGISTER and READY: FLOW_TAKEN and FLOW_BOUND only",
             )),
-            (ConnState::Ready(_), _) => {
-                Err(Violation::new(LocalRule::OutOfTurn, "after READY: SUBMIT, TAKEN, STALE, GOODBYE"))
-            }
+            (ConnState::Ready(_), _) => Err(Violation::new(
+                LocalRule::OutOfTurn,
+                "after READY: SUBMIT, TAKEN, STALE, DRAINED, SUBSCRIBE, GOODBYE",
+            )),
             (ConnState::Closing, _) => Ok(()),
         }
     }
@@ -285,12 +294,7 @@ impl Engine {
         let id = register.client;
         let may_send_to = self.check_allowed(register, peer)?;
         self.drop_own_predecessor(register);
-        if let Some(owner) = self.registered.get(&id).map(|k| &self.clients[*k]) {
-            return Err(Violation::new(
-                LocalRule::ClientIdTaken,
-                format!("clientid {id} is registered by pid {}, uid {}", owner.peer.pid, owner.peer.uid),
-            ));
-        }
+        let has_place = self.check_arrival(register, peer)?;
         if self.registered.len() >= self.config.limits.max_clients {
             return Err(Violation::new(
                 LocalRule::TooManyClients,
@@ -316,7 +320,7 @@ impl Engine {
         let client = &mut self.clients[key];
         (client.interval, client.times, client.max_stored, client.may_send_to) =
             (interval, times, max_stored, may_send_to);
-        self.registered.insert(id, key);
+        self.registered.insert(instance, key);
         self.unregistered -= 1;
         self.conns[conn].state = ConnState::Registered(key);
         let registered = Registered {
@@ -334,17 +338,18 @@ impl Engine {
         let missed = std::mem::take(&mut self.clients[key].missed);
         self.conns[conn].out.tail().extend_from_slice(&missed);
         self.tell_targets_again(key);
+        if !has_place {
+            self.begin_leaving(key, Some(local::DrainCause::Superseded));
+        }
         self.wake_conn(conn);
         Ok(())
     }
 
     /// A client that comes back before its old connection's end was read takes its own place.
     fn drop_own_predecessor(&mut self, register: &Register) {
-        let Some(key) = self.registered.get(&register.client).copied() else { return };
-        let owner = &self.clients[key];
-        if owner.instance.incarnation == register.incarnation
-            && let Some(old) = owner.conn
-        {
+        let own = Instance { client: register.client, incarnation: register.incarnation };
+        let Some(key) = self.registered.get(&own).copied() else { return };
+        if let Some(old) = self.clients[key].conn {
             self.conns[old].state = ConnState::Closing;
             self.closing.push_back(old);
             self.on_departure(key, crate::control::Departure::Died);
@@ -362,6 +367,7 @@ impl Engine {
         if let Some(key) = self.by_instance.get(&instance).copied() {
             self.clients[key].conn = Some(conn);
             self.clients[key].has_returned = true;
+            self.clients[key].is_leaving |= register.arrival == Arrival::Leaving;
             self.departed.retain(|(i, _)| *i != instance);
             return key;
         }
@@ -370,6 +376,8 @@ impl Engine {
             peer,
             name: register.name.clone(),
             priority: register.priority,
+            arrival: register.arrival,
+            is_leaving: register.arrival == Arrival::Leaving,
             conn: Some(conn),
             interval: Span::ZERO,
             times: 0,
@@ -386,6 +394,8 @@ impl Engine {
             told_targets: std::collections::VecDeque::new(),
             restored: HashMap::new(),
             gone_at: None,
+            subscriptions: Vec::new(),
+            presence_due: Vec::new(),
             queue: ReceiveQueue::default(),
             inboxes: Vec::new(),
             totals: Totals::default(),
@@ -449,6 +459,9 @@ impl Engine {
             self.chain.flows[flow].record_known(floor);
         }
         self.record_told(key, written);
+        if !self.clients[key].presence_due.is_empty() {
+            self.wake_conn(conn);
+        }
     }
 
     /// A message of the client was taken: it will be told.

@@ -58,6 +58,7 @@ impl Engine {
         let has_route = self.chain.flows[entry.flow].target.is_some();
         match entry.refusal {
             _ if is_begun => Reason::NoAnswer,
+            Some(Reason::GoingAway) => Reason::GoingAway,
             _ if !has_route => Reason::NoRoute,
             Some(reason) => reason,
             None => Reason::NoAnswer,

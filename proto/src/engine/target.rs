@@ -39,8 +39,9 @@ pub(crate) struct Restored {
 }
 
 impl Engine {
-    /// The flows to a client look for their instance again.
+    /// The instances of a client are others: who wants to know is told, and the flows to it look for theirs again.
     pub(super) fn retarget_to(&mut self, client: ClientId) {
+        self.on_presence(client);
         for flow in self.routes.flows_to(client) {
             self.retarget(flow);
         }

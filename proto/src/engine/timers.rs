@@ -33,6 +33,9 @@ impl Engine {
         if self.expire_at.is_some_and(|at| at <= now) {
             self.expire_departed();
         }
+        if self.next_settling().is_some_and(|at| at <= now) {
+            self.settle_presence();
+        }
         if self.lost_at.is_some_and(|at| at <= now) {
             self.give_up_lost();
         }
@@ -47,8 +50,8 @@ impl Engine {
 
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
-        let own =
-            [chain, self.trim_at, self.sweep_at, self.expire_at, self.lost_at, self.next_register_timeout()];
+        let (register, settling) = (self.next_register_timeout(), self.next_settling());
+        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.lost_at, register, settling];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
             None if self.is_shutting_down || link.is_removed => None,
             None => Some(link.hello_at),

@@ -2,10 +2,10 @@
 
 use super::{AckMode, Message, Session, SessionCounters, in_flows::InFlows, output::Output, taken::Seen};
 use crate::{
-    ids::Channel,
+    ids::{Channel, Instance, MsgId},
     limits::SEQ_SPAN,
     local::{DaemonFrame, Deliver, LocalError, put},
-    units::Time,
+    units::{Span, Time},
 };
 
 /// What was taken of everything that was delivered, and what the daemon knows of it.
@@ -32,11 +32,18 @@ enum Judgement {
 }
 
 impl Session {
-    /// The next message, as [`poll_event`](Self::poll_event) returns it.
+    /// The next message, as [`poll_event`](Self::poll_event) returns it. None while a change of presence waits that
+    /// came before it ([`poll_presence`](Self::poll_presence)).
     pub fn poll_message(&mut self, now: Time) -> Option<Message<'_>> {
-        let (src, msgid, channel, age, len) = loop {
+        self.find_message(now).map(|found| self.message(&found))
+    }
+
+    /// The next message's head: it is taken.
+    pub(super) fn find_message(&mut self, now: Time) -> Option<Found> {
+        loop {
             // Behind the deliveries there may be a frame that broke the stream.
-            if self.deliveries.handling.is_some() || self.input.deliveries() == 0 {
+            let is_held = self.deliveries.handling.is_some() || self.has_presence();
+            if is_held || self.input.deliveries() == 0 {
                 return None;
             }
             let DaemonFrame::Deliver(d) = DaemonFrame::parse(self.input.next()?).ok()? else { continue };
@@ -47,10 +54,36 @@ impl Session {
             let judgement = self.deliveries.judge(now, &d, output, &mut self.counters);
             self.input.forget_delivery();
             if judgement == Judgement::Take {
-                break (src, msgid, channel, age, len);
+                return Some(Found { src, msgid, channel, age, len });
             }
-        };
-        Some(Message { src, msgid, channel, age, data: self.input.last(len) })
+        }
+    }
+
+    /// The message that was found last.
+    pub(super) fn message(&self, found: &Found) -> Message<'_> {
+        let Found { src, msgid, channel, age, len } = *found;
+        Message { src, msgid, channel, age, data: self.input.last(len) }
+    }
+}
+
+/// A message that was taken; its bytes are the last of what was polled.
+pub(super) struct Found {
+    src: Instance,
+    msgid: MsgId,
+    channel: Channel,
+    age: Span,
+    len: usize,
+}
+
+impl Session {
+    /// Forgets what was delivered and not polled: it is not taken.
+    pub(super) fn discard_deliveries(&mut self) {
+        while self.input.deliveries() > 0 {
+            let Some(frame) = self.input.next() else { return };
+            if matches!(DaemonFrame::parse(frame), Ok(DaemonFrame::Deliver(_))) {
+                self.input.forget_delivery();
+            }
+        }
     }
 }
 
@@ -76,6 +109,11 @@ impl Deliveries {
         }
         self.scanned = d.number;
         Ok(())
+    }
+
+    /// Deliveries of this stream that have come.
+    pub(super) const fn scanned(&self) -> u64 {
+        self.scanned
     }
 
     pub(super) fn on_handled(&mut self) {

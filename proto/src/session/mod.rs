@@ -18,6 +18,7 @@ mod input;
 mod out_flows;
 mod outcome;
 mod output;
+mod presence;
 mod stream;
 mod taken;
 mod unresolved;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
 pub use event::{Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State};
+pub use presence::{PresenceChange, PresenceEvent};
 pub use user::{UserBuf, UserTooLong};
 
 use std::{collections::VecDeque, mem};
@@ -37,6 +39,7 @@ use crate::{
     engine::clock::Clock,
     ids::{Channel, ClientId, Incarnation, MsgId, Seq},
     limits,
+    local::put,
     units::{Span, Time},
 };
 use deliver::Deliveries;
@@ -44,6 +47,7 @@ use event::Notice;
 use input::Input;
 use out_flows::OutFlows;
 use output::Output;
+use presence::Subscriptions;
 use unresolved::{NewEntry, Unresolved};
 
 /// A client's side of the local socket.
@@ -67,6 +71,11 @@ pub struct Session {
     /// How many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
     outcomes_waiting: usize,
     counters: SessionCounters,
+    subscriptions: Subscriptions,
+    /// Nothing more is taken...
+    is_draining: bool,
+    /// ... and the daemon was told so.
+    is_drained: bool,
     /// From the first call on.
     clock: Option<Clock>,
 }
@@ -89,6 +98,9 @@ impl Session {
             notices: VecDeque::new(),
             outcomes_waiting: 0,
             counters: SessionCounters::default(),
+            subscriptions: Subscriptions::default(),
+            is_draining: false,
+            is_drained: false,
             clock: None,
             config,
         }
@@ -132,7 +144,14 @@ impl Session {
     pub fn poll_event(&mut self, now: Time) -> Option<Event<'_>> {
         self.advance(now);
         if self.notices.is_empty() {
-            return self.poll_message(now).map(Event::Message);
+            if let Some(event) = self.poll_presence() {
+                return Some(Event::Presence(event));
+            }
+            // It may come to a change of presence first.
+            return match self.find_message(now) {
+                Some(found) => Some(Event::Message(self.message(&found))),
+                None => self.poll_presence().map(Event::Presence),
+            };
         }
         self.poll_notice()
     }
@@ -144,6 +163,19 @@ impl Session {
             self.outcomes_waiting -= 1;
         }
         Some(notice.into())
+    }
+
+    /// Takes nothing more: what was delivered and not taken goes to another instance, or fails *not started*. What was sent
+    /// goes on, and outcomes come. Close the session when there is nothing unresolved any more.
+    pub fn drain(&mut self, _now: Time) {
+        self.is_draining = true;
+        self.discard_deliveries();
+    }
+
+    /// Whether nothing more is taken: [`drain`](Self::drain) was called, or the daemon asked for it.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.is_draining
     }
 
     /// The handler of the last message has returned ([`AckMode::OnHandled`]; nothing happens otherwise).
@@ -167,6 +199,11 @@ impl Session {
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
+            if self.is_draining && !self.is_drained && !self.deliveries.is_handling() {
+                // Behind TAKEN: what is not reported by now was not begun, and never will be.
+                self.is_drained = true;
+                put::drained(self.output.frames());
+            }
         }
         self.output.bytes()
     }
@@ -243,6 +280,7 @@ impl Session {
             + self.unresolved.memory_bytes()
             + self.deliveries.memory_bytes()
             + self.out_flows.memory_bytes()
+            + self.subscriptions.memory_bytes()
             + self.notices.capacity() * size_of::<Notice>()
     }
 
@@ -265,12 +303,7 @@ impl Session {
     }
 
     fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
-        if let Some(nack) = &self.refusal {
-            return Err(SendError::Refused(nack.rule));
-        }
-        if self.state == State::Closed {
-            return Err(SendError::Closed);
-        }
+        self.check_open()?;
         if user.len() > limits::MAX_USER_BYTES {
             return Err(SendError::UserDataTooLong { limit: limits::MAX_USER_BYTES });
         }
@@ -283,6 +316,14 @@ impl Session {
             && self.unresolved.bytes() + charge <= self.granted.max_stored_bytes
             && self.output.len() + charge <= self.granted.max_stored_bytes;
         if fits { Ok(()) } else { Err(SendError::WouldBlock) }
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        match &self.refusal {
+            Some(nack) => Err(SendError::Refused(nack.rule)),
+            None if self.state == State::Closed => Err(SendError::Closed),
+            None => Ok(()),
+        }
     }
 
     fn notify(&mut self, notice: Notice) {

@@ -1,8 +1,9 @@
 //! Several instances of a clientid: who is active, and what becomes of messages when another one is.
 
 use msg_proto::{
+    ids::ClientId,
     outcome::{Certainty, Reason},
-    session::{SendFlags, SessionConfig},
+    session::{PresenceChange, SendFlags, SessionConfig},
 };
 
 use crate::world::{Options, Random, World, session_config};
@@ -24,7 +25,7 @@ impl Service {
         w.run(50);
         let quick =
             |priority| SessionConfig { interval_ms: 100, times: Some(100), priority, ..session_config(200) };
-        let caller = SessionConfig { client: msg_proto::ids::ClientId(100), ..quick(0) };
+        let caller = SessionConfig { client: ClientId(100), ..quick(0) };
         let (caller, first, second) =
             (w.client_with(0, caller), w.client_with(1, quick(1)), w.client_with(2, quick(0)));
         w.run(50);
@@ -249,4 +250,76 @@ fn i6_no_message_is_given_twice_whatever_dies() {
             assert!(all.contains(&(msgid - 1)), "seed {seed}: I2");
         }
     }
+}
+
+/// Ups, downs and actives as text: instances by their priorities.
+fn presence(s: &Service, client: usize) -> Vec<(String, usize)> {
+    let text = |change| match change {
+        PresenceChange::Up(i) => format!("up {}", i.priority),
+        PresenceChange::Down(i) => format!("down {}", i.priority),
+        PresenceChange::Active(Some(i)) => format!("active {}", i.priority),
+        PresenceChange::Active(None) => "none".to_owned(),
+    };
+    s.w.clients[client].presence.iter().map(|(event, taken)| (text(event.change), *taken)).collect()
+}
+
+#[test]
+fn who_subscribes_is_told_of_instances_in_the_order_of_messages() {
+    let mut s = Service::new();
+    let (now, caller) = (s.w.clock(0), s.caller);
+    s.w.clients[caller].session.subscribe(now, ClientId(200)).unwrap();
+    s.w.run(2500);
+    let first = vec![("up 1".to_owned(), 0), ("up 0".to_owned(), 0), ("active 1".to_owned(), 0)];
+    assert_eq!(presence(&s, caller), first);
+    // While the caller stands still: messages of the first, its death, and those of a new one.
+    s.w.clients[caller].is_stopped = true;
+    s.w.send(s.first, 100, b"of the first", b"").unwrap();
+    s.w.run(10);
+    s.w.kill(s.first);
+    s.w.run(10);
+    let config = SessionConfig { interval_ms: 100, times: Some(100), priority: 7, ..session_config(200) };
+    let third = s.w.client_with(1, config);
+    s.w.send(third, 100, b"of the third", b"").unwrap();
+    s.w.run(10);
+    s.w.clients[caller].presence.clear();
+    s.w.clients[caller].is_stopped = false;
+    s.w.run(10);
+    let then = [("down 1", 1), ("active 0", 1), ("up 7", 1), ("active 7", 1)];
+    assert_eq!(presence(&s, caller), then.map(|(text, taken)| (text.to_owned(), taken)));
+    assert_eq!(s.w.clients[caller].taken.len(), 2);
+    // Its daemon dies: what has not changed is not told again, what changed meanwhile is, when it is sure.
+    s.w.clients[caller].presence.clear();
+    s.w.cuts = vec![(2, 0), (0, 2)];
+    s.w.restart(0);
+    s.w.run(1500);
+    assert_eq!(presence(&s, caller), []);
+    s.w.run(1000);
+    assert_eq!(presence(&s, caller), [("down 0".to_owned(), 2)]);
+    s.w.clients[caller].presence.clear();
+    s.w.cuts.clear();
+    s.w.kill(third);
+    s.w.run(2000);
+    let last = [("down 7", 2), ("none", 2), ("up 0", 2), ("active 0", 2)];
+    assert_eq!(presence(&s, caller), last.map(|(text, taken)| (text.to_owned(), taken)));
+}
+
+#[test]
+fn i7_presence_costs_a_client_that_does_not_read_a_bounded_queue() {
+    let mut s = Service::new();
+    let (now, caller) = (s.w.clock(0), s.caller);
+    s.w.clients[caller].session.subscribe(now, ClientId(200)).unwrap();
+    s.w.run(2500);
+    s.w.clients[caller].is_stopped = true;
+    for _ in 0..300 {
+        let config = SessionConfig { priority: 9, ..session_config(200) };
+        let third = s.w.client_with(0, config);
+        s.w.run(1);
+        s.w.kill(third);
+    }
+    s.w.clients[caller].presence.clear();
+    s.w.clients[caller].is_stopped = false;
+    s.w.run(10);
+    let told = presence(&s, caller);
+    assert!(told.len() <= 64 * 4, "{}", told.len());
+    assert_eq!(told.last().map(|(text, _)| text.as_str()), Some("active 1"));
 }

@@ -8,7 +8,10 @@ use msg_proto::{
     engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery, Transmit},
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
-    session::{AckMode, Event, Failure, Outcomes, SendError, SendFlags, Session, SessionConfig},
+    local::DrainCause,
+    session::{
+        AckMode, Event, Failure, Outcomes, PresenceEvent, SendError, SendFlags, Session, SessionConfig,
+    },
     units::{Span, Time},
 };
 
@@ -32,6 +35,9 @@ pub(crate) struct Client {
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
     pub(crate) acked: Vec<(u32, u64)>,
     pub(crate) failed: Vec<(Failure, u64)>,
+    pub(crate) drain: Option<DrainCause>,
+    /// Changes, and how many messages were taken before each.
+    pub(crate) presence: Vec<(PresenceEvent, usize)>,
 }
 
 pub(crate) struct World {
@@ -64,10 +70,15 @@ impl Client {
     fn poll(&mut self, now: Time, at: u64) {
         while let Some(event) = self.session.poll_event(now) {
             match event {
-                Event::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
+                Event::Message(m) => {
+                    self.taken.push((m.msgid.0, m.data.to_vec(), at));
+                    self.session.message_handled();
+                }
                 Event::Acked { msgid } => self.acked.push((msgid.0, at)),
                 Event::Failed(failure) => self.failed.push((failure, at)),
                 Event::Registered(_) => {}
+                Event::Presence(event) => self.presence.push((event, self.taken.len())),
+                Event::Drain(cause) => self.drain = Some(cause),
                 other => panic!("{other:?}"),
             }
         }
@@ -92,7 +103,7 @@ fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
         },
         limits: LimitConfig {
             max_message_bytes: limits::MAX_MESSAGE_BYTES,
-            max_clients: 8,
+            max_clients: 64,
             client_queue_bytes: options.client_queue_bytes,
         },
         mtu: 1200,
@@ -159,6 +170,8 @@ impl World {
             taken,
             acked,
             failed,
+            drain: None,
+            presence: Vec::new(),
         });
         self.drain();
         self.clients.len() - 1
@@ -220,6 +233,21 @@ impl World {
             self.engines[self.clients[client].node].handle_disconnect(now, conn);
         }
         self.drain();
+    }
+
+    /// The client says that it takes no more.
+    pub(crate) fn drain_client(&mut self, client: usize) {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.drain(now);
+        self.drain();
+    }
+
+    /// The client says goodbye and ends.
+    pub(crate) fn leave(&mut self, client: usize) {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.close(now);
+        self.drain();
+        self.kill(client);
     }
 
     /// Whether a client of a node has a connection.
