@@ -10,6 +10,7 @@
 //! * [`config`], [`limits`], [`clock`], [`log`], [`error`]; `sys`: questions to the system.
 
 mod acceptor;
+mod alarm;
 mod clients;
 pub mod clock;
 mod complaint;

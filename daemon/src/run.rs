@@ -11,6 +11,7 @@ use msg_proto::{
 
 use crate::{
     acceptor::Acceptor,
+    alarm::Alarm,
     clients::Clients,
     clock,
     config::{Args, Config},
@@ -32,13 +33,15 @@ const EVENTS: usize = 1024;
 pub(crate) const STOP: Token = Token(0);
 pub(crate) const WAKER: Token = Token(1);
 pub(crate) const ACCEPT: Token = Token(2);
-pub(crate) const FIRST_LISTENER: usize = 3;
+pub(crate) const ALARM: Token = Token(3);
+pub(crate) const FIRST_LISTENER: usize = 4;
 pub(crate) const FIRST_CLIENT: usize = FIRST_LISTENER + MAX_PATHS;
 
 /// A daemon whose sockets are open. One thread owns all of it, and runs it.
 #[derive(Debug)]
 pub struct Daemon {
     pub(crate) poll: Poll,
+    pub(crate) alarm: Alarm,
     pub(crate) engine: Engine,
     pub(crate) udp: Udp,
     pub(crate) clients: Clients,
@@ -88,6 +91,7 @@ impl Daemon {
 
         let poll = Poll::new().map_err(RunError::system("epoll"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::system("eventfd"))?);
+        let alarm = Alarm::new(poll.registry(), ALARM).map_err(RunError::system("timerfd"))?;
         udp.register(poll.registry(), FIRST_LISTENER).map_err(RunError::system("epoll"))?;
         let mut acceptor = Acceptor::new(client_claim, client_listener);
         acceptor.register(poll.registry(), ACCEPT).map_err(RunError::system("epoll"))?;
@@ -99,6 +103,7 @@ impl Daemon {
         let engine = config.engine(clock::wall_micros(), seed, udp.receive_window());
         let daemon = Self {
             poll,
+            alarm,
             engine: Engine::new(engine, now),
             udp,
             clients: Clients::new(FIRST_CLIENT),

@@ -8,7 +8,7 @@ use msg_proto::units::Time;
 
 use crate::{
     clock, log,
-    run::{ACCEPT, Daemon, FIRST_CLIENT, FIRST_LISTENER, STOP, WAKER},
+    run::{ACCEPT, ALARM, Daemon, FIRST_CLIENT, FIRST_LISTENER, STOP, WAKER},
     udp::Sending,
 };
 
@@ -35,7 +35,7 @@ impl Daemon {
     }
 
     fn poll_events(&mut self, events: &mut Events, deadline: Option<Time>) -> io::Result<()> {
-        let timeout = self.sleep(deadline);
+        let timeout = self.sleep(deadline)?;
         match self.poll.poll(events, timeout) {
             // The signal that interrupted it is an event of its own, next time.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -47,18 +47,20 @@ impl Daemon {
     }
 
     /// How long to sleep; `None`: until something happens.
-    fn sleep(&self, deadline: Option<Time>) -> Option<Duration> {
+    fn sleep(&mut self, deadline: Option<Time>) -> io::Result<Option<Duration>> {
         let now = clock::now();
         let acceptor = self.acceptor.as_ref();
         let work =
             self.udp.is_readable() || self.clients.has_work() || acceptor.is_some_and(|it| it.has_work());
         if work || now < self.spin_until || self.unfinished {
-            return Some(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
         let accept = acceptor.and_then(|it| it.paused_until());
         let own = [self.udp.blocked_until(), accept, self.desk.due(), self.watchdog.due(), deadline];
         let next = own.into_iter().chain([self.engine.poll_timeout()]);
-        next.flatten().min().map(|next| clock::until(next, now))
+        let Some(next) = next.flatten().min() else { return Ok(None) };
+        self.alarm.set(next, now)?;
+        Ok(Some(clock::until(next, now)))
     }
 
     /// Notes what is ready. Returns whether the daemon is to stop.
@@ -67,6 +69,8 @@ impl Daemon {
         for event in events {
             match event.token() {
                 STOP => stop = true,
+                // Whatever is due is done in every turn.
+                ALARM => {}
                 // Questions are looked at in every turn.
                 WAKER => self.take_reload(),
                 ACCEPT => self.acceptor.iter_mut().for_each(|acceptor| acceptor.on_event()),

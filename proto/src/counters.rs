@@ -55,6 +55,10 @@ counters! {
     FutureStamps => "future_stamps",
     /// Acks of messages whose outcome was known already, or that were never sent.
     UnmatchedAcks => "unmatched_acks",
+    /// Datagrams that asked whether a path carries larger ones (RFC 8899).
+    PathMtuProbes => "path_mtu_probes",
+    /// Paths that stopped carrying datagrams of a size that they had carried.
+    PathMtuBlackHoles => "path_mtu_black_holes",
     /// Scans of the retransmit chain (R2).
     Scans => "scans",
     /// Entries that scans looked at: only those due.

@@ -120,6 +120,8 @@ pub struct PathStatus {
     pub heard_ms_ago: Option<u64>,
     /// Whether it is the one that messages take.
     pub active: bool,
+    /// The largest datagram that it is known to carry.
+    pub mtu: u64,
 }
 
 /// One message in a chain, for `msgctl chain`: `GET /v1/chain?client=ID`.

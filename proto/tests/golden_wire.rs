@@ -287,6 +287,11 @@ fn goodbye() {
 }
 
 #[test]
+fn ping() {
+    golden("PING", "0e 00 0000", |d| assert!(d.put_ping()), |frame| assert_eq!(frame, Frame::Ping));
+}
+
+#[test]
 fn a_hello_datagram() {
     assert!(include_str!("../SPEC.md").contains("| 1 | HELLO |"));
     let hello = Hello {

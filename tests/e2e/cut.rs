@@ -1,4 +1,4 @@
-//! A line that carries nothing for a while, in one direction or the other (issue 2, "How it is shown").
+//! A line that carries nothing for a while, in one direction or the other.
 
 use std::{thread, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What bad datagrams get: a counter each, no answer, no memory, and nobody notices (issue 2, "What bad input gets").
+//! What bad datagrams get: a counter each, no answer, no memory, and nobody notices.
 
 use std::net::{SocketAddr, UdpSocket};
 

@@ -1,5 +1,4 @@
-//! What bad input on the clients' socket gets: a word that names the rule, and the end of that connection alone
-//! (issue 2, "What bad input gets").
+//! What bad input on the clients' socket gets: a word that names the rule, and the end of that connection alone.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},

@@ -132,6 +132,7 @@ fn config(scenario: &Scenario, index: usize, start: u64, seed: u64) -> EngineCon
             client_queue_bytes: msg_proto::limits::MIN_CLIENT_QUEUE_BYTES,
         },
         mtu: plan.mtu,
+        max_mtu: plan.max_mtu,
         receive_window: scenario.receive_window,
         grace: Span::from_millis(u64::from(scenario.grace_ms)),
         clients: Vec::new(),

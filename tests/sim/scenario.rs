@@ -46,8 +46,10 @@ pub struct NodePlan {
     pub clock: u64,
     /// How much faster than true time it runs.
     pub ppm: i64,
-    /// Its largest datagram.
+    /// The datagram that every path carries.
     pub mtu: usize,
+    /// The largest that it probes for.
+    pub max_mtu: usize,
     /// The largest message that it takes.
     pub max_message_bytes: usize,
     /// `max_stored` of its config.
@@ -147,12 +149,14 @@ impl Scenario {
         let node_count = options.nodes.unwrap_or(node_count);
         let has_drift = rng.chance(500_000) && !options.without.has(Fault::Drift);
         let mtu = rng.pick(&[1200, 1200, 1452, 9000, 65_000]);
+        let mut sizes = Rng::fork(seed, 9);
         let stored = rng.pick(&[8, 100, 1000, 1000, 1000]);
         let nodes: Vec<_> = (0..node_count)
             .map(|_| NodePlan {
                 clock: rng.pick(&[1, 1_000_000, 500_000_000, 1 << 40]) + rng.below(1 << 30),
                 ppm: if has_drift { rng.below(1001) as i64 - 500 } else { 0 },
                 mtu: if rng.chance(100_000) { rng.pick(&[1200, 1452, 4000]) } else { mtu },
+                max_mtu: sizes.pick(&[1200, 1472, 9000, 65_000, 65_000]),
                 max_message_bytes: rng.pick(&[1 << 20, 1 << 20, 1 << 20, 64 << 10, 16 << 10]),
                 max_stored: stored,
             })

@@ -106,6 +106,7 @@ fn a_daemon_without_peers_and_clients_never_wakes_up() {
                 client_queue_bytes: limits::DEFAULT_CLIENT_QUEUE_BYTES,
             },
             mtu: 1200,
+            max_mtu: 1200,
             receive_window: 1 << 20,
             grace: Span::from_millis(1000),
             clients: Vec::new(),

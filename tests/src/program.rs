@@ -20,9 +20,9 @@ pub fn msgd() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let place = Place::of_this_test();
-        let program = place.folder.join("msgd");
+        let mut program = place.folder.join("msgd");
         if !is_up_to_date(&program) {
-            place.build(&["-p", "msgd", "--bin", "msgd"]);
+            program = place.build(&["-p", "msgd", "--bin", "msgd"]).join("msgd");
         }
         assert!(program.exists(), "cargo has built no {}", program.display());
         program
@@ -38,14 +38,15 @@ pub fn libmsg() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let place = Place::of_this_test();
-        let libraries = ["libmsg.so", "libmsg.a"].map(|name| place.folder.join(name));
-        if !libraries.iter().all(|library| is_up_to_date(library)) {
-            place.build(&["-p", "libmsg"]);
+        let libraries = |folder: &Path| ["libmsg.so", "libmsg.a"].map(|name| folder.join(name));
+        if libraries(&place.folder).iter().all(|library| is_up_to_date(library)) {
+            return place.folder;
         }
-        for library in &libraries {
+        let folder = place.build(&["-p", "libmsg"]);
+        for library in libraries(&folder) {
             assert!(library.exists(), "cargo has built no {}", library.display());
         }
-        place.folder
+        folder
     })
 }
 
@@ -77,15 +78,21 @@ impl Place {
         Self { folder, target, triple, profile }
     }
 
-    fn build(&self, what: &[&str]) {
+    /// Builds in a target folder of its own, and says in which folder the result is. In this test's one it would
+    /// replace `deps/libmsg.rlib`, whose name has no hash, by one with other features, and documentation tests that
+    /// come later could not link.
+    fn build(&self, what: &[&str]) -> PathBuf {
+        let target = self.target.join("built-by-tests");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--profile", &self.profile]).args(what);
-        cargo.arg("--target-dir").arg(&self.target).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.arg("--target-dir").arg(&target).current_dir(env!("CARGO_MANIFEST_DIR"));
         if let Some(triple) = &self.triple {
             cargo.args(["--target", triple]);
         }
         let status = cargo.status().expect("cargo runs");
         assert!(status.success(), "cargo cannot build {what:?}: {status}");
+        let profile = self.folder.file_name().expect("a profile's folder");
+        self.triple.as_ref().map_or(target.clone(), |triple| target.join(triple)).join(profile)
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) fn check(draft: Draft) -> Result<Config, ConfigError> {
         listen: listen.into_iter().map(|listener| listener.value).collect(),
         runtime_dir,
         mtu: draft.mtu,
+        max_mtu: draft.max_mtu,
         spin: draft.spin,
         chain: draft.chain,
         limits: draft.limits,

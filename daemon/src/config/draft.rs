@@ -27,6 +27,7 @@ pub(super) struct Draft {
     pub(super) listen: Option<Vec<Located<SocketAddr>>>,
     pub(super) runtime_dir: Option<Located<PathBuf>>,
     pub(super) mtu: usize,
+    pub(super) max_mtu: usize,
     pub(super) spin: Span,
     pub(super) grace: Span,
     pub(super) log_level: Level,
@@ -64,7 +65,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 ];
 
 const SECTIONS: &[&str] = &["node", "chain", "limits", "security", "log", "peer", "client"];
-const NODE: &[&str] = &["name", "listen", "runtime_dir", "mtu", "spin_us", "grace_ms"];
+const NODE: &[&str] = &["name", "listen", "runtime_dir", "mtu", "max_mtu", "spin_us", "grace_ms"];
 const CHAIN: &[&str] = &["interval_ms", "times", "max_stored", "adaptive"];
 const LIMITS: &[&str] = &["max_message_bytes", "max_clients", "client_queue_bytes"];
 const SECURITY: &[&str] = &["mode", "private_key_file", "allow_plaintext"];
@@ -85,6 +86,7 @@ impl Draft {
                 .string("runtime_dir")?
                 .map(|dir| Located { value: dir.value.into(), at: dir.at }),
             mtu: size(node.integer("mtu", range(limits::MIN_MTU, limits::MAX_MTU))?, limits::MIN_MTU),
+            max_mtu: size(node.integer("max_mtu", range(limits::MIN_MTU, limits::MAX_MTU))?, limits::MAX_MTU),
             spin: Span(node.integer("spin_us", 0..=MAX_SPIN_US)?.unwrap_or(0)),
             grace: Span::from_millis(
                 node.integer("grace_ms", 0..=limits::MAX_GRACE_MS.into())?

@@ -102,8 +102,14 @@ fn node() -> Vec<Key> {
             .values("$XDG_RUNTIME_DIR/msgd, else /run/msgd", "a directory")
             .example(r#""/run/msgd""#),
         key("node", "mtu", Restart)
-            .about("The largest datagram, in bytes.")
+            .about(
+                "The datagram, in bytes, that every path carries. Larger ones are used on paths that turn out to \
+                 carry them.",
+            )
             .number(proto::MIN_MTU, proto::MIN_MTU, proto::MAX_MTU),
+        key("node", "max_mtu", Restart)
+            .about("The largest datagram that paths are probed for, in bytes (RFC 8899). No more than mtu: none is.")
+            .number(proto::MAX_MTU, proto::MIN_MTU, proto::MAX_MTU),
         key("node", "spin_us", Reload)
             .about(
                 "After traffic, poll this many microseconds before sleeping: less latency for more CPU. 0 is off.",

@@ -49,6 +49,7 @@ pub struct Config {
     listen: Vec<SocketAddr>,
     runtime_dir: PathBuf,
     mtu: usize,
+    max_mtu: usize,
     spin: Span,
     chain: ChainConfig,
     limits: LimitConfig,
@@ -113,7 +114,7 @@ impl Config {
         self.runtime_dir.join(STATUS_SOCKET)
     }
 
-    /// The largest datagram.
+    /// The datagram that every path carries.
     #[must_use]
     pub fn mtu(&self) -> usize {
         self.mtu
@@ -162,6 +163,7 @@ impl Config {
             chain: self.chain,
             limits: self.limits,
             mtu: self.mtu,
+            max_mtu: self.max_mtu,
             receive_window,
             grace: self.grace,
             clients: self.clients.clone(),

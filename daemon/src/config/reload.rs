@@ -26,6 +26,7 @@ impl Config {
                 new.runtime_dir.display().to_string(),
             ),
             ("node.mtu", self.mtu.to_string(), new.mtu.to_string()),
+            ("node.max_mtu", self.max_mtu.to_string(), new.max_mtu.to_string()),
             ("chain.adaptive", recovery(self), recovery(new)),
         ];
         match fixed.into_iter().find(|(_, before, after)| before != after) {

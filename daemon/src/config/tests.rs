@@ -75,11 +75,12 @@ fn the_example_is_right_with_every_key_uncommented() {
 
 #[test]
 fn every_value_reaches_the_engine() {
-    let text = "[node]\nname='n'\nmtu=9000\nspin_us=50\ngrace_ms=7\n[log]\nlevel='debug'\n[chain]\ninterval_ms=0x14\ntimes=0\nmax_stored=65_536\n\
+    let text = "[node]\nname='n'\nmtu=9000\nmax_mtu=9216\nspin_us=50\ngrace_ms=7\n[log]\nlevel='debug'\n[chain]\ninterval_ms=0x14\ntimes=0\nmax_stored=65_536\n\
                 adaptive=false\n[limits]\nmax_message_bytes=1\nmax_clients=2\nclient_queue_bytes=2097152\n";
     let config = parse(text, &[]).expect("a config");
     let engine = config.engine(0, 0, 0);
     assert_eq!((engine.node.as_str(), engine.mtu, config.spin()), ("n", 9000, Span(50)));
+    assert_eq!(engine.max_mtu, 9216);
     assert_eq!((engine.grace, config.log_level()), (Span::from_millis(7), Level::Debug));
     assert_eq!((engine.chain.interval, engine.chain.times), (Span::from_millis(20), 0));
     assert_eq!((engine.chain.max_stored, engine.chain.recovery), (65_536, Recovery::TimerOnly));
@@ -138,7 +139,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("nodes = 1", "f.toml:1: nodes: unknown key; allowed: node, chain, limits, security, log, peer, client"),
     (
         "[node]\n\nz = 1\na = 1",
-        "f.toml:3: node.z: unknown key; allowed: name, listen, runtime_dir, mtu, spin_us, grace_ms",
+        "f.toml:3: node.z: unknown key; allowed: name, listen, runtime_dir, mtu, max_mtu, spin_us, grace_ms",
     ),
     ("node = 3", "f.toml:1: node: is an integer; allowed: a [node] table"),
     ("peer = 3", "f.toml:1: peer: is an integer; allowed: [[peer]] tables"),
@@ -166,6 +167,7 @@ const REFUSED: &[(&str, &str)] = &[
         "f.toml:2: node.listen: \"127.0.0.1:1\" is there twice; allowed: each address once in listen",
     ),
     ("[node]\nmtu = 1199", "f.toml:2: node.mtu: 1199 is out of range; allowed: 1200 to 65000"),
+    ("[node]\nmax_mtu = 9", "f.toml:2: node.max_mtu: 9 is out of range; allowed: 1200 to 65000"),
     ("[node]\nmtu = 65001", "f.toml:2: node.mtu: 65001 is out of range; allowed: 1200 to 65000"),
     ("[node]\nspin_us = -1", "f.toml:2: node.spin_us: -1 is out of range; allowed: 0 to 10000"),
     ("[chain]\ninterval_ms = 0", "f.toml:2: chain.interval_ms: 0 is out of range; allowed: 10 to 600000"),
@@ -305,6 +307,7 @@ fn a_reload_is_refused_for_a_key_that_cannot_change_and_for_no_other() {
         (text("").replace("127.0.0.1:1", "127.0.0.1:2"), "node.listen"),
         (text("").replace("/x", "/y"), "node.runtime_dir"),
         (text("mtu=1300"), "node.mtu"),
+        (text("max_mtu=1300"), "node.max_mtu"),
         (text("[chain]\nadaptive=false"), "chain.adaptive"),
     ] {
         let error = old.check_reload(&parse(&new, &[]).expect("a config")).expect_err("refused").to_string();

@@ -171,6 +171,7 @@ fn write_peers(out: &mut dyn Write, peers: &[PeerStatus]) -> io::Result<()> {
         ("STATE", Left),
         ("PATH", Left),
         ("HEARD", Right),
+        ("MTU", Right),
         ("RTT", Right),
         ("JITTER", Right),
         ("DELAY", Right),
@@ -192,6 +193,7 @@ fn write_peers(out: &mut dyn Write, peers: &[PeerStatus]) -> io::Result<()> {
             p.state.clone(),
             path(0),
             ago(p.heard_ms_ago),
+            p.paths.first().map_or(String::new(), |path| path.mtu.to_string()),
             micros(p.rtt_us),
             micros(p.jitter_us),
             micros(p.delay_us),
@@ -201,9 +203,10 @@ fn write_peers(out: &mut dyn Write, peers: &[PeerStatus]) -> io::Result<()> {
             clients.join(","),
         ]);
         for (i, more) in p.paths.iter().enumerate().skip(1) {
-            let mut cells = [const { String::new() }; 11];
+            let mut cells = [const { String::new() }; 12];
             cells[2] = path(i);
             cells[3] = ago(more.heard_ms_ago);
+            cells[4] = more.mtu.to_string();
             table.row(cells);
         }
     }

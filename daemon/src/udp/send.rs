@@ -7,6 +7,7 @@ use msg_proto::{
     engine::{Engine, Transmit},
     units::{Span, Time},
 };
+use nix::errno::Errno;
 use quinn_udp::UdpSockRef;
 
 use super::{Listener, MAX_DATAGRAM_BYTES, Udp};
@@ -75,6 +76,9 @@ impl Udp {
                 registry.reregister(&mut listener.socket, listener.token, interest)?;
                 Ok(Sending::Unfinished)
             }
+            // Larger than the interface: a probe of the path's size that has its answer (RFC 8899), or what the
+            // engine will soon make smaller.
+            Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => Ok(Sending::Drained),
             Err(error) => {
                 self.send_errors += datagrams(transmit);
                 if let Some(suppressed) = self.complaint.due(now) {

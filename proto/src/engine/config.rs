@@ -23,8 +23,10 @@ pub struct EngineConfig {
     pub chain: ChainConfig,
     /// What clients may use.
     pub limits: LimitConfig,
-    /// The largest datagram, header included, in bytes.
+    /// The largest datagram that every path carries, header included, in bytes.
     pub mtu: usize,
+    /// The largest that a path is probed for (RFC 8899); no more than `mtu`: none is.
+    pub max_mtu: usize,
     /// Bytes of datagrams that the listeners' receive buffers hold, as the kernel granted them.
     pub receive_window: u32,
     /// How long after the start nobody is told that a client is gone: clients of the daemon before this one come

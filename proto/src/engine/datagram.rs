@@ -93,7 +93,7 @@ impl Engine {
         {
             association.received.accept(header.number.0);
             if handled == Handled::Wanted {
-                association.received.want_ack(now);
+                association.received.want_ack(now, frames.len());
                 if association.received.is_ack_due(now) {
                     self.wake_link(key);
                 }
@@ -175,6 +175,7 @@ impl Engine {
             // A hello stands in a datagram of its own.
             Frame::Hello(_) => self.count(Counter::MalformedDatagrams),
             Frame::Padding => return Handled::Unwanted,
+            Frame::Ping => {}
         }
         Handled::Wanted
     }

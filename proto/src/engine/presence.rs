@@ -6,7 +6,7 @@ use super::{
     client::{Client, ClientKey},
     clock::Step,
     inbox::Source,
-    link::{Association, Attempt, HeartbeatDue, Link, LinkKey},
+    link::{Association, Attempt, HeartbeatDue, Link, LinkKey, path_mtu::PathMtu},
 };
 use crate::{
     control::{Control, Departure},
@@ -236,8 +236,9 @@ impl Engine {
         let now = self.clock.steady();
         let link = &mut self.links[key];
         link.attempt = None;
-        link.current = Some(Association::new(attempt.local, remote, now));
+        link.current = Some(Association::new(attempt.local, remote, self.config.mtu, now));
         for path in &mut link.paths {
+            path.mtu.forget_probe();
             path.heartbeat = Some(HeartbeatDue { wants_reply: true });
         }
         self.count(Counter::LinksUp);
@@ -360,7 +361,8 @@ impl Engine {
     /// Makes a peer's link, and its first attempt.
     pub(super) fn open_link(&mut self, peer: PeerConfig) {
         let (now, local) = (self.clock.steady(), self.new_session());
-        let link = Link::new(peer.name, &peer.addresses, self.config.listeners, local, now);
+        let mtu = PathMtu::new(self.config.mtu, self.config.max_mtu);
+        let link = Link::new(peer.name, &peer.addresses, self.config.listeners, &mtu, local, now);
         let key = self.links.insert(link);
         self.link_of.insert(local, key);
     }

@@ -8,7 +8,7 @@ use super::{
     chain::Via,
     connections::Violation,
     inbox::Source,
-    link::{LinkKey, Path},
+    link::{LinkKey, Path, path_mtu::PathMtu},
 };
 use crate::{control::LocalRule, units::Time, wire::DatagramBuilder};
 
@@ -66,12 +66,17 @@ impl Engine {
                 Some((key, false)) => self.readdress(key, &peer.addresses),
                 Some((key, true)) => {
                     self.links[key].is_removed = false;
-                    self.links[key].paths = Path::all(&peer.addresses, self.config.listeners);
+                    self.links[key].paths = self.new_paths(&peer.addresses);
                     self.links[key].active = 0;
                     self.lose_link(key);
                 }
             }
         }
+    }
+
+    fn new_paths(&self, addresses: &[SocketAddr]) -> Vec<Path> {
+        let mtu = PathMtu::new(self.config.mtu, self.config.max_mtu);
+        Path::all(addresses, self.config.listeners, &mtu)
     }
 
     /// The link stays as an empty one: messages may be on it.
@@ -106,14 +111,18 @@ impl Engine {
 
     /// A peer's addresses may be others. Where the one in use is gone, the link comes up anew.
     fn readdress(&mut self, key: LinkKey, addresses: &[SocketAddr]) {
-        let link = &mut self.links[key];
+        let link = &self.links[key];
         if link.paths.iter().map(|p| &p.remote).eq(addresses) {
             return;
         }
         let used = link.paths[link.active].remote;
-        let mut paths = Path::all(addresses, self.config.listeners);
+        let mut paths = self.new_paths(addresses);
+        let link = &mut self.links[key];
         for path in &mut paths {
-            path.heard = link.paths.iter().find(|old| old.remote == path.remote).and_then(|old| old.heard);
+            if let Some(old) = link.paths.iter().find(|old| old.remote == path.remote) {
+                path.heard = old.heard;
+                path.mtu = old.mtu.clone();
+            }
         }
         link.paths = paths;
         link.hellos.clear();
@@ -192,6 +201,7 @@ mod tests {
             chain,
             limits,
             mtu: limits::MIN_MTU,
+            max_mtu: limits::MIN_MTU,
             receive_window: 1 << 20,
             grace: Span::ZERO,
             clients: Vec::new(),

@@ -107,6 +107,7 @@ impl Engine {
             remote: p.remote.to_string(),
             heard_ms_ago: ago(p.heard),
             active: i == link.active,
+            mtu: p.mtu.size() as u64,
         };
         PeerStatus {
             name: link.name.clone(),

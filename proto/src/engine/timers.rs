@@ -4,7 +4,7 @@ use super::{
     Engine, Recovery,
     chain::Via,
     due::Due,
-    link::{HeartbeatDue, LinkKey, sent::Item},
+    link::{HeartbeatDue, LinkKey, recovery::Fates, sent::Item},
 };
 use crate::{
     counters::Counter,
@@ -57,7 +57,8 @@ impl Engine {
             None => Some(link.hello_at),
             Some(a) => {
                 let lost = a.heard_at + Span::from_millis(limits::LINK_LOST_MS);
-                let others = [a.control_out.resend_at, a.recovery.timeout(), a.received.ack_at];
+                let recovery = [a.recovery.timeout(), a.recovery.congestion.timeout()];
+                let others = [a.control_out.resend_at, recovery[0], recovery[1], a.received.ack_at];
                 others.into_iter().flatten().chain([a.heartbeat_at, lost]).min()
             }
         });
@@ -108,6 +109,7 @@ impl Engine {
             association.control_out.handle_timeout(now);
             has_something = true;
         }
+        has_something |= association.recovery.congestion.handle_timeout(now);
         if association.recovery.timeout().is_some_and(|at| at <= now) {
             association.recovery.handle_timeout(now, &mut self.fates);
             self.settle_fates(key);
@@ -135,8 +137,11 @@ impl Engine {
         let mut fates = std::mem::take(&mut self.fates);
         self.counters.add_n(Counter::DatagramsLost, std::mem::take(&mut fates.datagrams_lost));
         self.counters.add_n(Counter::ProbeTimeouts, std::mem::take(&mut fates.probes));
+        self.record_sizes(key, &mut fates);
         for item in fates.acked.drain(..) {
-            if let Item::Units { entry, serial, first, count } = item
+            if let Item::MtuProbe { path, size } = item {
+                self.on_mtu_probe(key, path, size, true);
+            } else if let Item::Units { entry, serial, first, count } = item
                 && self.chain.same(entry, serial).is_some()
                 && let Some(units) = &mut self.chain.entries[entry].units
             {
@@ -148,6 +153,31 @@ impl Engine {
             self.resend(key, item);
         }
         self.fates = fates;
+    }
+
+    /// What became of datagrams says what their path carries.
+    fn record_sizes(&mut self, key: LinkKey, fates: &mut Fates) {
+        let now = self.clock.steady();
+        let acked = std::mem::take(&mut fates.large_acked);
+        let lost = std::mem::take(&mut fates.large_lost);
+        let small_acked = std::mem::take(&mut fates.small_acked);
+        let link = &mut self.links[key];
+        if link.paths[link.active].mtu.record_fates(acked, lost, small_acked, now) {
+            self.count(Counter::PathMtuBlackHoles);
+        }
+    }
+
+    fn on_mtu_probe(&mut self, key: LinkKey, path: u16, size: u32, has_come: bool) {
+        let now = self.clock.steady();
+        let Some(path) = self.links[key].paths.get_mut(usize::from(path)) else { return };
+        if has_come {
+            path.mtu.record_probe_acked(size as usize);
+        } else {
+            path.mtu.record_probe_lost(size as usize);
+        }
+        if path.mtu.is_searching(now) {
+            self.wake_link(key);
+        }
     }
 
     /// What a lost datagram carried goes out again, ahead of the timer and never instead of it.
@@ -186,6 +216,7 @@ impl Engine {
                 }
             }
             Item::Floor { flow } => self.tell_floor(flow),
+            Item::MtuProbe { path, size } => self.on_mtu_probe(key, path, size, false),
             Item::Control { seq } => {
                 if let Some(association) = &mut self.links[key].current {
                     association.control_out.handle_lost(seq);

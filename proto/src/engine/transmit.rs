@@ -10,7 +10,7 @@ use super::{
 use crate::{
     counters::Counter,
     ids::{Channel, DatagramNumber, FlowId, Instance},
-    limits::FRAGMENT_UNIT,
+    limits::{FRAGMENT_UNIT, MIN_MTU},
     units::{Span, Time},
     wire::{Data, DatagramBuilder, Flow, Fragment, Header, Heartbeat, Kind, Skip, VERSIONS},
 };
@@ -72,15 +72,52 @@ impl Engine {
             let len = self.write_heartbeat_alone(key, due, out)?;
             return Some(self.transmit(key, path, len, len));
         }
+        if let Some(transmit) = self.write_mtu_probe(key, out) {
+            return Some(transmit);
+        }
         let start = out.len();
-        let segment = self.write_datagram(key, out, self.config.mtu, None)?;
+        let segment = self.write_datagram(key, out, self.datagram_size(key), None)?;
         for _ in 1..max_datagrams.min(MAX_BATCH_BYTES / segment) {
             match self.write_datagram(key, out, segment, Some(segment)) {
                 Some(len) if len == segment => {}
                 _ => break,
             }
         }
+        if self.links[key].queue.is_empty()
+            && let Some(association) = &mut self.links[key].current
+        {
+            association.recovery.record_idle();
+        }
         Some(self.transmit(key, active, out.len() - start, segment))
+    }
+
+    /// How large the next datagram may be.
+    fn datagram_size(&self, key: LinkKey) -> usize {
+        let link = &self.links[key];
+        let mtu = &link.paths[link.active].mtu;
+        let is_cautious = link.current.as_ref().is_some_and(|a| a.recovery.is_cautious());
+        if is_cautious { mtu.base() } else { mtu.size() }
+    }
+
+    /// A datagram that asks whether the path carries more (RFC 8899).
+    fn write_mtu_probe(&mut self, key: LinkKey, out: &mut Vec<u8>) -> Option<Transmit> {
+        let (now, is_adaptive) = (self.clock.steady(), self.is_adaptive());
+        let link = &mut self.links[key];
+        let path = link.active;
+        if !is_adaptive || !link.current.as_ref().is_some_and(|a| a.is_synced) {
+            return None;
+        }
+        let size = link.paths[path].mtu.poll_probe(now)?;
+        self.count(Counter::PathMtuProbes);
+        let builder = DatagramBuilder::new(out, self.header(key)?, size);
+        let mut draft = Draft { builder, is_eliciting: true, has_link_ack: false, flow: None };
+        draft.builder.put_ping();
+        draft.builder.put_padding(size);
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(0);
+        let item = Item::MtuProbe { path: u16::try_from(path).unwrap_or(0), size: narrow(size) };
+        self.push_item(key, item);
+        let len = self.finish(key, draft)?;
+        Some(self.transmit(key, path, len, len))
     }
 
     fn transmit(&self, key: LinkKey, path: usize, len: usize, segment: usize) -> Transmit {
@@ -100,7 +137,7 @@ impl Engine {
     }
 
     fn write_heartbeat_alone(&mut self, key: LinkKey, due: HeartbeatDue, out: &mut Vec<u8>) -> Option<usize> {
-        let builder = DatagramBuilder::new(out, self.header(key)?, self.config.mtu);
+        let builder = DatagramBuilder::new(out, self.header(key)?, MIN_MTU);
         let mut draft = Draft { builder, is_eliciting: false, has_link_ack: false, flow: None };
         self.put_heartbeat(key, &mut draft, due);
         self.finish(key, draft)
@@ -289,10 +326,10 @@ impl Engine {
     }
 
     fn put_messages(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
-        let is_adaptive = self.is_adaptive();
+        let (now, is_adaptive) = (self.clock.steady(), self.is_adaptive());
         while let Some((entry_key, serial)) = self.links[key].queue.front() {
-            let has_room = |e: &Self| e.links[key].current.as_ref().is_some_and(|a| a.recovery.has_room());
-            if is_adaptive && !has_room(self) {
+            let association = self.links[key].current.as_mut();
+            if is_adaptive && !association.is_some_and(|a| a.recovery.has_room(now)) {
                 return;
             }
             let Some(entry) = self.chain.same(entry_key, serial) else {

@@ -335,6 +335,16 @@ impl<'a> DatagramBuilder<'a> {
         true
     }
 
+    /// A PING.
+    pub fn put_ping(&mut self) -> bool {
+        if self.remaining() < FRAME_HEAD {
+            return false;
+        }
+        let at = self.begin(kind::PING, 0);
+        self.close(at);
+        true
+    }
+
     fn fitting(&self, head: usize, each: usize, wanted: usize) -> usize {
         let room = self.remaining().saturating_sub(FRAME_HEAD + head);
         wanted.min(room / each)

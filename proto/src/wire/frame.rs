@@ -35,6 +35,7 @@ pub(super) mod kind {
     pub(crate) const CONTROL_ACK: u8 = 11;
     pub(crate) const LINK_ACK: u8 = 12;
     pub(crate) const GOODBYE: u8 = 13;
+    pub(crate) const PING: u8 = 14;
 }
 
 pub(super) mod flag {
@@ -85,6 +86,8 @@ pub enum Frame<'a> {
     LinkAck(LinkAck<'a>),
     /// The node goes away.
     Goodbye,
+    /// Nothing, but the datagram is to be acknowledged.
+    Ping,
 }
 
 /// Clock, round trip, sign of life.
@@ -323,6 +326,7 @@ impl<'a> Frames<'a> {
             kind::CONTROL_ACK => parse_control_ack(r),
             kind::LINK_ACK => parse_link_ack(r),
             kind::GOODBYE => body.is_empty().then_some(Frame::Goodbye),
+            kind::PING => body.is_empty().then_some(Frame::Ping),
             _ => None,
         }
     }

@@ -36,6 +36,7 @@ pub(crate) enum Owned {
     ControlAck { next: u32 },
     LinkAck { delay: Span, window: u32, ranges: Vec<(u64, u64)> },
     Goodbye,
+    Ping,
 }
 
 impl Owned {
@@ -74,6 +75,7 @@ impl Owned {
                 Self::LinkAck { delay: ack.delay, window: ack.window, ranges }
             }
             Frame::Goodbye => Self::Goodbye,
+            Frame::Ping => Self::Ping,
         }
     }
 
@@ -125,6 +127,7 @@ impl Owned {
                 return written.then_some(Self::LinkAck { delay: *delay, window: *window, ranges });
             }
             Self::Goodbye => datagram.put_goodbye(),
+            Self::Ping => datagram.put_ping(),
         };
         assert!(written || datagram.remaining() == room, "nothing is written of what does not fit: {self:?}");
         written.then(|| self.clone())
@@ -259,6 +262,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Owned> {
         control(),
         (1..=u32::MAX).prop_map(|next| Owned::ControlAck { next }),
         Just(Owned::Goodbye),
+        Just(Owned::Ping),
     ];
     prop_oneof![messages, answers, rest]
 }

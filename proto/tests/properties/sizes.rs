@@ -88,12 +88,13 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
     let run = AckRun { msgid: MsgId(1), seq: Seq(1), count: 1 };
     let verdict = Verdict { reason: Reason::NoAnswer, certainty: Certainty::Unknown };
     let entry = NackEntry { msgid: MsgId(1), seq: Seq(1), verdict };
-    let puts: [(usize, Put<'_>); 10] = [
+    let puts: [(usize, Put<'_>); 11] = [
         (DatagramBuilder::data_bytes(64), Box::new(|d| d.put_data(&data(&bytes)))),
         (DatagramBuilder::fragment_bytes(64), Box::new(|d| d.put_fragment(&fragment))),
         (DatagramBuilder::skip_bytes(), Box::new(|d| d.put_skip(&skip))),
         (8, Box::new(|d| d.put_control_ack(1))),
         (4, Box::new(|d| d.put_goodbye())),
+        (4, Box::new(|d| d.put_ping())),
         (4 + 20, Box::new(|d| d.put_heartbeat(&heartbeat))),
         (4 + 20, Box::new(|d| d.put_link_ack(Span(1), 1, [(1, 2)]))),
         (4 + 32 + 12, Box::new(|d| d.put_ack(&FLOW.id, Time(1), &[run]) == 1)),

@@ -2,8 +2,10 @@
 
 mod deploy;
 mod faults;
+mod goodput;
 mod hellos;
 mod instances;
+mod path_mtu;
 mod reload;
 mod waiting;
 mod world;

@@ -64,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) client_queue_bytes: usize,
     /// One for each node.
     pub(crate) clocks: Vec<u64>,
+    pub(crate) max_mtu: usize,
 }
 
 impl Client {
@@ -107,6 +108,7 @@ fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
             client_queue_bytes: options.client_queue_bytes,
         },
         mtu: 1200,
+        max_mtu: options.max_mtu,
         receive_window: 1 << 20,
         grace: Span::from_millis(2000),
         clients: Vec::new(),
@@ -120,6 +122,7 @@ impl Default for Options {
             max_stored: limits::DEFAULT_MAX_STORED,
             client_queue_bytes: limits::DEFAULT_CLIENT_QUEUE_BYTES,
             clocks: vec![1_000_000, 90_000_000_000],
+            max_mtu: limits::MIN_MTU,
         }
     }
 }
@@ -349,7 +352,7 @@ impl World {
             // An address that is nobody's leads to the other one, too.
             let to = Some(usize::from(to.port() - 7400)).filter(|to| *to != node).unwrap_or_else(|| 1 - node);
             for datagram in out.chunks(segment) {
-                assert!(datagram.len() <= 1200);
+                assert!(datagram.len() <= self.options.max_mtu);
                 if let Fate::Arrive(delays) = (self.network)(node, datagram)
                     && !self.cuts.contains(&(node, to))
                 {

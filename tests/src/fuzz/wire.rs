@@ -159,6 +159,7 @@ fn write(d: &mut DatagramBuilder<'_>, frame: &Frame<'_>) -> bool {
         Frame::ControlAck { next } => d.put_control_ack(*next),
         Frame::LinkAck(ack) => d.put_link_ack(ack.delay, ack.window, ack.ranges()),
         Frame::Goodbye => d.put_goodbye(),
+        Frame::Ping => d.put_ping(),
     }
 }
 

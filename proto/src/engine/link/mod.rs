@@ -1,10 +1,13 @@
 //! A link: the association with one peer, over one path or several.
 //!
 //! * `received`: which datagram numbers have come: replay protection, and what is acknowledged.
-//! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002).
+//! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002). `congestion`:
+//!   how much may be out, and how fast it leaves. `path_mtu`: how large datagrams may be (RFC 8899).
 //! * `control`: the ordered stream of presences. `queue`: entries that wait for the link, fair between clients.
 
+pub(crate) mod congestion;
 pub(crate) mod control;
+pub(crate) mod path_mtu;
 pub(crate) mod queue;
 pub(crate) mod received;
 pub(crate) mod recovery;
@@ -13,6 +16,7 @@ pub(crate) mod sent;
 use std::{collections::HashMap, net::SocketAddr};
 
 use control::{ControlIn, ControlOut};
+use path_mtu::PathMtu;
 use queue::TransmitQueue;
 use received::Received;
 use recovery::Recovery;
@@ -70,16 +74,18 @@ pub(crate) struct Path {
     pub(crate) heard: Option<Time>,
     /// A heartbeat is to go out on it; whether it asks for one back.
     pub(crate) heartbeat: Option<HeartbeatDue>,
+    pub(crate) mtu: PathMtu,
 }
 
 impl Path {
     /// The paths to a peer's addresses.
-    pub(crate) fn all(addresses: &[SocketAddr], listeners: usize) -> Vec<Self> {
+    pub(crate) fn all(addresses: &[SocketAddr], listeners: usize, mtu: &PathMtu) -> Vec<Self> {
         let path = |(i, remote): (usize, &SocketAddr)| Self {
             listener: i % listeners.max(1),
             remote: *remote,
             heard: None,
             heartbeat: None,
+            mtu: mtu.clone(),
         };
         addresses.iter().enumerate().map(path).collect()
     }
@@ -149,7 +155,7 @@ pub(crate) struct Association {
 }
 
 impl Association {
-    pub(crate) fn new(local: SessionId, remote: Remote, now: Time) -> Self {
+    pub(crate) fn new(local: SessionId, remote: Remote, small: usize, now: Time) -> Self {
         let mut clock = PeerClock::default();
         clock.record(remote.clock, remote.clock_came, None);
         Self {
@@ -163,7 +169,7 @@ impl Association {
             heartbeat_at: now + Span::from_millis(HEARTBEAT_MS),
             control_out: ControlOut::default(),
             control_in: ControlIn::default(),
-            recovery: Recovery::new(remote.window),
+            recovery: Recovery::new(remote.window, small, now),
             goodbye: false,
             is_synced: false,
             announced: HashMap::new(),
@@ -176,12 +182,13 @@ impl Link {
         name: String,
         addresses: &[SocketAddr],
         listeners: usize,
+        mtu: &PathMtu,
         local: SessionId,
         now: Time,
     ) -> Self {
         Self {
             name,
-            paths: Path::all(addresses, listeners),
+            paths: Path::all(addresses, listeners, mtu),
             active: 0,
             current: None,
             attempt: Some(Attempt { local, remote: None }),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    limits::{MAX_ACK_RANGES, REPLAY_WINDOW},
+    limits::{MAX_ACK_RANGES, MIN_MTU, REPLAY_WINDOW},
     units::{Span, Time},
 };
 
@@ -18,6 +18,7 @@ pub(crate) struct Received {
     ranges: VecDeque<(u64, u64)>,
     /// Datagrams that want an acknowledgement and have none yet.
     pub(crate) unacknowledged: u32,
+    unacknowledged_bytes: usize,
     /// By when one goes out, if nothing else does.
     pub(crate) ack_at: Option<Time>,
     /// A number is missing before one that came: the peer should know at once.
@@ -32,6 +33,7 @@ impl Default for Received {
             highest_at: Time(0),
             ranges: VecDeque::new(),
             unacknowledged: 0,
+            unacknowledged_bytes: 0,
             ack_at: None,
             is_urgent: false,
         }
@@ -69,8 +71,9 @@ impl Received {
     }
 
     /// A datagram that wants an acknowledgement came.
-    pub(crate) fn want_ack(&mut self, now: Time) {
+    pub(crate) fn want_ack(&mut self, now: Time, bytes: usize) {
         self.unacknowledged += 1;
+        self.unacknowledged_bytes += bytes;
         if self.ack_at.is_none() {
             self.ack_at = Some(now + MAX_ACK_DELAY);
         }
@@ -79,12 +82,16 @@ impl Received {
     /// Whether an acknowledgement should go out even alone.
     pub(crate) fn is_ack_due(&self, now: Time) -> bool {
         self.unacknowledged > 0
-            && (self.is_urgent || self.unacknowledged >= ACK_EVERY || self.ack_at.is_some_and(|at| at <= now))
+            && (self.is_urgent
+                || self.unacknowledged >= ACK_EVERY
+                || self.unacknowledged_bytes >= ACK_EVERY_BYTES
+                || self.ack_at.is_some_and(|at| at <= now))
     }
 
     /// An acknowledgement went out.
     pub(crate) const fn record_acknowledged(&mut self) {
         self.unacknowledged = 0;
+        self.unacknowledged_bytes = 0;
         self.ack_at = None;
         self.is_urgent = false;
     }
@@ -135,8 +142,10 @@ impl Received {
 
 const WORDS: usize = (REPLAY_WINDOW / 64) as usize;
 const ACK_EVERY: u32 = 32;
+/// As many bytes as those of the smallest size.
+const ACK_EVERY_BYTES: usize = 32 * MIN_MTU;
 /// An acknowledgement waits no longer than this for something to ride on.
-pub(crate) const MAX_ACK_DELAY: Span = Span::from_millis(4);
+pub(crate) const MAX_ACK_DELAY: Span = Span::from_millis(1);
 
 #[cfg(test)]
 mod tests {

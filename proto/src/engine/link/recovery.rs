@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    congestion::{Congestion, Delivered, Snapshot},
     received::MAX_ACK_DELAY,
     sent::{Item, Sent},
 };
@@ -22,9 +23,10 @@ pub(crate) struct Recovery {
     /// When the last datagram that wants an acknowledgement left.
     last_sent: Option<Time>,
     probes: u32,
-    /// Bytes that may be out.
-    window: usize,
+    pub(crate) congestion: Congestion,
     reordering: Reordering,
+    /// Datagrams up to this size are carried by every path.
+    small: usize,
 }
 
 /// How far the network reorders, learnt from datagrams that were held lost and then acknowledged (as RFC 9002, section
@@ -37,6 +39,16 @@ struct Reordering {
     window: Span,
     /// When the window last grew, or shrank.
     changed_at: Time,
+}
+
+impl Reordering {
+    /// A datagram that others overtook is held lost.
+    fn remember(&mut self, number: u64, at: Time) {
+        if self.lost.len() >= REMEMBERED_LOSSES {
+            self.lost.pop_front();
+        }
+        self.lost.push_back((number, at));
+    }
 }
 
 /// The round-trip estimate (RFC 9002, section 5).
@@ -55,10 +67,14 @@ pub(crate) struct Fates {
     pub(crate) lost: Vec<Item>,
     pub(crate) datagrams_lost: u64,
     pub(crate) probes: u64,
+    /// Datagrams of a size that every path carries, and larger ones; probes of the size do not count.
+    pub(crate) small_acked: u32,
+    pub(crate) large_acked: u32,
+    pub(crate) large_lost: u32,
 }
 
 impl Recovery {
-    pub(crate) fn new(peer_window: usize) -> Self {
+    pub(crate) fn new(peer_window: usize, small: usize, now: Time) -> Self {
         Self {
             sent: Sent::default(),
             rtt: None,
@@ -66,23 +82,37 @@ impl Recovery {
             loss_at: None,
             last_sent: None,
             probes: 0,
-            window: (peer_window / 4).max(MIN_WINDOW),
+            congestion: Congestion::new((peer_window / 4).max(MIN_WINDOW), now),
             reordering: Reordering::default(),
+            small,
         }
     }
 
     /// A datagram has left; 0 bytes: one that wants no acknowledgement.
     pub(crate) fn record_sent(&mut self, number: u64, now: Time, bytes: usize) {
-        self.sent.record(number, now, bytes);
+        let snapshot = match bytes {
+            0 => Snapshot::default(),
+            _ => self.congestion.record_sent(bytes, self.sent.in_flight(), now),
+        };
+        self.sent.record(number, now, bytes, snapshot);
         if bytes > 0 {
             self.last_sent = Some(now);
         }
     }
 
-    /// Whether the link takes one datagram more. The window may be overshot by that one: asking for room for the
-    /// largest would leave a link with large datagrams waiting for every acknowledgement.
-    pub(crate) const fn has_room(&self) -> bool {
-        self.sent.in_flight() < self.window
+    /// Whether the link takes one datagram more.
+    pub(crate) fn has_room(&mut self, now: Time) -> bool {
+        self.congestion.has_room(self.sent.in_flight(), now)
+    }
+
+    /// Nothing more is there to be sent.
+    pub(crate) fn record_idle(&mut self) {
+        self.congestion.record_idle(self.sent.in_flight());
+    }
+
+    /// Whether nothing was heard of what is out for so long that its size may be why.
+    pub(crate) const fn is_cautious(&self) -> bool {
+        self.probes >= CAUTIOUS_PROBES
     }
 
     /// The smoothed round trip and its deviation.
@@ -115,6 +145,7 @@ impl Recovery {
         if ack.largest >= known.end {
             return;
         }
+        let (mut bytes, mut datagrams, mut last) = (0, 0, None);
         for (low, high) in ack.ranges() {
             if high < known.start {
                 self.record_spurious(low, high, now);
@@ -124,6 +155,17 @@ impl Recovery {
             for number in low.max(known.start)..=high {
                 let Some(settled) = self.sent.settle(number, |item| fates.acked.push(item)) else { continue };
                 self.probes = 0;
+                bytes += settled.bytes;
+                datagrams += 1;
+                if last.is_none_or(|(highest, _)| highest < number) {
+                    let delivered = Delivered { snapshot: settled.snapshot, sent_at: settled.at };
+                    last = Some((number, delivered));
+                }
+                if settled.bytes > self.small {
+                    fates.large_acked += 1;
+                } else {
+                    fates.small_acked += 1;
+                }
                 if number == ack.largest && settled.bytes > 0 {
                     self.record_rtt(now.since(settled.at), ack.delay);
                 }
@@ -131,6 +173,9 @@ impl Recovery {
         }
         self.largest_acked = self.largest_acked.max(Some(ack.largest));
         self.detect_lost(now, fates);
+        if let Some((_, last)) = last {
+            self.congestion.record_acked(bytes, datagrams, last, self.sent.in_flight(), now);
+        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -153,10 +198,28 @@ impl Recovery {
         }
         // A probe (RFC 9002, section 6.2.4): what the oldest datagrams carried goes out again.
         fates.probes += 1;
-        self.probes += 1;
         self.last_sent = Some(now);
+        let before = fates.lost.len();
+        self.lose_oldest(PROBED_DATAGRAMS, fates);
+        let is_mtu_probe = |item: &Item| matches!(item, Item::MtuProbe { .. });
+        if fates.lost.len() > before && fates.lost[before..].iter().all(is_mtu_probe) {
+            // Where nothing else was out, nothing is known but that the path does not carry that size.
+            return;
+        }
+        self.probes += 1;
+        if self.probes == OUTAGE_PROBES {
+            self.congestion.record_outage(now);
+        }
+        if self.probes >= OUTAGE_PROBES {
+            // What has been out through several probes will not be acknowledged: it must not keep the timer's copies
+            // (R4) in.
+            self.lose_oldest(usize::MAX, fates);
+        }
+    }
+
+    fn lose_oldest(&mut self, count: usize, fates: &mut Fates) {
         let end = self.sent.numbers().end;
-        for _ in 0..PROBED_DATAGRAMS {
+        for _ in 0..count {
             let Some((number, _)) = self.sent.next_open(0, end) else { break };
             self.lose(number, fates);
         }
@@ -173,6 +236,7 @@ impl Recovery {
             let is_overtaken = self.reordering.window == Span::ZERO && number + PACKET_THRESHOLD <= largest;
             if is_overtaken || at + delay <= now {
                 self.lose(number, fates);
+                self.reordering.remember(number, at);
             } else {
                 self.loss_at = Some(at + delay);
                 break;
@@ -183,12 +247,13 @@ impl Recovery {
     }
 
     fn lose(&mut self, number: u64, fates: &mut Fates) {
+        let before = fates.lost.len();
         if let Some(settled) = self.sent.settle(number, |item| fates.lost.push(item)) {
             fates.datagrams_lost += 1;
-            if self.reordering.lost.len() >= REMEMBERED_LOSSES {
-                self.reordering.lost.pop_front();
+            if !matches!(fates.lost.get(before), Some(Item::MtuProbe { .. })) {
+                self.congestion.record_lost(settled.bytes, 1);
+                fates.large_lost += u32::from(settled.bytes > self.small);
             }
-            self.reordering.lost.push_back((number, settled.at));
         }
     }
 
@@ -232,7 +297,7 @@ impl Recovery {
 /// Later datagrams acknowledged before one counts as lost (RFC 9002, section 6.1.1).
 const PACKET_THRESHOLD: u64 = 3;
 /// Timers finer than this are not kept.
-const GRANULARITY: Span = Span::from_millis(1);
+const GRANULARITY: Span = Span(100);
 /// Before the first sample; heartbeats bring one with the association.
 const INITIAL_RTT: Span = Span::from_millis(50);
 /// Datagrams held lost that are remembered, to see whether they were.
@@ -241,6 +306,10 @@ const REMEMBERED_LOSSES: usize = 512;
 const REORDERING_MEMORY: Span = Span::from_millis(5000);
 const PROBED_DATAGRAMS: usize = 2;
 const MAX_PROBE_BACKOFF: u32 = 6;
+/// After so many probes without an answer datagrams are as small as every path carries them.
+const CAUTIOUS_PROBES: u32 = 2;
+/// After so many what was known of the network counts no more (RFC 9002, section 7.6).
+const OUTAGE_PROBES: u32 = 4;
 /// A peer that tells less still gets this much.
 const MIN_WINDOW: usize = 64 << 10;
 
@@ -253,7 +322,7 @@ mod tests {
     };
 
     fn recovery(datagrams: u32) -> Recovery {
-        let mut r = Recovery::new(1 << 20);
+        let mut r = Recovery::new(1 << 20, 1200, Time(0));
         for n in 0..datagrams {
             r.sent.push_item(Item::Control { seq: n });
             r.record_sent(u64::from(n), Time(u64::from(n) * 100), 1000);
@@ -312,10 +381,10 @@ mod tests {
     #[test]
     fn where_the_network_reorders_only_time_makes_a_loss() {
         let mut r = recovery(12);
-        assert_eq!(ack(&mut r, &[(3, 3)], 1000), (vec![3], vec![0]));
-        assert_eq!(ack(&mut r, &[(0, 0)], 1900).0, [0_u32; 0], "it was held lost, and has come");
+        assert_eq!(ack(&mut r, &[(3, 3)], 2000), (vec![3], vec![0]));
+        assert_eq!(ack(&mut r, &[(0, 0)], 2500).0, [0_u32; 0], "it was held lost, and has come");
         assert_eq!(
-            ack(&mut r, &[(11, 11)], 2000).1,
+            ack(&mut r, &[(11, 11)], 2600).1,
             [0_u32; 0],
             "eight later ones do not make a loss any more"
         );

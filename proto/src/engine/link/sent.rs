@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::congestion::Snapshot;
 use crate::{
     engine::{
         chain::{EntryKey, FlowKey},
@@ -28,6 +29,8 @@ pub(crate) enum Item {
     Floor { flow: FlowKey },
     /// A step of the control stream.
     Control { seq: u32 },
+    /// Nothing: it asks whether its path carries datagrams of that size.
+    MtuProbe { path: u16, size: u32 },
 }
 
 /// Datagrams that are out.
@@ -50,6 +53,7 @@ struct Datagram {
     bytes: u32,
     /// The end of its items, counted from the first ever.
     items_end: u64,
+    snapshot: Snapshot,
 }
 
 /// A datagram whose fate is known.
@@ -57,6 +61,7 @@ struct Datagram {
 pub(crate) struct Settled {
     pub(crate) at: Time,
     pub(crate) bytes: usize,
+    pub(crate) snapshot: Snapshot,
 }
 
 impl Sent {
@@ -66,13 +71,14 @@ impl Sent {
     }
 
     /// The next datagram has left; 0 bytes: one that nobody has to acknowledge.
-    pub(crate) fn record(&mut self, number: u64, at: Time, bytes: usize) {
+    pub(crate) fn record(&mut self, number: u64, at: Time, bytes: usize, snapshot: Snapshot) {
         if self.datagrams.is_empty() {
             self.base = number;
         }
         debug_assert_eq!(number, self.base + self.datagrams.len() as u64);
         let items_end = self.items_base + self.items.len() as u64;
-        self.datagrams.push_back(Datagram { at, bytes: u32::try_from(bytes).unwrap_or(u32::MAX), items_end });
+        let narrow = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.datagrams.push_back(Datagram { at, bytes: narrow, items_end, snapshot });
         self.in_flight += bytes;
         self.retire();
     }
@@ -106,7 +112,8 @@ impl Sent {
         let before = index.checked_sub(1).and_then(|i| self.datagrams.get(i));
         let start = before.map_or(self.items_base, |d| d.items_end);
         let datagram = self.datagrams.get_mut(index).filter(|d| d.bytes > 0)?;
-        let settled = Settled { at: datagram.at, bytes: datagram.bytes as usize };
+        let settled =
+            Settled { at: datagram.at, bytes: datagram.bytes as usize, snapshot: datagram.snapshot };
         datagram.bytes = 0;
         let offset = |n: u64| usize::try_from(n.saturating_sub(self.items_base)).unwrap_or(usize::MAX);
         let (from, to) = (offset(start), offset(datagram.items_end));
@@ -155,7 +162,7 @@ mod tests {
             for i in 0..n {
                 sent.push_item(control(n * 10 + i));
             }
-            sent.record(u64::from(n), Time(1), if n == 1 { 0 } else { 100 });
+            sent.record(u64::from(n), Time(1), if n == 1 { 0 } else { 100 }, Snapshot::default());
         }
         assert_eq!(sent.in_flight(), 300);
         assert_eq!(seqs(&mut sent, 2), [20, 21]);
@@ -172,7 +179,7 @@ mod tests {
         assert!(sent.numbers().is_empty());
         assert_eq!(sent.in_flight(), 0);
         sent.push_item(control(7));
-        sent.record(4, Time(2), 50);
+        sent.record(4, Time(2), 50, Snapshot::default());
         assert_eq!(seqs(&mut sent, 4), [7]);
     }
 }

@@ -73,6 +73,7 @@ pub(super) fn config(node: usize, starts: u64, peers: Vec<PeerConfig>) -> Engine
             client_queue_bytes: limits::MIN_CLIENT_QUEUE_BYTES,
         },
         mtu: MTU,
+        max_mtu: limits::MAX_MTU,
         receive_window: 1 << 16,
         grace: Span::from_millis(500),
         clients: Vec::new(),
