@@ -4,7 +4,8 @@ use std::{fmt, mem, ops::Range, ptr, sync::MutexGuard};
 
 use msg_proto::{
     ids::{Channel, Instance, MsgId},
-    session::{Event, Failure, Message},
+    local::DrainCause,
+    session::{Event, Failure, Message, PresenceEvent, Session},
     units::{Span, Time},
 };
 
@@ -12,6 +13,8 @@ use crate::{Client, client::Inner, clock};
 
 pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
 pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
+pub(crate) type OnPresence = Box<dyn FnMut(&Client, &PresenceEvent) + Send>;
+pub(crate) type OnDrain = Box<dyn FnMut(&Client, DrainCause) + Send>;
 
 /// A thread, as long as it lives. Asking std which it is would allocate, for ever in a thread that is not std's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,9 +36,13 @@ impl Thread {
 pub(crate) struct Callbacks {
     on_failure: Option<OnFailure>,
     on_message: Option<OnMessage>,
+    on_presence: Option<OnPresence>,
+    on_drain: Option<OnDrain>,
     /// Set or removed since the running callbacks were taken out: those do not come back.
     new_on_failure: bool,
     new_on_message: bool,
+    new_on_presence: bool,
+    new_on_drain: bool,
     takes_messages: bool,
     batch: Batch,
     /// The last batch took so long that what was taken had better be acked before the next.
@@ -47,12 +54,17 @@ pub(crate) struct Callbacks {
 pub(crate) enum Kinds {
     All,
     Failures,
+    /// As `Failures`; the messages are the caller's.
+    Messages,
 }
 
 /// What one release of the lock hands out. Its memory is used again.
 #[derive(Default)]
 struct Batch {
     failures: Vec<Failure>,
+    drain: Option<DrainCause>,
+    /// In the order in which they came, and how many messages before each.
+    presences: Vec<(usize, PresenceEvent)>,
     messages: Vec<Head>,
     data: Vec<u8>,
 }
@@ -71,6 +83,8 @@ struct Turn<'a> {
     client: &'a Client,
     on_failure: Option<OnFailure>,
     on_message: Option<OnMessage>,
+    on_presence: Option<OnPresence>,
+    on_drain: Option<OnDrain>,
 }
 
 impl Client {
@@ -99,8 +113,11 @@ impl Client {
                 client: self,
                 on_failure: inner.callbacks.on_failure.take(),
                 on_message: inner.callbacks.on_message.take(),
+                on_presence: inner.callbacks.on_presence.take(),
+                on_drain: inner.callbacks.on_drain.take(),
             };
             (inner.callbacks.new_on_failure, inner.callbacks.new_on_message) = (false, false);
+            (inner.callbacks.new_on_presence, inner.callbacks.new_on_drain) = (false, false);
             drop(inner);
             count += turn.run(&batch);
             inner = self.lock();
@@ -127,6 +144,16 @@ impl Callbacks {
         self.new_on_message = true;
     }
 
+    pub(crate) fn set_on_presence(&mut self, callback: Option<OnPresence>) {
+        self.on_presence = callback;
+        self.new_on_presence = true;
+    }
+
+    pub(crate) fn set_on_drain(&mut self, callback: Option<OnDrain>) {
+        self.on_drain = callback;
+        self.new_on_drain = true;
+    }
+
     /// Whether there is a message callback, running or not.
     pub(crate) const fn takes_messages(&self) -> bool {
         self.takes_messages
@@ -137,18 +164,26 @@ impl Batch {
     fn fill(&mut self, inner: &mut Inner, kinds: Kinds, now: Time) {
         let session = &mut inner.link.session;
         while let Some(event) = session.poll_notice() {
-            // The others are states; whoever waits for one asks the session.
-            if let Event::Failed(failure) = event
-                && inner.callbacks.on_failure.is_some()
-            {
-                self.failures.push(failure);
+            match event {
+                Event::Failed(failure) if inner.callbacks.on_failure.is_some() => self.failures.push(failure),
+                Event::Drain(cause) if inner.callbacks.on_drain.is_some() => self.drain = Some(cause),
+                // The others are states; whoever waits for one asks the session.
+                _ => {}
             }
         }
-        if kinds == Kinds::Failures || inner.callbacks.on_message.is_none() {
+        self.fill_presences(session, inner.callbacks.on_presence.is_some());
+        if kinds != Kinds::All || inner.callbacks.on_message.is_none() {
             return;
         }
         while self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES {
-            let Some(Message { src, msgid, channel, age, data }) = session.poll_message(now) else { return };
+            let Some(Message { src, msgid, channel, age, data }) = session.poll_message(now) else {
+                // Perhaps a change of presence comes first.
+                if session.has_presence() {
+                    self.fill_presences(session, inner.callbacks.on_presence.is_some());
+                    continue;
+                }
+                return;
+            };
             let start = self.data.len().next_multiple_of(MESSAGE_ALIGN);
             self.data.resize(start, 0);
             self.data.extend_from_slice(data);
@@ -157,11 +192,25 @@ impl Batch {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.failures.is_empty() && self.messages.is_empty()
+    /// Takes the changes of presence whose turn it is; without a callback nobody hears of them.
+    fn fill_presences(&mut self, session: &mut Session, is_wanted: bool) {
+        while let Some(event) = session.poll_presence() {
+            if is_wanted {
+                self.presences.push((self.messages.len(), event));
+            }
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.failures.is_empty()
+            && self.messages.is_empty()
+            && self.presences.is_empty()
+            && self.drain.is_none()
     }
 
     fn clear(&mut self) {
+        self.drain = None;
+        self.presences.clear();
         self.failures.clear();
         self.messages.clear();
         self.data.clear();
@@ -176,8 +225,19 @@ impl Turn<'_> {
             batch.failures.iter().for_each(|failure| on_failure(self.client, failure));
             count += batch.failures.len();
         }
+        if let Some((on_drain, cause)) = self.on_drain.as_mut().zip(batch.drain) {
+            on_drain(self.client, cause);
+            count += 1;
+        }
+        let mut presences = batch.presences.as_slice();
         if let Some(on_message) = &mut self.on_message {
-            for Head { src, msgid, channel, age, data } in &batch.messages {
+            for (before, Head { src, msgid, channel, age, data }) in batch.messages.iter().enumerate() {
+                while let [(at, event), rest @ ..] = presences
+                    && *at <= before
+                {
+                    tell(self.client, self.on_presence.as_mut(), event);
+                    presences = rest;
+                }
                 let data = &batch.data[data.clone()];
                 on_message(
                     self.client,
@@ -186,7 +246,10 @@ impl Turn<'_> {
             }
             count += batch.messages.len();
         }
-        count
+        for (_, event) in presences {
+            tell(self.client, self.on_presence.as_mut(), event);
+        }
+        count + batch.presences.len()
     }
 }
 
@@ -200,6 +263,12 @@ impl Drop for Turn<'_> {
         if !callbacks.new_on_message {
             callbacks.on_message = self.on_message.take();
         }
+        if !callbacks.new_on_presence {
+            callbacks.on_presence = self.on_presence.take();
+        }
+        if !callbacks.new_on_drain {
+            callbacks.on_drain = self.on_drain.take();
+        }
         inner.running = None;
         if inner.waiting > 0 {
             self.client.changed.notify_all();
@@ -210,6 +279,12 @@ impl Drop for Turn<'_> {
 impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callbacks").field("slow", &self.slow).finish_non_exhaustive()
+    }
+}
+
+fn tell(client: &Client, on_presence: Option<&mut OnPresence>, event: &PresenceEvent) {
+    if let Some(on_presence) = on_presence {
+        on_presence(client, event);
     }
 }
 

@@ -41,10 +41,13 @@ pub use builder::Builder;
 pub use client::{Client, SendFlags};
 pub use error::{ConnectError, Error, SendError};
 pub use msg_proto::{
-    control::{LocalNack, LocalRule},
+    control::{Arrival, LocalNack, LocalRule},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId},
+    local::{DrainCause, PresentInstance},
     outcome::{Certainty, Reason, Verdict},
-    session::{AckMode, Failure, Message, SessionCounters, UserBuf, UserTooLong},
+    session::{
+        AckMode, Failure, Message, PresenceChange, PresenceEvent, SessionCounters, UserBuf, UserTooLong,
+    },
     units::Span,
 };
 pub use received::Received;

@@ -12,8 +12,11 @@ use msg::{
     ffi::{
         Code,
         send_msg::MsgT,
-        types::{F_AT_LEAST_ONCE, F_MORE, F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_NO_RETRANSMITS},
-        types::{FailureC, MessageC, Options},
+        types::{
+            D_ASKED, D_SUPERSEDED, F_AT_LEAST_ONCE, F_MORE, F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_BESIDE,
+            O_NO_RETRANSMITS, O_TAKEOVER, P_ACTIVE, P_DOWN, P_UP,
+        },
+        types::{FailureC, MessageC, Options, PresenceC},
     },
 };
 use msg_proto::limits;
@@ -81,9 +84,19 @@ fn the_constants_are_those_of_the_library() {
         ("MSG_F_WAIT", F_WAIT),
         ("MSG_O_NO_RETRANSMITS", O_NO_RETRANSMITS),
         ("MSG_O_ACK_ON_HANDLED", O_ACK_ON_HANDLED),
+        ("MSG_O_BESIDE", O_BESIDE),
+        ("MSG_O_TAKEOVER", O_TAKEOVER),
     ];
+    let changes = [
+        ("MSG_P_UP", P_UP),
+        ("MSG_P_DOWN", P_DOWN),
+        ("MSG_P_ACTIVE", P_ACTIVE),
+        ("MSG_D_SUPERSEDED", D_SUPERSEDED),
+        ("MSG_D_ASKED", D_ASKED),
+    ];
+    let changes = changes.map(|(name, value)| (name.to_owned(), i64::from(value)));
     let flags = flags.map(|(name, value)| (name.to_owned(), i64::from(value)));
-    let ours: BTreeMap<String, i64> = errors.chain(reasons).chain(flags).collect();
+    let ours: BTreeMap<String, i64> = errors.chain(reasons).chain(flags).chain(changes).collect();
     assert_eq!(constants(), ours);
 }
 
@@ -146,6 +159,7 @@ fn a_c_compiler_sees_the_same_layout() {
         "msg_options" Options { socket_path clientid interval_ms times flags }
         "msg_failure" FailureC { msgid dst reason may_have_started tries user_len user_buff }
         "msg_message" MessageC { src msgid age_us data len }
+        "msg_presence" PresenceC { clientid event incarnation priority }
         "MSG_T" MsgT { clientid msgid send_time times pad }
     }
     .into();

@@ -3,6 +3,7 @@
 //! * `loss`: lost, doubled, delayed and corrupted datagrams. `cut`: a line that carries nothing for a while, one way.
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
+//! * `deploy`: processes and daemons that are replaced, drained and killed in turn, with other instances beside them.
 //! * `clocks`: nodes whose clocks differ by a day.
 //! * `datagrams`, `local_socket`, `crowd`: what bad input gets. `scripted`: a peer that does as the test says.
 //! * `status`: what the daemon says of itself. `idle`: a daemon with nothing to do.
@@ -13,6 +14,7 @@ mod crowd;
 mod cut;
 mod datagrams;
 mod death;
+mod deploy;
 mod fragments;
 mod idle;
 mod life;

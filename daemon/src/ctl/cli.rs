@@ -56,6 +56,8 @@ pub(super) enum Command {
     Send(SendArgs),
     /// Print the messages that come for a client
     Recv(RecvArgs),
+    /// Have clients take no more messages, and wait until they hold none: other instances go on
+    Drain(DrainArgs),
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`
@@ -117,6 +119,38 @@ pub(super) struct RecvArgs {
     #[arg(long, value_name = "N", value_parser = count(MAX_COUNT), help = format!(
         "End after so many [messages, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
     pub(super) count: Option<u64>,
+
+    /// Among processes with this clientid, on any node, the highest gets the messages [0 to 255]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) priority: u8,
+
+    /// Register though other processes of this node have the clientid
+    #[arg(long, conflicts_with = "takeover")]
+    pub(super) beside: bool,
+
+    /// Take the clientid over from the process that has it, with nothing lost
+    #[arg(long)]
+    pub(super) takeover: bool,
+
+    /// Print the instances of this client too, and each change among them; may be given again [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) subscribe: Vec<u32>,
+}
+
+#[derive(Args, Debug)]
+#[group(id = "whom", required = true, multiple = false, args = ["client", "node"])]
+pub(super) struct DrainArgs {
+    /// The processes of this node that have this number [0 to 4294967295]
+    #[arg(value_name = "CLIENTID")]
+    pub(super) client: Option<u32>,
+
+    /// All processes of this node
+    #[arg(long)]
+    pub(super) node: bool,
+
+    /// Wait at most so long until they hold no message [milliseconds, 0 to 4294967295; 0: do not wait]
+    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    pub(super) timeout_ms: u32,
 }
 
 #[derive(Args, Debug)]
@@ -205,6 +239,9 @@ mod tests {
             "msgctl chain",
             "msgctl chain 7",
             "msgctl recv --as 4294967295 --count 1",
+            "msgctl recv --as 7 --takeover --priority 3 --subscribe 8 --subscribe 9",
+            "msgctl drain 7",
+            "msgctl drain --node --timeout-ms 0",
             "msgctl demo --messages 100 --loss 0.5 --seed 18446744073709551615",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -227,6 +264,9 @@ mod tests {
             ("msgctl send --from 1 --to 2 --rate 0 x", ErrorKind::ValueValidation),
             (&long, ErrorKind::ValueValidation),
             ("msgctl recv", ErrorKind::MissingRequiredArgument),
+            ("msgctl recv --as 7 --beside --takeover", ErrorKind::ArgumentConflict),
+            ("msgctl drain", ErrorKind::MissingRequiredArgument),
+            ("msgctl drain 7 --node", ErrorKind::ArgumentConflict),
             ("msgctl demo --loss 51", ErrorKind::ValueValidation),
             ("msgctl demo --loss ten", ErrorKind::ValueValidation),
             ("msgctl demo --messages 0", ErrorKind::ValueValidation),

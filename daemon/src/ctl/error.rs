@@ -52,6 +52,11 @@ pub enum CtlError {
     Output(io::Error),
     /// Signals cannot be watched for.
     Signals(io::Error),
+    /// Clients that were asked to drain still hold messages.
+    NotDrained {
+        /// How many.
+        busy: usize,
+    },
     /// A signal asked to stop.
     Interrupted,
     /// The demo could not be run.
@@ -75,6 +80,10 @@ impl fmt::Display for CtlError {
             Self::Input(what) => write!(f, "standard input: {what}"),
             Self::Output(source) => write!(f, "standard output: {source}"),
             Self::Signals(source) => write!(f, "cannot watch for signals: {source}"),
+            Self::NotDrained { busy } => write!(
+                f,
+                "{busy} clients that take no more still hold messages; msgctl clients shows them (leaving)"
+            ),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Demo(what) => write!(f, "demo: {what}"),
         }

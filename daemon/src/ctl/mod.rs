@@ -2,11 +2,12 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
-//! * `signals`: Ctrl-C.
+//! * `drain`: has clients take no more. `signals`: Ctrl-C.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
 mod cli;
 mod demo;
+mod drain;
 mod error;
 mod http;
 mod port;
@@ -75,6 +76,7 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Chain { client } => status::show_chain(&dir, client, format, out)?,
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
+        Command::Drain(args) => drain::run(&dir, &args, format, out)?,
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

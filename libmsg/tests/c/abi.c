@@ -33,6 +33,12 @@ int main(void)
     AT(msg_message, data);
     AT(msg_message, len);
 
+    SIZE(msg_presence);
+    AT(msg_presence, clientid);
+    AT(msg_presence, event);
+    AT(msg_presence, incarnation);
+    AT(msg_presence, priority);
+
     SIZE(MSG_T);
     AT(MSG_T, clientid);
     AT(MSG_T, msgid);

@@ -74,8 +74,10 @@ pub struct Session {
     subscriptions: Subscriptions,
     /// Nothing more is taken...
     is_draining: bool,
-    /// ... and the daemon was told so.
+    /// ... the daemon was told so...
     is_drained: bool,
+    /// ... and asked for it, which was not polled yet.
+    is_drain_untold: bool,
     /// From the first call on.
     clock: Option<Clock>,
 }
@@ -101,6 +103,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             is_draining: false,
             is_drained: false,
+            is_drain_untold: false,
             clock: None,
             config,
         }
@@ -162,6 +165,7 @@ impl Session {
         if matches!(notice, Notice::Acked(_) | Notice::Failed(_)) {
             self.outcomes_waiting -= 1;
         }
+        self.is_drain_untold &= !matches!(notice, Notice::Drain(_));
         Some(notice.into())
     }
 
@@ -187,6 +191,12 @@ impl Session {
     #[must_use]
     pub const fn has_outcomes(&self) -> bool {
         self.outcomes_waiting > 0
+    }
+
+    /// Whether [`Event::Drain`] waits to be polled.
+    #[must_use]
+    pub const fn has_drain_notice(&self) -> bool {
+        self.is_drain_untold
     }
 
     /// Whether deliveries wait to be polled. Some of them may turn out to be stale or duplicates.

@@ -180,6 +180,7 @@ impl Session {
 
     fn on_drain(&mut self, cause: DrainCause) {
         if !mem::replace(&mut self.is_draining, true) {
+            self.is_drain_untold = true;
             self.notify(Notice::Drain(cause));
         }
     }
