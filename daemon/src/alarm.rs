@@ -28,7 +28,7 @@ impl Alarm {
     /// cost more than a turn for nothing.
     pub(crate) fn set(&mut self, at: Time, now: Time) -> io::Result<()> {
         let ahead = at.since(now);
-        if ahead == Span::ZERO || ahead >= FINEST_OF_EPOLL || self.set_to == Some(at) {
+        if ahead == Span::ZERO || ahead >= COARSE || self.set_to == Some(at) {
             return Ok(());
         }
         let narrow = |n: u64| n.try_into().unwrap_or(0);
@@ -42,7 +42,8 @@ impl Alarm {
     }
 }
 
-const FINEST_OF_EPOLL: Span = Span::from_millis(1);
+/// What is further off can wait for the next whole millisecond.
+const COARSE: Span = Span(500);
 
 #[cfg(test)]
 mod tests {
@@ -72,7 +73,7 @@ mod tests {
         let poll = Poll::new().expect("epoll");
         let mut alarm = Alarm::new(poll.registry(), Token(7)).expect("a timer");
         let now = clock::now();
-        for ahead in [0, 1000, 5_000_000] {
+        for ahead in [0, 500, 5_000_000] {
             alarm.set(now + Span(ahead), now).expect("nothing done");
             assert_eq!(alarm.set_to, None);
         }

@@ -1,4 +1,4 @@
-//! Log lines about links that come up and go down.
+//! Log lines about links that come up, go down, and cannot come up.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,17 @@ pub(crate) struct Links {
     changes: u64,
     looked: Time,
     states: BTreeMap<String, String>,
+    /// Which peers it has said to speak another version.
+    mismatches: BTreeMap<String, String>,
 }
 
 impl Links {
-    /// Logs what has changed. Two counters tell whether anything has, so that it costs nothing otherwise.
+    /// Logs what has changed. Three counters tell whether anything has, so that it costs nothing otherwise.
     pub(crate) fn note(&mut self, now: Time, engine: &Engine) {
         let counters = engine.counters();
-        let changes = counters.value(Counter::LinksUp).wrapping_add(counters.value(Counter::LinksDown));
+        let changes = [Counter::LinksUp, Counter::LinksDown, Counter::VersionMismatches];
+        let changes =
+            changes.map(|counter| counters.value(counter)).iter().fold(0, |sum, n| n.wrapping_add(sum));
         if changes == self.changes || now.since(self.looked) < GAP {
             return;
         }
@@ -45,6 +49,20 @@ impl Links {
                     );
                 }
                 _ => {}
+            }
+            if let Some(mismatch) = peer.mismatch
+                && self.mismatches.get(&peer.name) != Some(&mismatch)
+            {
+                tracing::warn!(
+                    peer = peer.name,
+                    reason = "Version",
+                    "no link to {} is possible: {mismatch}",
+                    peer.name
+                );
+                self.mismatches.insert(peer.name.clone(), mismatch);
+            }
+            if peer.state == "up" {
+                self.mismatches.remove(&peer.name);
             }
             self.states.insert(peer.name, peer.state);
         }

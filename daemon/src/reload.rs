@@ -59,10 +59,14 @@ impl Daemon {
         service::reloading();
         let outcome = reread.and_then(|new| self.config.check_reload(&new).map(|()| new));
         match outcome {
-            Ok(new) => self.reload(new),
+            Ok(new) => {
+                self.reload(new);
+                self.desk.record_reload(None);
+            }
             Err(error) => {
                 tracing::error!(reason = "config", "not reloaded: {error}");
                 service::ready(&format!("{}; not reloaded: {error}", self.config));
+                self.desk.record_reload(Some(error.to_string()));
             }
         }
     }

@@ -90,7 +90,13 @@ enum {
     MSG_E_REFUSED = -23,              /* another rule; msg_refusal has msgd's words */
     /* any: */
     MSG_E_SYSTEM = -24,               /* the system refused something: errno says what */
-    MSG_E_INTERNAL = -25              /* a fault of this library */
+    MSG_E_INTERNAL = -25,             /* a fault of this library */
+    /* msg_call, and msg_result.error: */
+    MSG_E_NOT_STARTED = -26,          /* the procedure did not run, and will not: calling again is safe */
+    MSG_E_UNKNOWN = -27,              /* the procedure may have run */
+    MSG_E_XID_IN_USE = -28,           /* not called: a call with that XID waits already */
+    MSG_E_TRUNCATED = -29,            /* msg_call: the reply is longer than the buffer */
+    MSG_E_NO_CALL = -30               /* msg_reply, msg_call_cancel: no such call waits: it has ended, or its answer */
 };
 
 /*
@@ -104,7 +110,14 @@ enum {
     MSG_R_RECEIVER_GONE = 5, /* the process died, or left, before it took the message */
     MSG_R_QUEUE_FULL = 6,    /* the receiver's queue stayed full */
     MSG_R_TOO_LARGE = 7,     /* larger than the receiving node's max_message_bytes */
-    MSG_R_CANCELLED = 8      /* the sender took it back */
+    MSG_R_CANCELLED = 8,     /* the sender took it back */
+    /* Of calls only (msg_result.reason); what is known is in the error, never in the reason: */
+    MSG_R_DEADLINE = 101,     /* its time was over */
+    MSG_R_NO_PROCEDURE = 103, /* the server does not serve that procedure */
+    MSG_R_BUSY = 104,         /* the server has as many calls as it takes */
+    MSG_R_XID_REUSED = 105,   /* the server knows that XID for another request */
+    MSG_R_REPLY_LOST = 106,   /* it is a repeat, and its reply is not there any more */
+    MSG_R_NO_REPLY = 107      /* the server's handler gave none */
 };
 
 /* Flags of msg_send. */
@@ -115,6 +128,19 @@ enum {
     MSG_F_MORE = 4,          /* another send, dispatch or flush follows at once: this one may be written with it */
     MSG_F_WAIT = 8           /* where there is no room, wait for it, and run failure callbacks meanwhile;
                                 in a callback it has no effect */
+};
+
+/* Flags of msg_call_options, beside MSG_F_UNORDERED and MSG_F_AT_LEAST_ONCE. */
+enum {
+    MSG_F_REPEAT = 16 /* an earlier life of this process may have made this call, with this XID */
+};
+
+/* Flags of msg_serve. */
+enum {
+    MSG_F_IDEMPOTENT = 32,  /* running it twice is as good as once: replies are not kept, repeats run it */
+    MSG_F_LOST_REFUSE = 64, /* a repeat whose reply is gone fails MSG_E_UNKNOWN; without either of these two that is so
+                               unless its caller said MSG_F_AT_LEAST_ONCE */
+    MSG_F_LOST_RUN = 128    /* a repeat whose reply is gone is handed to the handler, marked */
 };
 
 /* Flags of msg_options. */
@@ -325,6 +351,124 @@ int msg_unresolved(const msg_client *client);
  * Other errors: MSG_E_HANDLE, MSG_E_FORKED.
  */
 int msg_refusal(const msg_client *client, char *why, size_t size);
+
+/* How a call is made. Zeros but for the timeout are the usual. */
+typedef struct {
+    uint32_t timeout_ms; /* its outcome comes by then, give or take 100 ms; 1 to 86,400,000 */
+    uint32_t retries;    /* how often it is made again when it is known not to have started */
+    uint64_t xid;        /* an XID of the caller's own, so that a call can be repeated after the caller was restarted;
+                            0: the library draws one */
+    uint32_t flags;      /* MSG_F_UNORDERED, MSG_F_AT_LEAST_ONCE, MSG_F_REPEAT */
+    uint32_t reserved;   /* 0 */
+} msg_call_options;
+
+/* What came of a call. */
+typedef struct {
+    uint64_t xid;     /* the call's, if there is a reply */
+    int error;        /* 0: there is a reply; else MSG_E_NOT_STARTED or MSG_E_UNKNOWN */
+    int reason;       /* MSG_R_*: why there is none */
+    const void *data; /* the reply; never NULL */
+    size_t len;
+} msg_result;
+
+/* A call that came. */
+typedef struct {
+    uint64_t call;         /* answer it with this */
+    uint64_t xid;          /* the same in each repeat */
+    uint32_t src;          /* who calls, */
+    uint32_t procedure;
+    uint32_t uid;          /* as which user, as its node saw it, */
+    int is_repeat;         /* 1: it may have run before, and what was answered then is gone */
+    uint32_t time_left_ms; /* how long the caller waits yet */
+    const char *node;      /* and on which node */
+    const void *data;      /* the request; never NULL */
+    size_t len;
+} msg_request;
+
+/* Counters of calls; they only grow, and later versions add some at the end. */
+typedef struct {
+    uint64_t calls, replies, failed_not_started, failed_unknown; /* made here, and how they ended */
+    uint64_t repeats;          /* requests sent again */
+    uint64_t unknown_replies;  /* dropped: no call waits for their XID */
+    uint64_t malformed;
+    uint64_t requests, runs;   /* that came; handlers begun */
+    uint64_t hits, misses;     /* of the reply cache */
+    uint64_t in_progress_hits; /* repeats of calls that were running */
+    uint64_t lost;             /* repeats whose reply was gone */
+    uint64_t mismatches;       /* known XIDs with another request */
+    uint64_t evictions;        /* replies given up for the cache's limits */
+    uint64_t late, busy, cancelled;
+} msg_call_counters;
+
+typedef void (*msg_result_fn)(const msg_result *result, void *ctx);
+typedef void (*msg_request_fn)(const msg_request *request, void *ctx);
+
+/*
+ * Calls procedure `procedure` of the client `dst` with the `len` bytes at `request`, and waits for the reply, which
+ * goes to `reply`, at most `size` bytes; its length goes to *reply_len unless that is NULL. Failure callbacks run
+ * meanwhile, in this thread; messages and other calls wait for msg_dispatch.
+ *
+ * A call is at most once unless it says MSG_F_AT_LEAST_ONCE: after MSG_E_UNKNOWN the procedure ran once or not at all,
+ * after MSG_E_NOT_STARTED not at all. *reason, unless NULL, is MSG_R_*.
+ * Other errors mean that nothing was called: MSG_E_INVAL, MSG_E_IN_CALLBACK, MSG_E_XID_IN_USE, and those of msg_send;
+ * but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
+ */
+int msg_call(msg_client *client, uint32_t dst, uint32_t procedure, const void *request, size_t len,
+             const msg_call_options *options, void *reply, size_t size, size_t *reply_len, int *reason);
+
+/*
+ * The same without waiting: `done` is called with what comes of it, once, in msg_dispatch or msg_flush. The call's
+ * number goes to *call unless that is NULL.
+ * Errors, after which `done` is not called: as for msg_call.
+ */
+int msg_call_start(msg_client *client, uint32_t dst, uint32_t procedure, const void *request, size_t len,
+                   const msg_call_options *options, void (*done)(const msg_result *result, void *ctx), void *ctx,
+                   uint64_t *call);
+
+/*
+ * Does not wait for a call any more: it ends now, with what is known, and its server is told.
+ * Errors: MSG_E_NO_CALL, MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_call_cancel(msg_client *client, uint64_t call);
+
+/*
+ * Has `handler` called with each call of `procedure`, in msg_dispatch and msg_flush. `flags` are MSG_F_IDEMPOTENT and
+ * one of MSG_F_LOST_*. A call whose time is over by then is not begun. Each call has to be answered once, with
+ * msg_reply or msg_reply_none, by its handler or later, from any thread.
+ * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_serve(msg_client *client, uint32_t procedure, uint32_t flags,
+              void (*handler)(const msg_request *request, void *ctx), void *ctx);
+
+/*
+ * Answers a call with `len` bytes.
+ * Errors, after which the call still waits: MSG_E_TOO_LARGE, MSG_E_AGAIN (dispatch, and try again), MSG_E_INVAL,
+ * MSG_E_HANDLE, MSG_E_FORKED. MSG_E_NO_CALL: it has its answer.
+ */
+int msg_reply(msg_client *client, uint64_t call, const void *reply, size_t len);
+
+/* Answers that the procedure ran and that there is no reply: the call fails MSG_E_UNKNOWN. Errors: MSG_E_HANDLE. */
+int msg_reply_none(msg_client *client, uint64_t call);
+
+/*
+ * 0 if the caller of a call that is being served does not wait any more, as far as is known here: it has cancelled, or its
+ * time is over. Else how many milliseconds it waits yet, at least 1.
+ * Errors: MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_caller_waits(msg_client *client, uint64_t call);
+
+/*
+ * Keeps the last `replies` replies, at most 16 MiB of them, for ten minutes, so that a repeat of a call is answered from
+ * them and not run again. It cannot be turned off; called again, only a larger number counts.
+ * Errors: MSG_E_INVAL (0), MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_enable_reply_cache(msg_client *client, uint32_t replies);
+
+/*
+ * Fills in the counters, of which `size` is the sizeof that the caller was compiled with.
+ * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_FORKED.
+ */
+int msg_call_stats(const msg_client *client, msg_call_counters *counters, size_t size);
 
 /*
  * Says goodbye to msgd and frees the client, without waiting. Messages that have no outcome yet still go their way, but

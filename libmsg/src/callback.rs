@@ -1,15 +1,21 @@
 //! Running callbacks, with the lock released.
 
-use std::{fmt, mem, ops::Range, ptr, sync::MutexGuard};
+use std::{collections::HashMap, fmt, iter, mem, ops::Range, ptr, sync::MutexGuard};
 
 use msg_proto::{
+    call::Procedure,
     ids::{Channel, Instance, MsgId},
     local::DrainCause,
-    session::{Event, Failure, Message, PresenceEvent, Session},
+    session::{Delivery, Event, Failure, Message, PresenceEvent, Session},
     units::{Span, Time},
 };
 
-use crate::{Client, client::Inner, clock};
+use crate::{
+    Call, Client, Received,
+    call::{CallResult, DoneFn, OnCall, Stashed},
+    client::Inner,
+    clock,
+};
 
 pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
 pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
@@ -44,6 +50,7 @@ pub(crate) struct Callbacks {
     new_on_presence: bool,
     new_on_drain: bool,
     takes_messages: bool,
+    handlers: HashMap<Procedure, OnCall>,
     batch: Batch,
     /// The last batch took so long that what was taken had better be acked before the next.
     slow: bool,
@@ -67,6 +74,9 @@ struct Batch {
     presences: Vec<(usize, PresenceEvent)>,
     messages: Vec<Head>,
     data: Vec<u8>,
+    /// Alone in its batch: what is judged when it is begun must not wait behind others.
+    call: Option<Call>,
+    ended: Vec<(DoneFn, CallResult)>,
 }
 
 /// A message whose bytes are in the batch.
@@ -85,6 +95,7 @@ struct Turn<'a> {
     on_message: Option<OnMessage>,
     on_presence: Option<OnPresence>,
     on_drain: Option<OnDrain>,
+    handler: Option<(Procedure, OnCall)>,
 }
 
 impl Client {
@@ -104,25 +115,28 @@ impl Client {
                 inner.callbacks.batch = batch;
                 break;
             }
-            if inner.callbacks.slow {
-                // R7: what was taken is acked at once, not when all of it was handled.
+            if inner.callbacks.slow || batch.call.is_some() {
+                // R7: what was taken is acked at once, not when all of it was handled. A procedure may take long.
                 inner.link.write(begun);
             }
             inner.running = Some(Thread::here());
+            let procedure = batch.call.as_ref().map(|call| call.procedure);
             let turn = Turn {
                 client: self,
                 on_failure: inner.callbacks.on_failure.take(),
                 on_message: inner.callbacks.on_message.take(),
                 on_presence: inner.callbacks.on_presence.take(),
                 on_drain: inner.callbacks.on_drain.take(),
+                handler: procedure.and_then(|p| inner.callbacks.handlers.remove_entry(&p)),
             };
             (inner.callbacks.new_on_failure, inner.callbacks.new_on_message) = (false, false);
             (inner.callbacks.new_on_presence, inner.callbacks.new_on_drain) = (false, false);
             drop(inner);
-            count += turn.run(&batch);
+            count += turn.run(&mut batch);
             inner = self.lock();
             inner.link.session.message_handled();
             let ended = clock::now();
+            inner.turn_calls(ended);
             inner.callbacks.slow = ended.since(begun) > SLOW_BATCH;
             inner.link.write(ended);
             batch.clear();
@@ -154,6 +168,10 @@ impl Callbacks {
         self.new_on_drain = true;
     }
 
+    pub(crate) fn set_handler(&mut self, procedure: Procedure, handler: OnCall) {
+        self.handlers.insert(procedure, handler);
+    }
+
     /// Whether there is a message callback, running or not.
     pub(crate) const fn takes_messages(&self) -> bool {
         self.takes_messages
@@ -171,24 +189,17 @@ impl Batch {
                 _ => {}
             }
         }
-        self.fill_presences(session, inner.callbacks.on_presence.is_some());
-        if kinds != Kinds::All || inner.callbacks.on_message.is_none() {
+        self.fill_presences(&mut inner.link.session, inner.callbacks.on_presence.is_some());
+        if kinds != Kinds::All {
             return;
         }
-        while self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES {
-            let Some(Message { src, msgid, channel, age, data }) = session.poll_message(now) else {
-                // Perhaps a change of presence comes first.
-                if session.has_presence() {
-                    self.fill_presences(session, inner.callbacks.on_presence.is_some());
-                    continue;
-                }
-                return;
-            };
-            let start = self.data.len().next_multiple_of(MESSAGE_ALIGN);
-            self.data.resize(start, 0);
-            self.data.extend_from_slice(data);
-            let data = start..self.data.len();
-            self.messages.push(Head { src, msgid, channel, age, data });
+        inner.turn_calls(now);
+        self.ended.extend(iter::from_fn(|| inner.calls.poll_ended()).take(BATCH_MESSAGES));
+        self.fill_messages(inner, now);
+        if self.is_empty() {
+            self.call = inner.calls.poll_job(now);
+            // What was not begun is answered.
+            inner.turn_calls(now);
         }
     }
 
@@ -201,11 +212,56 @@ impl Batch {
         }
     }
 
-    const fn is_empty(&self) -> bool {
+    fn fill_messages(&mut self, inner: &mut Inner, now: Time) {
+        let Inner { callbacks, link, calls, .. } = inner;
+        if callbacks.on_message.is_none() {
+            if calls.is_used() || link.session.has_call_next() {
+                inner.take_calls(Stashed::Messages);
+            }
+            return;
+        }
+        while self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES {
+            if let Some(message) = calls.take_stashed() {
+                let Received { src, msgid, channel, age, data } = message;
+                self.push(&Message { src, msgid, channel, age, data: &data });
+                continue;
+            }
+            if calls.has_jobs() {
+                // They go before what came after them.
+                return;
+            }
+            if let Some(delivery) = link.session.poll_delivery(now) {
+                match delivery {
+                    Delivery::Message(message) => self.push(&message),
+                    Delivery::Call(message) => {
+                        calls.handle_message(now, &message);
+                        link.session.message_handled();
+                    }
+                }
+            } else if link.session.has_presence() {
+                self.fill_presences(&mut link.session, callbacks.on_presence.is_some());
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn push(&mut self, message: &Message<'_>) {
+        let Message { src, msgid, channel, age, data } = *message;
+        let start = self.data.len().next_multiple_of(MESSAGE_ALIGN);
+        self.data.resize(start, 0);
+        self.data.extend_from_slice(data);
+        let data = start..self.data.len();
+        self.messages.push(Head { src, msgid, channel, age, data });
+    }
+
+    fn is_empty(&self) -> bool {
         self.failures.is_empty()
             && self.messages.is_empty()
             && self.presences.is_empty()
             && self.drain.is_none()
+            && self.ended.is_empty()
+            && self.call.is_none()
     }
 
     fn clear(&mut self) {
@@ -219,8 +275,11 @@ impl Batch {
 }
 
 impl Turn<'_> {
-    fn run(mut self, batch: &Batch) -> usize {
-        let mut count = 0;
+    fn run(mut self, batch: &mut Batch) -> usize {
+        let mut count = batch.ended.len();
+        for (callback, result) in batch.ended.drain(..) {
+            callback(self.client, result);
+        }
         if let Some(on_failure) = &mut self.on_failure {
             batch.failures.iter().for_each(|failure| on_failure(self.client, failure));
             count += batch.failures.len();
@@ -249,7 +308,12 @@ impl Turn<'_> {
         for (_, event) in presences {
             tell(self.client, self.on_presence.as_mut(), event);
         }
-        count + batch.presences.len()
+        count += batch.presences.len();
+        if let Some((call, (_, handler))) = batch.call.take().zip(self.handler.as_mut()) {
+            handler(self.client, call);
+            count += 1;
+        }
+        count
     }
 }
 
@@ -268,6 +332,10 @@ impl Drop for Turn<'_> {
         }
         if !callbacks.new_on_drain {
             callbacks.on_drain = self.on_drain.take();
+        }
+        if let Some((procedure, handler)) = self.handler.take() {
+            // Unless another was set meanwhile.
+            callbacks.handlers.entry(procedure).or_insert(handler);
         }
         inner.running = None;
         if inner.waiting > 0 {

@@ -17,9 +17,11 @@ use msg_proto::{
     session::{self, Event, Failure, Gone, Message, PresenceEvent, SessionCounters, State, UserBuf},
     units::Span,
 };
+use rustix::io::Errno;
 
 use crate::{
     Builder, ConnectError, SendError,
+    call::CallState,
     callback::{Callbacks, OnDrain, OnFailure, OnMessage, OnPresence, Thread},
     clock, connect,
     ffi::fork::ForkMark,
@@ -55,6 +57,7 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) callbacks: Callbacks,
+    pub(crate) calls: CallState,
     /// The thread that runs callbacks.
     pub(crate) running: Option<Thread>,
     /// A thread sleeps in the poller...
@@ -120,11 +123,17 @@ impl Client {
 
     pub(crate) fn open(link: Link, spin: Span, timeout: Duration) -> Result<Self, ConnectError> {
         let system = |errno| ConnectError::System { path: link.path().clone(), errno };
+        let random = || {
+            let mut key = [0; 16];
+            getrandom::fill(&mut key).map(|()| key).map_err(|_| system(Errno::IO))
+        };
+        let keys = (random()?, random()?);
         let client = Self {
             poller: Poller::new().map_err(system)?,
             inner: Mutex::new(Inner {
                 link,
                 callbacks: Callbacks::default(),
+                calls: CallState::new(keys.0, keys.1),
                 running: None,
                 sleeping: false,
                 woken: false,
@@ -318,7 +327,8 @@ impl Client {
 
     /// Before the lock is given back: has everybody woken, and everything watched, that has to be.
     pub(crate) fn settle(&self, inner: &mut Inner) {
-        inner.link.watch(&self.poller);
+        let call_due = inner.calls.poll_timeout();
+        inner.link.watch(&self.poller, call_due);
         if inner.sleeping && !inner.woken && inner.link.has_news() {
             inner.woken = true;
             self.poller.set_wake();
@@ -329,8 +339,15 @@ impl Client {
         if self.fd_used.load(Ordering::Relaxed) {
             let takes = !inner.by_callback_only || inner.callbacks.takes_messages();
             let session = &inner.link.session;
-            let has_news = session.has_outcomes() || session.has_presence() || session.has_drain_notice();
-            let ready = inner.wake_asked || has_news || (takes && session.has_messages());
+            let calls = &inner.calls;
+            let has_messages = session.has_messages() || calls.has_stash();
+            let ready = inner.wake_asked
+                || session.has_outcomes()
+                || session.has_presence()
+                || session.has_drain_notice()
+                || calls.has_work()
+                || (takes && has_messages)
+                || (calls.is_used() && session.has_call_next());
             if ready != inner.ready {
                 inner.ready = ready;
                 if ready { self.poller.set_ready() } else { self.poller.clear_ready() }
@@ -368,7 +385,7 @@ impl Client {
             }
             // A full backlog cannot be waited for; it is tried again after a moment.
             let longest = if connected { deadline.since(now) } else { RETRY_CONNECT };
-            inner.link.watch(&self.poller);
+            inner.link.watch(&self.poller, None);
             self.poller.wait(Some(longest));
         }
     }
@@ -417,6 +434,7 @@ impl Inner {
         let now = clock::now();
         self.link.handle_time(poller, now);
         self.link.read(now);
+        self.turn_calls(now);
     }
 
     pub(crate) fn try_send(

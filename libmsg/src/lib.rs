@@ -23,6 +23,7 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod call;
 mod callback;
 mod client;
 mod clock;
@@ -38,9 +39,14 @@ mod sync;
 mod wait;
 
 pub use builder::Builder;
+pub use call::{Call, CallError, CallOptions, ProcedureOptions, Reply, ReplyError, Responder};
 pub use client::{Client, SendFlags};
 pub use error::{ConnectError, Error, SendError};
 pub use msg_proto::{
+    call::{
+        CallCounters, CallFailure, CallId, LostReply, Procedure, ReplyCacheLimits, Requester, Semantics, Why,
+        Xid,
+    },
     control::{Arrival, LocalNack, LocalRule},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId},
     local::{DrainCause, PresentInstance},

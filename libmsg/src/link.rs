@@ -34,7 +34,8 @@ pub(crate) struct Link {
     news: bool,
     lost_at: Time,
     retry_at: Time,
-    back_off: Span,
+    /// Since when no daemon has registered us.
+    away_since: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -52,7 +53,7 @@ impl Link {
             news: false,
             lost_at: Time(0),
             retry_at: Time(0),
-            back_off: FIRST_BACK_OFF,
+            away_since: None,
             armed: None,
         }
     }
@@ -129,7 +130,7 @@ impl Link {
                 self.news = true;
                 self.session.handle_read(now, n);
                 if self.session.state() == State::Registered {
-                    self.back_off = FIRST_BACK_OFF;
+                    self.away_since = None;
                 }
                 self.close_unusable(now);
                 true
@@ -180,8 +181,8 @@ impl Link {
         self.socket = None;
     }
 
-    /// Brings what is watched, and the timer, up to what is needed.
-    pub(crate) fn watch(&mut self, poller: &Poller) {
+    /// Brings what is watched, and the timer, up to what is needed. `call_due`: when a call falls due.
+    pub(crate) fn watch(&mut self, poller: &Poller, call_due: Option<Time>) {
         if let Some(socket) = &self.socket {
             // The user has polled messages since: there is room again.
             self.full = self.full && self.session.has_messages();
@@ -190,7 +191,7 @@ impl Link {
                 self.watched = wanted;
             }
         }
-        let due = [self.session.poll_timeout(), self.connect_at()].into_iter().flatten().min();
+        let due = [self.session.poll_timeout(), self.connect_at(), call_due].into_iter().flatten().min();
         if let Some(at) = due {
             // A timer that fires early does no harm, and is cheaper than one that is set for each message.
             if self.armed.is_none_or(|armed| at < armed) {
@@ -225,9 +226,11 @@ impl Link {
         }
     }
 
+    /// The longer no daemon was there, the longer until the next look: one that has come waits for us at most a
+    /// quarter of the time that it was away, and one that turns us away has rest.
     fn retry_later(&mut self, now: Time) {
-        self.retry_at = now + self.back_off;
-        self.back_off = self.back_off.times(2).min(LAST_BACK_OFF);
+        let away = now.since(*self.away_since.get_or_insert(now));
+        self.retry_at = now + Span(away.0 / 4).clamp(FIRST_BACK_OFF, LAST_BACK_OFF);
     }
 }
 

@@ -56,7 +56,8 @@ impl Client {
             let mut inner = inner;
             loop {
                 (inner, _) = client.run_callbacks(inner, Kinds::Failures);
-                let message = inner.link.session.poll_message(clock::now()).map(Received::from);
+                let message = inner.next_message();
+                inner.turn_calls(clock::now());
                 // A change of presence may have come before it.
                 let is_done = message.is_some() || !inner.link.session.has_presence();
                 if is_done || inner.running.is_some() {
@@ -93,7 +94,8 @@ impl Client {
         let (inner, done) = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
             let (inner, _) = client.run_callbacks(inner, Kinds::All);
             let session = &inner.link.session;
-            let done = session.unresolved() == 0 && !session.has_outcomes() && inner.running.is_none();
+            let is_idle = session.unresolved() == 0 && !session.has_outcomes() && !inner.calls.has_work();
+            let done = is_idle && inner.running.is_none();
             (inner, done.then_some(()))
         })?;
         done.ok_or(Error::Timeout { unresolved: inner.link.session.unresolved() })
@@ -158,7 +160,7 @@ impl Client {
 
     /// Attempts something again and again, whenever anything has happened that may let it succeed, until it does or the
     /// time is over (`None`). An attempt that released the lock takes it again.
-    fn wait_for<'a, T>(
+    pub(crate) fn wait_for<'a, T>(
         &'a self,
         mut inner: Locked<'a>,
         timeout: Option<Duration>,
@@ -169,6 +171,7 @@ impl Client {
         inner.link.forget_news();
         let result = loop {
             inner.link.handle_time(&self.poller, clock::now());
+            inner.turn_calls(clock::now());
             let done;
             (inner, done) = attempt(self, inner);
             if !inner.in_callback() {

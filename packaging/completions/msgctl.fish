@@ -34,6 +34,9 @@ complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "peers" -d 'Show the o
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "recv" -d 'Print the messages that come for a client'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "call" -d 'Call a procedure of another process, and print its reply'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "serve" -d 'Serve a procedure: run a command for each call'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "demo-node" -d 'A daemon of the demo, in this process'
@@ -65,6 +68,37 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l count -d 'End aft
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l from -d 'The client to call as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l to -d 'The client to call, on any node [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l procedure -d 'Which of its procedures [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l xid -d 'Names the call: who calls again with it repeats the call [any 64-bit number; default: one that nobody has]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l timeout-ms -d 'How long to wait for the reply [milliseconds, 1 to 86400000]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l retries -d 'Call again so often, if it is known not to have started' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l repeated -d 'The call may have been made before, with that XID: a server that does not remember it is told so'
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l at-least-once -d 'Repeat the call until a reply comes, though it may have run'
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l as -d 'The client to serve as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l procedure -d 'Which procedure [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l exec -d 'A shell command: the request is its standard input, its standard output the reply. If it fails there is none' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l cache -d 'Keep so many replies, from which repeats of a call are answered' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l count -d 'End after so many [calls, 1 to 10000000; default: go on until interrupted]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l idempotent -d 'Running the command twice is as good as once: repeats run it'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l as -d 'The client to serve as [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l from -d 'The client to send as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l to -d 'The client to send to, on any node: one that serves [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l work -d 'What to measure' -r -f -a "ping-pong\t'One message there and back at a time: the time that this takes'
+one-way\t'As many as are taken: how many that are, and the time until each one\'s outcome is known'"
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l size -d 'How long a message is [bytes, 16 to 1048576]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l count -d 'Send so many [messages, 1 to 10000000]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l serve -d 'Be the other side: take what comes and answer it, until interrupted'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l messages -d 'Messages in each direction [1 to 1000000]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l loss -d 'Datagrams that the network between the two daemons loses [percent of each direction, 0 to 50]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l seed -d 'What the network\'s faults and the messages are drawn from [any 64-bit number]' -r
@@ -78,13 +112,16 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l parent -d 'T
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "status" -d 'Show the daemon and its counters'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "clients" -d 'Show the processes that are registered'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "peers" -d 'Show the other nodes and the links to them'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "demo-node" -d 'A daemon of the demo, in this process'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv demo completions demo-node help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "status" -d 'Show the daemon and its counters'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "clients" -d 'Show the processes that are registered'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "peers" -d 'Show the other nodes and the links to them'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "call" -d 'Call a procedure of another process, and print its reply'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "serve" -d 'Serve a procedure: run a command for each call'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "demo-node" -d 'A daemon of the demo, in this process'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,6 +3,8 @@
 //! Fixed-width little-endian integers, a size limit, no trailing bytes. The format is frozen by golden
 //! bytes; `wincode` reads the same bytes, should bincode 1 ever have to go (RUSTSEC-2025-0141).
 
+use std::fmt;
+
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -19,6 +21,12 @@ pub struct VersionRange {
     pub lowest: u8,
     /// The highest.
     pub highest: u8,
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.lowest, self.highest)
+    }
 }
 
 impl VersionRange {
@@ -60,6 +68,8 @@ pub enum Control {
         incarnation: Incarnation,
         /// The highest priority is active.
         priority: u8,
+        /// Its process's user, as the sender's node saw it.
+        uid: u32,
     },
     /// That client is gone.
     Withdraw {

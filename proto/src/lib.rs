@@ -4,6 +4,7 @@
 //!   [`control`]: the rare bodies of both.
 //! * [`engine`]: the daemon's side. [`session`]: the client's side. The law of both is "one `handle_*`,
 //!   then drain every `poll_*`"; `now` is passed in.
+//! * [`call`]: requests and replies, above messages.
 //! * [`limits`]: every limit with its reason. [`counters`] and [`status`]: what is shown.
 //!
 //! The rules R1..R9 and the invariants I1..I7 that comments cite are in `SPEC.md`.
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod call;
 pub mod control;
 pub mod counters;
 pub mod engine;

@@ -127,7 +127,7 @@ pub const HEARTBEAT_MS: u64 = 1000;
 pub const LINK_LOST_MS: u64 = 5_000;
 
 /// Hellos start this far apart and back off to [`HEARTBEAT_MS`].
-pub const HELLO_MS: u64 = 50;
+pub const HELLO_MS: u64 = 20;
 
 /// The last copy may leave this much later than its scan, where the link is busy; the failure comes that much
 /// later than `interval` after the scan (I1 leaves 10 ms).
@@ -157,6 +157,33 @@ pub const SOURCE_GONE_INTERVALS: u64 = 257;
 /// Departed client incarnations remembered. 32 bytes each.
 pub const MAX_DEPARTED: usize = 4096;
 
+/// Calls of one client that wait for their reply. About 200 bytes each, and what [`MAX_PENDING_CALL_BYTES`] counts.
+pub const MAX_PENDING_CALLS: usize = 16_384;
+
+/// Bytes of requests that one client keeps for calls without a reply, so that they can be repeated.
+pub const MAX_PENDING_CALL_BYTES: usize = 32 << 20;
+
+/// Calls that one client serves at a time, begun or not: more are refused, not started. About 300 bytes each, and what
+/// [`MAX_SERVED_BYTES`] counts.
+pub const MAX_SERVED_CALLS: usize = 16_384;
+
+/// Bytes of requests not begun, and of replies not sent, that one client holds.
+pub const MAX_SERVED_BYTES: usize = 32 << 20;
+
+/// Bytes of replies that a reply cache keeps unless configured otherwise.
+pub const DEFAULT_REPLY_CACHE_BYTES: usize = 16 << 20;
+
+/// How long a reply cache keeps a reply unless configured otherwise.
+pub const DEFAULT_REPLY_CACHE_AGE_MS: u64 = 600_000;
+
+/// What a cached reply counts beside its bytes: its key, twice.
+pub const REPLY_CACHE_ENTRY_BYTES: usize = 256;
+
+/// The longest timeout of a call: a day.
+pub const MAX_CALL_TIMEOUT_MS: u64 = 86_400_000;
+
+/// A call whose time is over waits this much longer for what its daemon knows of its request.
+pub const CALL_GRACE_MS: u64 = 100;
 /// Instances of one clientid that a client is told of, the active one first; 16 bytes each.
 pub const MAX_PRESENT: usize = 512;
 

@@ -13,6 +13,15 @@ pub struct StatusDocument {
     pub version: String,
     /// Since the daemon started.
     pub uptime_ms: u64,
+    /// Its process; 0: it is of a version that does not say.
+    #[serde(default)]
+    pub pid: u32,
+    /// How often it has reread its config.
+    #[serde(default)]
+    pub reloads: u64,
+    /// Why it kept the config that it had, when it last reread it; absent: it took the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_error: Option<String>,
     /// Registered clients, by clientid.
     pub clients: Vec<ClientStatus>,
     /// Configured peers, by name.
@@ -91,6 +100,9 @@ pub struct PeerStatus {
     pub name: String,
     /// `up`, `connecting` or `down`.
     pub state: String,
+    /// Why there can be no link: what versions it speaks, and this node; absent: nothing is known against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
     /// Its addresses, each with what is known of the path.
     pub paths: Vec<PathStatus>,
     /// Clients that it announced.

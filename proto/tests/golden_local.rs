@@ -8,8 +8,8 @@ use msg_proto::{
     control::{Arrival, LocalNack, LocalRule, Register, Registered, VersionRange},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     local::{
-        Bound, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, PresentInstance, RawFrame,
-        Submit, put, split,
+        Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, PresentInstance,
+        RawFrame, Submit, put, split,
     },
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
@@ -97,11 +97,13 @@ fn ready() {
 
 #[test]
 fn submit() {
-    for (flags, channel, at_least_once) in [
-        ("00", Channel::Ordered, false),
-        ("01", Channel::Unordered, false),
-        ("02", Channel::Ordered, true),
-        ("03", Channel::Unordered, true),
+    for (flags, channel, at_least_once, is_call) in [
+        ("00", Channel::Ordered, false, false),
+        ("01", Channel::Unordered, false, false),
+        ("02", Channel::Ordered, true, false),
+        ("03", Channel::Unordered, true, false),
+        ("04", Channel::Ordered, false, true),
+        ("07", Channel::Unordered, true, true),
     ] {
         let submit = Submit {
             dst: ClientId(200),
@@ -109,6 +111,7 @@ fn submit() {
             seq: Seq(u32::MAX - 1),
             channel,
             at_least_once,
+            is_call,
             send_time: Time(0x0102_0304_0506_0708),
             user: b"me",
             payload: b"hello",
@@ -122,6 +125,17 @@ fn submit() {
             &ClientFrame::Submit(submit),
         );
     }
+}
+
+#[test]
+fn withdraw() {
+    let msgid = MsgId(u32::MAX - 1);
+    client(
+        "WITHDRAW",
+        "0c000000 08 00 0000  feffffff",
+        |out| put::withdraw(out, msgid),
+        &ClientFrame::Withdraw { msgid },
+    );
 }
 
 #[test]
@@ -171,7 +185,14 @@ fn registered() {
 
 #[test]
 fn deliver() {
-    for (flags, channel) in [("00", Channel::Ordered), ("01", Channel::Unordered)] {
+    let origin = CallOrigin { sent_at: Time(0x0102_0304_0506_0702), uid: 1000, node: "vm-a" };
+    let origin_bytes = "0207060504030201 e8030000 04 000000 766d2d61";
+    for (len, flags, channel, call, origin) in [
+        ("3d", "00", Channel::Ordered, None, ""),
+        ("3d", "01", Channel::Unordered, None, ""),
+        ("51", "04", Channel::Ordered, Some(origin), origin_bytes),
+        ("51", "05", Channel::Unordered, Some(origin), origin_bytes),
+    ] {
         let deliver = Deliver {
             number: 0x0a,
             src: SRC,
@@ -182,13 +203,14 @@ fn deliver() {
             send_time: Time(0x0102_0304_0506_0708),
             interval: Span::from_millis(1000),
             round: 3,
+            call,
             payload: b"hello",
         };
         daemon(
             "DELIVER",
             &format!(
-                "3d000000 42 {flags} 0000  0a00000000000000 64000000 07000000 8877665544332211
-                 feffffff fdffffff 0807060504030201 e8030000 03000000 68656c6c6f"
+                "{len}000000 42 {flags} 0000  0a00000000000000 64000000 07000000 8877665544332211
+                 feffffff fdffffff 0807060504030201 e8030000 03000000 {origin} 68656c6c6f"
             ),
             |out| put::deliver(out, &deliver),
             &DaemonFrame::Deliver(deliver),
@@ -297,7 +319,7 @@ fn bound() {
         let bound = Bound { dst: SRC, channel, upto: Seq(u32::MAX - 2), node: "vm-b" };
         client(
             "FLOW_BOUND",
-            &format!("1c000000 08 {flags} 0000  64000000 fdffffff 8877665544332211 766d2d62"),
+            &format!("1c000000 09 {flags} 0000  64000000 fdffffff 8877665544332211 766d2d62"),
             |out| put::flow_bound(out, &bound),
             &ClientFrame::FlowBound(bound),
         );
@@ -313,7 +335,7 @@ fn bound() {
 
 #[test]
 fn drains() {
-    client("DRAINED", "08000000 09 00 0000", put::drained, &ClientFrame::Drained);
+    client("DRAINED", "08000000 0a 00 0000", put::drained, &ClientFrame::Drained);
     for (cause, value) in [("00", DrainCause::Superseded), ("01", DrainCause::Asked)] {
         daemon(
             "DRAIN",
@@ -327,7 +349,7 @@ fn drains() {
 #[test]
 fn presences() {
     let subscribe = ClientFrame::Subscribe { client: ClientId(200) };
-    client("SUBSCRIBE", "0c000000 0a 00 0000 c8000000", |out| put::subscribe(out, ClientId(200)), &subscribe);
+    client("SUBSCRIBE", "0c000000 0b 00 0000 c8000000", |out| put::subscribe(out, ClientId(200)), &subscribe);
     let instances = [
         PresentInstance { incarnation: SRC.incarnation, priority: 9 },
         PresentInstance { incarnation: Incarnation(1), priority: 0 },

@@ -125,13 +125,21 @@ fn flow_context() {
     }
 }
 
+/// Flags, bytes of age, and what they say.
+const MESSAGES: [(&str, usize, bool, Option<Span>, &str); 4] = [
+    ("00", 0, false, None, ""),
+    ("02", 0, true, None, ""),
+    ("04", 4, false, Some(Span::from_millis(0x0102)), "02010000"),
+    ("06", 4, true, Some(Span::ZERO), "00000000"),
+];
+
 #[test]
 fn data() {
-    for (flags, at_least_once) in [("00", false), ("02", true)] {
-        let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once, payload: b"hello" };
+    for (flags, len, at_least_once, call_age, age) in MESSAGES {
+        let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once, call_age, payload: b"hello" };
         golden(
             "DATA",
-            &format!("04 {flags} 0d00 07000000 feffffff 68656c6c6f"),
+            &format!("04 {flags} {:02x}00 07000000 feffffff {age} 68656c6c6f", 13 + len),
             |d| assert!(d.put_data(&data)),
             |frame| assert_eq!(frame, Frame::Data(data)),
         );
@@ -140,12 +148,12 @@ fn data() {
 
 #[test]
 fn fragment() {
-    for (flags, at_least_once) in [("00", false), ("02", true)] {
-        let fragment =
-            Fragment { msgid: MsgId(7), seq: SEQ, at_least_once, offset: 1024, total: 1029, bytes: b"hello" };
+    for (flags, len, at_least_once, call_age, age) in MESSAGES {
+        let (msgid, offset, total, bytes) = (MsgId(7), 1024, 1029, b"hello");
+        let fragment = Fragment { msgid, seq: SEQ, at_least_once, call_age, offset, total, bytes };
         golden(
             "FRAGMENT",
-            &format!("05 {flags} 1500 07000000 feffffff 00040000 05040000 68656c6c6f"),
+            &format!("05 {flags} {:02x}00 07000000 feffffff 00040000 05040000 {age} 68656c6c6f", 21 + len),
             |d| assert!(d.put_fragment(&fragment)),
             |frame| assert_eq!(frame, Frame::Fragment(fragment)),
         );
@@ -239,8 +247,8 @@ fn control() {
     let withdraw = |cause| Control::Withdraw { client, incarnation, cause };
     for (bytes, body) in [
         (
-            "0a 00 1500 0e010000 00000000 64000000 8877665544332211 09",
-            Control::Announce { client, incarnation, priority: 9 },
+            "0a 00 1900 0e010000 00000000 64000000 8877665544332211 09 e8030000",
+            Control::Announce { client, incarnation, priority: 9, uid: 1000 },
         ),
         ("0a 00 1800 0e010000 01000000 64000000 8877665544332211 00000000", withdraw(Departure::Left)),
         ("0a 00 1800 0e010000 01000000 64000000 8877665544332211 01000000", withdraw(Departure::Died)),
@@ -326,7 +334,7 @@ fn a_datagram_of_frames() {
                     0807060504030201 e8030000 fdffffff 05000000
          04 00 0d00 07000000 feffffff 68656c6c6f
          0d 00 0000");
-    let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once: false, payload: b"hello" };
+    let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once: false, call_age: None, payload: b"hello" };
     let mut out = Vec::new();
     let mut datagram = DatagramBuilder::new(&mut out, frames_header(), 1200);
     assert!(datagram.put_flow(&flow(FLOW), 0) && datagram.put_data(&data) && datagram.put_goodbye());

@@ -39,6 +39,7 @@ fn submit<'a>(user: &'a [u8], payload: &'a [u8]) -> Submit<'a> {
         seq: Seq(3),
         channel: Channel::Ordered,
         at_least_once: false,
+        is_call: false,
         send_time: Time(4),
         user,
         payload,
@@ -56,6 +57,7 @@ fn deliver(payload: &[u8]) -> Deliver<'_> {
         send_time: Time(6),
         interval: Span::from_millis(1000),
         round: 0,
+        call: None,
         payload,
     }
 }
@@ -237,9 +239,9 @@ fn heads_flags_and_types() {
     }
     for kind in 0..=u8::MAX {
         let bytes = head(8, kind, 0, 0);
-        assert_eq!(client_error(&bytes).is_none(), [3, 7, 9].contains(&kind), "client, type {kind}, empty");
+        assert_eq!(client_error(&bytes).is_none(), [3, 7, 10].contains(&kind), "client, type {kind}, empty");
         assert_eq!(daemon_error(&bytes).is_none(), kind == 70, "daemon, type {kind}, empty");
-        assert!(client_error(&head(8, kind, 4, 0)).is_some(), "client, type {kind}, unknown flag");
+        assert!(client_error(&head(8, kind, 8, 0)).is_some(), "client, type {kind}, unknown flag");
         assert!(daemon_error(&head(8, kind, 2, 0)).is_some(), "daemon, type {kind}, unknown flag");
     }
     let long = [9, 0, 0, 0, 3, 0, 0, 0, 0];
@@ -259,10 +261,10 @@ fn frames_about_instances() {
     let mut upto = fields;
     upto[4] = 1;
     assert!(daemon_error(&bound(upto, b"n", 71)).is_some(), "from a daemon it is zero");
-    assert!(client_error(&bound(upto, b"n", 8)).is_none());
+    assert!(client_error(&bound(upto, b"n", 9)).is_none());
     let mut nobody = fields;
     nobody[8] = 0;
-    assert!(client_error(&bound(nobody, b"n", 8)).is_some(), "incarnation 0");
+    assert!(client_error(&bound(nobody, b"n", 9)).is_some(), "incarnation 0");
     for cause in 0..4 {
         let error = daemon_error(&[12, 0, 0, 0, 72, 0, 0, 0, cause, 0, 0, 0]);
         assert_eq!(error.is_none(), cause < 2, "cause {cause}");

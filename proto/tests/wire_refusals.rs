@@ -148,7 +148,13 @@ fn no_frame_is_longer_than_its_length_says() {
     let put = |len: usize| {
         datagram(Kind::Frames, 100_000, |d| {
             assert!(d.put_flow(&flow, 0));
-            let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: &payload[..len] };
+            let data = Data {
+                msgid: MsgId(1),
+                seq: Seq(2),
+                at_least_once: false,
+                call_age: Some(Span::ZERO),
+                payload: &payload[..len],
+            };
             assert_eq!(d.put_data(&data), len <= fits);
         })
     };
@@ -203,9 +209,9 @@ fn the_control_stream_begins_at_1_and_speaks_of_somebody() {
     let somebody = [1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
     let nobody = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let with = |who: &[u8; 12], tail: &[u8]| [&who[..], tail].concat();
-    assert!(control(1, 0, &with(&somebody, &[3])));
-    assert!(!control(0, 0, &with(&somebody, &[3])), "step 0");
-    assert!(!control(1, 0, &with(&nobody, &[3])), "an announcement of nobody");
+    assert!(control(1, 0, &with(&somebody, &[3, 232, 3, 0, 0])));
+    assert!(!control(0, 0, &with(&somebody, &[3, 232, 3, 0, 0])), "step 0");
+    assert!(!control(1, 0, &with(&nobody, &[3, 232, 3, 0, 0])), "an announcement of nobody");
     assert!(control(1, 1, &with(&somebody, &[2, 0, 0, 0])));
     assert!(!control(1, 1, &with(&nobody, &[2, 0, 0, 0])), "a withdrawal of nobody");
     assert!(!control(1, 1, &with(&somebody, &[3, 0, 0, 0])), "an unknown cause");
@@ -262,8 +268,8 @@ fn a_head_is_read_only_as_it_is_written() {
     assert_eq!(set(&frames, 4, 1), Ok(Kind::Frames));
     assert_eq!(set(&frames, 5, 9), Ok(Kind::Frames), "it may speak what we do not");
     assert_eq!(set(&frames, 0, b'x'), Err(WireError::NotOurs));
-    assert_eq!(set(&frames, 2, 0), Err(WireError::Version));
-    assert_eq!(set(&frames, 2, 2), Err(WireError::Version));
+    assert_eq!(set(&frames, 2, 0), Err(WireError::Version(VERSIONS)));
+    assert_eq!(set(&frames, 2, 2), Err(WireError::Version(VERSIONS)));
     assert_eq!(set(&frames, 3, 0), Err(WireError::Malformed), "kind");
     assert_eq!(set(&frames, 3, 3), Err(WireError::Malformed), "kind");
     assert_eq!(set(&frames, 3, 1), Err(WireError::Malformed), "a hello with a session");
@@ -384,17 +390,18 @@ fn reserved_bytes_lengths_and_flags() {
         assert!(!reads(Kind::Frames, &raw(2, 0, &vec![0; len])), "a HEARTBEAT of {len} bytes");
     }
     assert!(!reads(Kind::Frames, &raw(13, 0, &[0])), "a GOODBYE of one byte");
+    assert!(!reads(Kind::Frames, &raw(14, 0, &[0])), "a PING of one byte");
     assert!(!reads(Kind::Frames, &raw(11, 0, &[1, 0, 0, 0, 0])), "a CONTROL_ACK of 5 bytes");
     assert!(!reads(Kind::Frames, &raw(10, 0, &[1, 0, 0, 0, 2, 0, 0, 0, 0])), "a byte behind SYNCED");
     for kind in 15..=u8::MAX {
         assert!(!reads(Kind::Frames, &raw(kind, 0, &[])), "type {kind}");
     }
     for (kind, flags) in
-        [(0, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 0), (7, 1), (8, 1), (9, 1), (10, 0), (13, 0)]
+        [(0, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 0), (7, 1), (8, 1), (9, 1), (10, 0), (13, 0), (14, 0)]
     {
         for bit in (0..8).map(|n| 1u8 << n).filter(|bit| flags & bit == 0) {
             let good: Vec<u8> = match kind {
-                0 | 13 => Vec::new(),
+                0 | 13 | 14 => Vec::new(),
                 2 => vec![0; 20],
                 3 => raw_flow()[4..].to_vec(),
                 4 => vec![0; 8],
@@ -420,7 +427,7 @@ mod written {
     #[test]
     #[should_panic(expected = "the other side would refuse")]
     fn a_message_without_its_flow() {
-        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, payload: b"" };
+        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, call_age: None, payload: b"" };
         let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_data(&data)));
     }
 

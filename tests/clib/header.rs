@@ -13,10 +13,11 @@ use msg::{
         Code,
         send_msg::MsgT,
         types::{
-            D_ASKED, D_SUPERSEDED, F_AT_LEAST_ONCE, F_MORE, F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_BESIDE,
-            O_NO_RETRANSMITS, O_TAKEOVER, P_ACTIVE, P_DOWN, P_UP,
+            CALL_REASONS, D_ASKED, D_SUPERSEDED, F_AT_LEAST_ONCE, F_IDEMPOTENT, F_LOST_REFUSE, F_LOST_RUN,
+            F_MORE, F_REPEAT, F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_BESIDE, O_NO_RETRANSMITS, O_TAKEOVER,
+            P_ACTIVE, P_DOWN, P_UP,
         },
-        types::{FailureC, MessageC, Options, PresenceC},
+        types::{CallCountersC, CallOptionsC, FailureC, MessageC, Options, PresenceC, RequestC, ResultC},
     },
 };
 use msg_proto::limits;
@@ -82,6 +83,10 @@ fn the_constants_are_those_of_the_library() {
         ("MSG_F_AT_LEAST_ONCE", F_AT_LEAST_ONCE),
         ("MSG_F_MORE", F_MORE),
         ("MSG_F_WAIT", F_WAIT),
+        ("MSG_F_REPEAT", F_REPEAT),
+        ("MSG_F_IDEMPOTENT", F_IDEMPOTENT),
+        ("MSG_F_LOST_REFUSE", F_LOST_REFUSE),
+        ("MSG_F_LOST_RUN", F_LOST_RUN),
         ("MSG_O_NO_RETRANSMITS", O_NO_RETRANSMITS),
         ("MSG_O_ACK_ON_HANDLED", O_ACK_ON_HANDLED),
         ("MSG_O_BESIDE", O_BESIDE),
@@ -96,7 +101,9 @@ fn the_constants_are_those_of_the_library() {
     ];
     let changes = changes.map(|(name, value)| (name.to_owned(), i64::from(value)));
     let flags = flags.map(|(name, value)| (name.to_owned(), i64::from(value)));
-    let ours: BTreeMap<String, i64> = errors.chain(reasons).chain(flags).chain(changes).collect();
+    let of_calls = CALL_REASONS.map(|(value, name, _)| (name.to_owned(), i64::from(value)));
+    let ours: BTreeMap<String, i64> =
+        errors.chain(reasons).chain(flags).chain(changes).chain(of_calls).collect();
     assert_eq!(constants(), ours);
 }
 
@@ -160,6 +167,13 @@ fn a_c_compiler_sees_the_same_layout() {
         "msg_failure" FailureC { msgid dst reason may_have_started tries user_len user_buff }
         "msg_message" MessageC { src msgid age_us data len }
         "msg_presence" PresenceC { clientid event incarnation priority }
+        "msg_call_options" CallOptionsC { timeout_ms retries xid flags reserved }
+        "msg_result" ResultC { xid error reason data len }
+        "msg_request" RequestC { call xid src procedure uid is_repeat time_left_ms node data len }
+        "msg_call_counters" CallCountersC {
+            calls replies failed_not_started failed_unknown repeats unknown_replies malformed requests runs hits misses
+            in_progress_hits lost mismatches evictions late busy cancelled
+        }
         "MSG_T" MsgT { clientid msgid send_time times pad }
     }
     .into();

@@ -27,6 +27,11 @@ fn callbacks_and_the_fd() {
 }
 
 #[test]
+fn calls_and_their_replies() {
+    passes("calls", &[]);
+}
+
+#[test]
 fn many_threads_use_one_client() {
     passes("threads", &["4", "2000"]);
 }

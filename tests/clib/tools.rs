@@ -136,7 +136,7 @@ impl Compiler {
 
 /// A daemon with an interval so short that failures do not keep tests waiting, and so long that a busy machine keeps it.
 pub(crate) fn daemon() -> Node {
-    Node::start(&NodeSpec::new("vm-a").chain("interval_ms = 200\ntimes = 3"))
+    Node::start(&NodeSpec::new("vm-a").chain("interval_ms = 700\ntimes = 1"))
 }
 
 /// A daemon for programs that are slowed down a lot.

@@ -47,13 +47,13 @@ struct Last {
 /// Messages in both directions between `a` and a node under another clock, with its client.
 fn talk(test: &str, wrapper: Vec<OsString>, env: Vec<(OsString, OsString)>) -> (Last, Last) {
     let seed = report::seed(test, 20_260_808);
-    let spec = |name| NodeSpec::new(name).chain("interval_ms = 200\ntimes = 10");
+    let spec = |name| NodeSpec::new(name).chain("interval_ms = 2000");
     let (mut a, mut b) = (spec("a"), spec("b"));
     join(&mut a, &mut b);
     (b.wrapper, b.env) = (wrapper.clone(), env);
     let (a, b) = (Node::start(&a), Node::start(&b));
     let here = Party::join(100, a.client(100), seed, SIZES.0..=SIZES.1);
-    let spec = ClientSpec { wrapper, ..ClientSpec::new(b.socket(), 200, seed, SIZES) };
+    let spec = ClientSpec { wrapper, interval_ms: 2_000, ..ClientSpec::new(b.socket(), 200, seed, SIZES) };
     let mut there = ClientProcess::start(spec);
     here.send(200, 500);
     there.send(100, 500);

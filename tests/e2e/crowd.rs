@@ -47,7 +47,7 @@ fn a_crowd_of_connections_is_bounded_and_others_notice_nothing() {
         report::line(format_args!("crowd: round trips of two others: alone {}", report::spread(&before)));
         report::line(format_args!("crowd: round trips in the crowd: {}", report::spread(&during)));
         assert!(open <= MAX_UNREGISTERED, "{open}");
-        assert!(during.iter().all(|&ms| ms < 2_000.0));
+        assert!(during.iter().all(|&ms| ms < 5_000.0));
         // The crowd stays; those who time out make room.
         let late = wait::until_some("a newcomer is registered", || node.client(300).connect().ok());
         drop(late);

@@ -63,7 +63,7 @@ fn what_a_dead_sender_had_sent_still_ends() {
     let receiver = Party::join(200, b.client(200), seed, 4..=1_000);
     for (round, is_healed) in [true, false].into_iter().enumerate() {
         let spec = ClientSpec { times: 20, ..ClientSpec::new(a.socket(), 100, seed, (4, 1_000)) };
-        let spec = if is_healed { spec } else { ClientSpec { times: 2, ..spec } };
+        let spec = if is_healed { spec } else { ClientSpec { interval_ms: 600, times: 2, ..spec } };
         let mut sender = ClientProcess::start(spec);
         wait::until("the link is up", || a.status().peers[0].state == "up");
         relay.cut_both();

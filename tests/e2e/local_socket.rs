@@ -81,6 +81,7 @@ fn submit(msgid: u32, seq: u32) -> Vec<u8> {
         seq: Seq(seq),
         channel: Channel::Ordered,
         at_least_once: false,
+        is_call: false,
         send_time: clock::now(),
         user: &[7; 64],
         payload: b"x",

@@ -4,10 +4,14 @@
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
 //! * `deploy`: processes and daemons that are replaced, drained and killed in turn, with other instances beside them.
+//! * `calls`: requests and replies.
+//! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
 //! * `datagrams`, `local_socket`, `crowd`: what bad input gets. `scripted`: a peer that does as the test says.
+//! * `versions`: programs of other versions.
 //! * `status`: what the daemon says of itself. `idle`: a daemon with nothing to do.
 
+mod calls;
 mod chain;
 mod clocks;
 mod crowd;
@@ -20,6 +24,8 @@ mod idle;
 mod life;
 mod local_socket;
 mod loss;
+mod outage;
 mod quotas;
 mod scripted;
 mod status;
+mod versions;

@@ -15,7 +15,7 @@ use msgd::clock;
 fn the_1001st_send_would_block() {
     let seed = report::seed("max_stored", 20_260_707);
     let node = Node::start(&NodeSpec::new("a"));
-    let sender = Party::join(100, node.client(100).interval(Duration::from_secs(1)).times(0), seed, 4..=100);
+    let sender = Party::join(100, node.client(100).interval(Duration::from_secs(2)).times(0), seed, 4..=100);
     for number in 1..=1_000 {
         assert!(sender.try_send(200, SendFlags::NONE).is_ok(), "send {number}");
     }

@@ -47,10 +47,18 @@ impl World {
             Fault::Flood => {
                 if let Some(p) = &mut self.clients[c].process {
                     p.floods_until = self.now + span.min(300_000);
+                    self.check.on_flood(p.life, p.floods_until);
                 }
             }
             Fault::Crash => self.crash(n, span),
-            Fault::LoneCrash => self.crash_daemon(n, span)?,
+            Fault::LoneCrash => {
+                if self.chance.chance(500_000) {
+                    self.nodes[n].is_doomed = Some(span);
+                    self.wake_node_soon(n);
+                } else {
+                    self.end_daemon(n, span);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -184,10 +192,13 @@ impl World {
     }
 
     /// The daemon dies; its clients live, and can still read what is in their sockets.
-    fn crash_daemon(&mut self, n: usize, span: u64) -> Result<(), Violation> {
+    pub(super) fn end_daemon(&mut self, n: usize, span: u64) {
         if self.nodes[n].engine.take().is_none() {
-            return Ok(());
+            return;
         }
+        self.nodes[n].is_doomed = None;
+        self.check.on_daemon_death();
+        self.check.log.note(self.now, None, || format!("node {n}: its daemon dies"));
         for (_, stream) in std::mem::take(&mut self.nodes[n].streams).into_iter().flatten() {
             if let Some(c) = stream.client {
                 self.lose_daemon(c, stream);
@@ -199,7 +210,6 @@ impl World {
             self.nodes[n].inbox_bytes = 0;
         }
         self.schedule(self.now + span.min(3_000_000), Event::Start(n));
-        Ok(())
     }
 
     /// Faults and scripts are over.
@@ -207,6 +217,7 @@ impl World {
         self.is_healed = true;
         self.network.heal();
         for n in 0..self.nodes.len() {
+            self.nodes[n].is_doomed = None;
             self.resume(n);
         }
         for c in 0..self.clients.len() {

@@ -44,9 +44,6 @@ struct Args {
     /// Faults that do not happen, with commas between.
     #[arg(long, default_value = "", value_parser = FaultSet::parse)]
     without: FaultSet,
-    /// Daemons may die while their clients live (I6).
-    #[arg(long)]
-    lone_daemons: bool,
     /// Go on after a violation, and count.
     #[arg(long)]
     keep_going: bool,
@@ -71,7 +68,6 @@ fn main() -> ExitCode {
         clients: args.clients,
         seconds: args.minutes.map_or(args.seconds, |m| m * 60),
         without: args.without,
-        lone_daemons: args.lone_daemons,
     };
     let first = args.seed.unwrap_or(0);
     let count = args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { 100 });
@@ -174,8 +170,9 @@ impl Summary {
             s.steps
         );
         println!(
-            "messages: {} sent, {} taken, {} acked, {} failed; {} excused by a falsified clock (I4)",
-            s.sent, s.taken, s.acked, s.failed, s.excused
+            "messages: {} sent, {} taken, {} acked, {} failed; excused: {} by a falsified clock (I4), {} by a lost \
+             binding (I3)",
+            s.sent, s.taken, s.acked, s.failed, s.excused, s.unbound
         );
         let faults: Vec<_> =
             Fault::ALL.iter().map(|f| format!("{} {}", f.name(), s.faults[*f as usize])).collect();

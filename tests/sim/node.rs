@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) inbox_bytes: usize,
     /// By [`ConnId::index`].
     pub(super) streams: Vec<Option<(ConnId, Stream)>>,
+    /// Its daemon dies in its next turn, and is back after so long.
+    pub(super) is_doomed: Option<u64>,
     /// When its next turn is.
     pub(super) turn_at: Option<u64>,
     /// It stands still until then.
@@ -58,6 +60,7 @@ impl Node {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             streams: Vec::new(),
+            is_doomed: None,
             turn_at: None,
             paused_until: None,
             paused_at: 0,

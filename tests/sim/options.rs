@@ -63,7 +63,7 @@ faults! {
     Flood => "flood",
     /// A node dies with all its processes, and comes back empty.
     Crash => "crash",
-    /// A daemon dies alone; its clients come back to the next one (I6). Only with `--lone-daemons`.
+    /// A daemon dies alone, in the middle of a turn or between two; its clients come back to the next one (I6).
     LoneCrash => "lone-crash",
 }
 
@@ -121,13 +121,11 @@ pub struct Options {
     pub seconds: u64,
     /// These faults do not happen.
     pub without: FaultSet,
-    /// Daemons may die while their clients live.
-    pub lone_daemons: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: None, clients: None, seconds: 60, without: FaultSet::NONE, lone_daemons: false }
+        Self { nodes: None, clients: None, seconds: 60, without: FaultSet::NONE }
     }
 }
 
@@ -148,9 +146,6 @@ impl Options {
         }
         if self.without != FaultSet::NONE {
             add(format!(" --without {}", self.without));
-        }
-        if self.lone_daemons {
-            add(" --lone-daemons".to_owned());
         }
         line
     }

@@ -268,11 +268,7 @@ fn clients(rng: &mut Rng, nodes: usize, interval: u32, options: &Options) -> Vec
 fn faults(rng: &mut Rng, interval: u32, options: &Options) -> FaultPlan {
     // How many kinds there are differs, too; some seeds have none.
     let density = rng.pick(&[0, 120_000, 250_000, 400_000, 600_000]);
-    let on = |fault: Fault, drawn: bool| {
-        let asked = fault != Fault::LoneCrash || options.lone_daemons;
-        drawn && asked && !options.without.has(fault)
-    };
-    let is_on = |fault: Fault, rng: &mut Rng| on(fault, rng.chance(density));
+    let is_on = |fault: Fault, rng: &mut Rng| rng.chance(density) && !options.without.has(fault);
     let mut plan = FaultPlan::default();
     for fault in Fault::ALL {
         // Every draw is made, so that a fault turned off changes nothing else.

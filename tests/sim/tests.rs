@@ -2,7 +2,11 @@
 
 #![allow(clippy::tests_outside_test_module, reason = "an integration test")]
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
 
 use msg_proto::{
     engine::{ChainConfig, Engine, EngineConfig, LimitConfig, Recovery},
@@ -37,7 +41,6 @@ fn seeds_that_found_something() {
         let mut options = Options::default();
         while let Some(word) = words.next() {
             match word {
-                "--lone-daemons" => options.lone_daemons = true,
                 "--seconds" => options.seconds = words.next().and_then(|w| w.parse().ok()).expect("seconds"),
                 other => panic!("seeds.txt: {other}"),
             }
@@ -49,9 +52,17 @@ fn seeds_that_found_something() {
 #[test]
 fn a_fixed_set_of_seeds() {
     let options = brief();
-    for seed in 0..SEEDS {
-        assert_kept(seed, &options, &run(seed, &options));
-    }
+    let next = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let seed @ 0..SEEDS = next.fetch_add(1, Ordering::Relaxed) {
+                    assert_kept(seed, &options, &run(seed, &options));
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -129,4 +140,4 @@ fn messages_differ() {
 }
 
 /// Few enough for every run of the tests; the simulator's command runs more.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 500;

@@ -24,6 +24,35 @@ impl World {
             self.wake_node(n, until);
             return Ok(());
         }
+        let doom = self.nodes[n].is_doomed;
+        self.dies_in = doom.map(|_| self.chance.below(MOST_THINGS));
+        let result = self.whole_turn(n);
+        self.dies_in = None;
+        if let Some(span) = doom {
+            self.end_daemon(n, span);
+        }
+        result
+    }
+
+    /// The daemon does one thing more. `false`: it died before it could.
+    fn lives_on(&mut self, n: usize) -> bool {
+        match self.dies_in {
+            Some(0) => {
+                self.dies_in = None;
+                if let Some(span) = self.nodes[n].is_doomed {
+                    self.end_daemon(n, span);
+                }
+                false
+            }
+            left => {
+                self.dies_in = left.map(|n| n - 1);
+                true
+            }
+        }
+    }
+
+    fn whole_turn(&mut self, n: usize) -> Result<(), Violation> {
+        let now = self.now;
         let raw = self.nodes[n].call(now);
         self.nodes[n].turns += 1;
         let reads_clients_first = self.turns.chance(500_000);
@@ -73,6 +102,9 @@ impl World {
     }
 
     fn read_datagrams(&mut self, n: usize) -> Result<bool, Violation> {
+        if !self.lives_on(n) {
+            return Ok(false);
+        }
         let node = &mut self.nodes[n];
         let Some(engine) = &mut node.engine else { return Ok(false) };
         let raw = node.clock.at(self.now);
@@ -97,6 +129,9 @@ impl World {
         for i in 0..count {
             let index = (first + i) % count;
             let moment = self.moment(n);
+            if !self.lives_on(n) {
+                return Ok(false);
+            }
             let node = &mut self.nodes[n];
             let Some((conn, stream)) = node.streams[index].as_mut() else { continue };
             let Some(engine) = &mut node.engine else { continue };
@@ -119,6 +154,8 @@ impl World {
                 engine.handle_client_bytes(raw, conn, &bytes);
                 self.scratch = bytes;
                 sniffed?;
+                // Before others are given what it sent, it is known who it is.
+                stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
             }
             is_more |= stream.to_daemon.len() > 0 || stream.client.is_none();
             let client = stream.client;
@@ -172,7 +209,7 @@ impl World {
             self.transmit(n)?;
             self.write_clients(n)?;
             for index in 0..self.nodes[n].streams.len() {
-                if let Some((conn, stream)) = &self.nodes[n].streams[index]
+                if let Some(Some((conn, stream))) = self.nodes[n].streams.get(index)
                     && stream.is_blocked
                 {
                     self.write_client(n, *conn)?;
@@ -197,6 +234,9 @@ impl World {
         let mut out = self.spare.pop().unwrap_or_default();
         loop {
             out.clear();
+            if !self.lives_on(n) {
+                break;
+            }
             let batch = self.turns.pick(&[1, 8, 64]);
             let transmit = self.nodes[n].engine.as_mut().and_then(|e| e.poll_transmit(raw, &mut out, batch));
             let Some(Transmit { listener, to, len, segment }) = transmit else { break };
@@ -245,6 +285,9 @@ impl World {
 
     /// Writes what fits into a client's socket.
     fn write_client(&mut self, n: usize, conn: ConnId) -> Result<(), Violation> {
+        if !self.lives_on(n) {
+            return Ok(());
+        }
         let capacity = self.scenario.streams.capacity;
         let moment = self.moment(n);
         let node = &mut self.nodes[n];
@@ -333,6 +376,8 @@ const CHECK_EVERY: u64 = 32;
 /// Of one node; more than clients that flood bring about.
 const MAX_DATAGRAMS_A_SECOND: u32 = 200_000;
 const DATAGRAMS_A_TURN: usize = 64;
+/// Reads and writes that a daemon does before it dies in the middle of a turn, at most.
+const MOST_THINGS: u64 = 12;
 /// Of one client: a bounded turn.
 const READS_A_TURN: usize = 16;
 /// A timer may stay due for a while: rounding, and several timers in one.

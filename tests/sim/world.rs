@@ -32,6 +32,8 @@ pub struct World {
     pub(super) scripts: Rng,
     /// What faults draw.
     pub(super) chance: Rng,
+    /// The daemon whose turn it is dies when it has done so many things more.
+    pub(super) dies_in: Option<u64>,
     /// Faults and scripts are over.
     pub(super) is_healed: bool,
     /// Buffers to use again.
@@ -95,11 +97,15 @@ impl World {
             turns: Rng::fork(scenario.seed, 4),
             scripts: Rng::fork(scenario.seed, 5),
             chance: Rng::fork(scenario.seed, 6),
+            dies_in: None,
             is_healed: false,
             spare: Vec::new(),
             scratch: Vec::new(),
             scenario,
         };
+        if world.scenario.nodes.iter().any(|n| n.ppm != 0) {
+            world.stats.count(Fault::Drift);
+        }
         world.begin();
         world
     }
@@ -234,6 +240,7 @@ impl World {
         if self.nodes[n].engine.is_none() {
             let now = self.now;
             self.nodes[n].start(now, &self.scenario, n, &mut self.turns);
+            self.check.on_daemon_start(n);
             self.check.log.note(now, None, || format!("node {n} starts"));
             self.wake_node(n, now);
         }
@@ -264,7 +271,12 @@ impl World {
     /// What happened so far, in numbers.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { excused: self.check.excused, simulated: self.now, ..self.stats.clone() }
+        Stats {
+            excused: self.check.excused,
+            unbound: self.check.unbound,
+            simulated: self.now,
+            ..self.stats.clone()
+        }
     }
 
     /// Something that must not be, about no message.

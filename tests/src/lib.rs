@@ -5,9 +5,11 @@
 //!   what it remembers is what DESIGN promises. [`pattern`]: the messages.
 //! * [`client_process`]: a client in a process that can be stopped and killed.
 //! * [`mod@fuzz`]: what reads bytes from outside, as functions of any bytes.
+//! * [`direct`]: two engines and their clients' sessions in memory, for what is counted.
 //! * [`wait`]: waiting for a condition. [`report`]: figures and seeds, printed.
 
 pub mod client_process;
+pub mod direct;
 pub mod fuzz;
 pub mod node;
 pub mod party;
@@ -16,6 +18,9 @@ pub mod program;
 pub mod promise;
 pub mod report;
 pub mod wait;
+
+#[path = "../crash/mod.rs"]
+pub mod crash;
 
 #[path = "../sim/mod.rs"]
 pub mod sim;

@@ -4,8 +4,14 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::{net::UnixStream, process::ExitStatusExt as _},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            net::{UnixListener, UnixStream},
+            process::ExitStatusExt as _,
+        },
+    },
     path::PathBuf,
     process::{self, Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -14,8 +20,8 @@ use std::{
 };
 
 use msg::{Builder, Client, ClientId};
-use msg_proto::status::StatusDocument;
-use msgd::relay::Relay;
+use msg_proto::{status::StatusDocument, units::Time};
+use msgd::{clock, relay::Relay};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -36,10 +42,14 @@ pub struct NodeSpec {
     pub chain: String,
     /// Lines of the config's section `[limits]`.
     pub limits: String,
+    /// Lines of the config's section `[security]`, beyond the mode.
+    pub security: String,
     /// A command in front of the program: it changes what the program sees of the system.
     pub wrapper: Vec<OsString>,
     /// Variables of its environment.
     pub env: Vec<(OsString, OsString)>,
+    /// Whether its sockets are held for it, as systemd does with `msgd.socket`: they outlive it.
+    pub held: bool,
 }
 
 impl NodeSpec {
@@ -53,8 +63,10 @@ impl NodeSpec {
             node: String::new(),
             chain: String::new(),
             limits: String::new(),
+            security: String::new(),
             wrapper: Vec::new(),
             env: Vec::new(),
+            held: false,
         }
     }
 
@@ -80,10 +92,10 @@ impl NodeSpec {
     }
 
     fn config(&self, runtime_dir: &str) -> String {
-        let Self { name, address, node, chain, limits, .. } = self;
+        let Self { name, address, node, chain, limits, security, .. } = self;
         let mut text = format!(
             "[node]\nname = \"{name}\"\nlisten = [\"{address}\"]\nruntime_dir = \"{runtime_dir}\"\n{node}\n\
-             [chain]\n{chain}\n[limits]\n{limits}\n[security]\nmode = \"none\"\n"
+             [chain]\n{chain}\n[limits]\n{limits}\n[security]\nmode = \"none\"\n{security}\n"
         );
         for (peer, at) in &self.peers {
             text.push_str(&format!("[[peer]]\nname = \"{peer}\"\naddresses = [\"{at}\"]\n"));
@@ -128,6 +140,14 @@ pub struct Node {
     spec: NodeSpec,
     dir: TempDir,
     child: Option<Child>,
+    held: Option<Held>,
+}
+
+/// What a service manager holds for a daemon.
+#[derive(Debug)]
+struct Held {
+    clients: UnixListener,
+    udp: UdpSocket,
 }
 
 impl Node {
@@ -139,27 +159,62 @@ impl Node {
     #[must_use]
     pub fn start(spec: &NodeSpec) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut node = Self { spec: spec.clone(), dir, child: None };
+        let held = spec.held.then(|| Held {
+            clients: UnixListener::bind(dir.path().join("msgd.sock")).expect("bound"),
+            udp: UdpSocket::bind(spec.address).expect("bound"),
+        });
+        let mut node = Self { spec: spec.clone(), dir, child: None, held };
         node.start_again();
         node
     }
 
-    /// Starts it again after it has ended, with the same config, address and sockets.
+    /// Starts it again after it has ended, with the same config, address and sockets, and waits until it answers.
     ///
     /// # Panics
     ///
     /// It does not start.
     pub fn start_again(&mut self) {
+        self.launch();
+        self.wait_until_ready();
+    }
+
+    /// Starts it again after it has ended, and does not wait for anything. Returns when that was.
+    ///
+    /// # Panics
+    ///
+    /// It runs.
+    pub fn launch(&mut self) -> Time {
         assert!(self.child.is_none(), "{} runs", self.spec.name);
         let config = self.path("msgd.toml");
         fs::write(&config, self.spec.config(&self.dir.path().display().to_string())).expect("written");
         let mut words = self.spec.wrapper.clone();
+        if self.held.is_some() {
+            // What systemd does: descriptors from 3 on, and variables that say so.
+            let script =
+                "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\"";
+            words.extend(["sh", "-c", script].map(OsString::from));
+        }
         words.extend([program::msgd().into(), "--config".into(), config.into()]);
         let log = File::options().create(true).append(true).open(self.path("log")).expect("a log");
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        if let Some(Held { clients, udp }) = &self.held {
+            command.stdin(OwnedFd::from(clients.try_clone().expect("a descriptor")));
+            command.stdout(OwnedFd::from(udp.try_clone().expect("a descriptor")));
+            command.env("LISTEN_FDNAMES", "msgd:msgd");
+        }
         command.envs(self.spec.env.iter().map(|(name, value)| (name, value)));
+        let at = clock::now();
         self.child = Some(command.spawn().expect("it runs"));
+        at
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// It has ended, or does not.
+    pub fn wait_until_ready(&mut self) {
         let name = self.spec.name.clone();
         wait::until(&format!("{name} has started"), || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -272,6 +327,16 @@ impl Node {
         wait::until("all links are up", || self.status().peers.iter().all(|peer| peer.state == "up"));
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// It does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Bytes of memory that it has in use.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
@@ -286,7 +351,7 @@ impl Node {
 
     /// A number of its main thread's `/proc/PID/status`.
     fn proc_status(&self, key: &str) -> u64 {
-        let pid = self.child.as_ref().expect("it runs").id();
+        let pid = self.pid();
         let status = fs::read_to_string(format!("/proc/{pid}/task/{pid}/status")).expect("a status");
         let value = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line with that key");
         value.trim().trim_end_matches(" kB").parse().expect("a number")

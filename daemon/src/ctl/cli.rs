@@ -2,9 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, builder::RangedU64ValueParser, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser, value_parser};
+use msg_proto::call::REQUEST_HEAD;
 use msg_proto::limits::{
-    DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES, MAX_USER_BYTES, MIN_INTERVAL_MS,
+    DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_CALL_TIMEOUT_MS, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES,
+    MAX_USER_BYTES, MIN_INTERVAL_MS,
 };
 
 use crate::relay::Share;
@@ -14,6 +16,9 @@ const MAX_COUNT: u64 = 10_000_000;
 
 /// The most messages in each direction of the demo: what it remembers of them stays under 300 MiB.
 const MAX_DEMO_MESSAGES: u64 = 1_000_000;
+
+/// The size of a bench's messages, unless another is asked for.
+const BENCH_SIZE: usize = 256;
 
 /// The highest loss at which the demo's lossy phase can still be expected to end in its time.
 const MAX_DEMO_LOSS_PERCENT: u32 = 50;
@@ -36,7 +41,8 @@ pub(super) struct Cli {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 it could not be done, or the demo found the promise broken; 2 wrong \
-                           command line; 3 `send`: at least one message failed.";
+                           command line; 3 `send`, `bench`: at least one message failed; `call`: it failed, and did not start; 4 `call`: it failed, \
+                           and may have run.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -58,6 +64,14 @@ pub(super) enum Command {
     Recv(RecvArgs),
     /// Have clients take no more messages, and wait until they hold none: other instances go on
     Drain(DrainArgs),
+    /// Call a procedure of another process, and print its reply
+    Call(CallArgs),
+    /// Serve a procedure: run a command for each call
+    Serve(ServeArgs),
+    /// Measure how fast messages are: there and back, or as fast as they go
+    Bench(BenchArgs),
+    /// Have the daemon reread its config; fail with its reason if it keeps the one that it has
+    Reload,
     /// Run two daemons on this machine over a bad network, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`
@@ -154,6 +168,128 @@ pub(super) struct DrainArgs {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct CallArgs {
+    /// The client to call as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) from: u32,
+
+    /// The client to call, on any node [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) to: u32,
+
+    /// Which of its procedures [0 to 4294967295]
+    #[arg(long, value_name = "N")]
+    pub(super) procedure: u32,
+
+    /// Names the call: who calls again with it repeats the call [any 64-bit number; default: one that nobody has]
+    #[arg(long, value_name = "N")]
+    pub(super) xid: Option<u64>,
+
+    /// The call may have been made before, with that XID: a server that does not remember it is told so
+    #[arg(long, requires = "xid")]
+    pub(super) repeated: bool,
+
+    #[arg(long, value_name = "N", default_value_t = 5000,
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..=MAX_CALL_TIMEOUT_MS), help = format!(
+        "How long to wait for the reply [milliseconds, 1 to {MAX_CALL_TIMEOUT_MS}]"))]
+    pub(super) timeout_ms: u64,
+
+    /// Call again so often, if it is known not to have started
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retries: u32,
+
+    /// Repeat the call until a reply comes, though it may have run
+    #[arg(long)]
+    pub(super) at_least_once: bool,
+
+    #[arg(value_name = "TEXT|-", allow_hyphen_values = true, help = format!(
+        "The request; `-`: all of standard input [at most {} bytes]", MAX_MESSAGE_BYTES - REQUEST_HEAD))]
+    pub(super) text: OsString,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// The client to serve as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long = "as", value_name = "ID")]
+    pub(super) id: u32,
+
+    /// Which procedure [0 to 4294967295]
+    #[arg(long, value_name = "N")]
+    pub(super) procedure: u32,
+
+    /// A shell command: the request is its standard input, its standard output the reply. If it fails there is none
+    #[arg(long, value_name = "CMD")]
+    pub(super) exec: OsString,
+
+    /// Keep so many replies, from which repeats of a call are answered
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = count(MAX_COUNT))]
+    pub(super) cache: u64,
+
+    /// Running the command twice is as good as once: repeats run it
+    #[arg(long)]
+    pub(super) idempotent: bool,
+
+    #[arg(long, value_name = "N", value_parser = count(MAX_COUNT), help = format!(
+        "End after so many [calls, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
+    pub(super) count: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct BenchArgs {
+    /// Be the other side: take what comes and answer it, until interrupted
+    #[arg(long, requires = "id", conflicts_with_all = ["from", "to"])]
+    pub(super) serve: bool,
+
+    /// The client to serve as [0 to 4294967295]
+    #[arg(long = "as", value_name = "ID", requires = "serve")]
+    pub(super) id: Option<u32>,
+
+    /// The client to send as; no process may be registered with it at the moment [0 to 4294967295]
+    #[arg(long, value_name = "ID", requires = "to", required_unless_present = "serve")]
+    pub(super) from: Option<u32>,
+
+    /// The client to send to, on any node: one that serves [0 to 4294967295]
+    #[arg(long, value_name = "ID", requires = "from")]
+    pub(super) to: Option<u32>,
+
+    /// What to measure
+    #[arg(long, value_name = "WORK", value_enum, default_value_t = BenchWork::PingPong)]
+    pub(super) work: BenchWork,
+
+    #[arg(long, value_name = "N", default_value_t = BENCH_SIZE, value_parser = size, help = format!(
+        "How long a message is [bytes, {} to {MAX_MESSAGE_BYTES}]", BenchArgs::MIN_SIZE))]
+    pub(super) size: usize,
+
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = count(MAX_COUNT), help = format!(
+        "Send so many [messages, 1 to {MAX_COUNT}]"))]
+    pub(super) count: u64,
+}
+
+impl BenchArgs {
+    /// Every message has a number.
+    pub(super) const MIN_SIZE: usize = 16;
+}
+
+/// What `bench` measures.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum BenchWork {
+    /// One message there and back at a time: the time that this takes
+    PingPong = 0,
+    /// As many as are taken: how many that are, and the time until each one's outcome is known
+    OneWay = 1,
+}
+
+impl BenchWork {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::PingPong => "ping-pong",
+            Self::OneWay => "one-way",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
 pub(super) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = count(MAX_DEMO_MESSAGES), help = format!(
         "Messages in each direction [1 to {MAX_DEMO_MESSAGES}]"))]
@@ -199,6 +335,12 @@ fn loss(text: &str) -> Result<Share, String> {
     Err(format!("at most {MAX_DEMO_LOSS_PERCENT} percent are allowed"))
 }
 
+fn size(text: &str) -> Result<usize, String> {
+    let range = BenchArgs::MIN_SIZE..=MAX_MESSAGE_BYTES;
+    let size = text.parse().ok().filter(|size| range.contains(size));
+    size.ok_or_else(|| format!("{} to {MAX_MESSAGE_BYTES} bytes are allowed", BenchArgs::MIN_SIZE))
+}
+
 fn count(max: u64) -> RangedU64ValueParser<u64> {
     RangedU64ValueParser::new().range(1..=max)
 }
@@ -242,6 +384,11 @@ mod tests {
             "msgctl recv --as 7 --takeover --priority 3 --subscribe 8 --subscribe 9",
             "msgctl drain 7",
             "msgctl drain --node --timeout-ms 0",
+            "msgctl call --from 1 --to 2 --procedure 3 x",
+            "msgctl call --from 1 --to 2 --procedure 3 --xid 18446744073709551615 --repeated --timeout-ms 1 --at-least-once -",
+            "msgctl serve --as 1 --procedure 2 --exec cat",
+            "msgctl bench --serve --as 7",
+            "msgctl bench --from 1 --to 2 --work one-way --size 16 --count 10000000",
             "msgctl demo --messages 100 --loss 0.5 --seed 18446744073709551615",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -267,6 +414,14 @@ mod tests {
             ("msgctl recv --as 7 --beside --takeover", ErrorKind::ArgumentConflict),
             ("msgctl drain", ErrorKind::MissingRequiredArgument),
             ("msgctl drain 7 --node", ErrorKind::ArgumentConflict),
+            ("msgctl call --from 1 --to 2 --procedure 3 --timeout-ms 0 x", ErrorKind::ValueValidation),
+            ("msgctl call --from 1 --to 2 --procedure 3 --repeated x", ErrorKind::MissingRequiredArgument),
+            ("msgctl serve --as 1 --procedure 2", ErrorKind::MissingRequiredArgument),
+            ("msgctl bench --serve", ErrorKind::MissingRequiredArgument),
+            ("msgctl bench --from 1", ErrorKind::MissingRequiredArgument),
+            ("msgctl bench --serve --as 1 --from 1 --to 2", ErrorKind::ArgumentConflict),
+            ("msgctl bench --from 1 --to 2 --size 15", ErrorKind::ValueValidation),
+            ("msgctl bench --from 1 --to 2 --work no-way", ErrorKind::InvalidValue),
             ("msgctl demo --loss 51", ErrorKind::ValueValidation),
             ("msgctl demo --loss ten", ErrorKind::ValueValidation),
             ("msgctl demo --messages 0", ErrorKind::ValueValidation),

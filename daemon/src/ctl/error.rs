@@ -12,8 +12,10 @@ pub enum Exit {
     Error = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// `send`: at least one message failed.
+    /// `send`: at least one message failed; `call`: it failed, and did not start.
     Failed = 3,
+    /// `call`: it failed, and may have run.
+    Unknown = 4,
 }
 
 impl From<Exit> for std::process::ExitCode {
@@ -57,6 +59,15 @@ pub enum CtlError {
         /// How many.
         busy: usize,
     },
+    /// The daemon keeps the config that it has.
+    NotReloaded(String),
+    /// A call failed.
+    Call {
+        /// Its XID, if it has one.
+        xid: Option<msg::Xid>,
+        /// Why, and what is known.
+        error: msg::CallError,
+    },
     /// A signal asked to stop.
     Interrupted,
     /// The demo could not be run.
@@ -84,8 +95,23 @@ impl fmt::Display for CtlError {
                 f,
                 "{busy} clients that take no more still hold messages; msgctl clients shows them (leaving)"
             ),
+            Self::NotReloaded(why) => write!(f, "not reloaded: {why}"),
+            Self::Call { xid: Some(xid), error } => write!(f, "call {xid}: {error}"),
+            Self::Call { xid: None, error } => write!(f, "call: {error}"),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Demo(what) => write!(f, "demo: {what}"),
+        }
+    }
+}
+
+impl CtlError {
+    /// The exit status that goes with it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Call { error, .. } if error.certainty() == msg::Certainty::NotStarted => Exit::Failed,
+            Self::Call { .. } => Exit::Unknown,
+            _ => Exit::Error,
         }
     }
 }

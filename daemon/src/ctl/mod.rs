@@ -2,17 +2,23 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
-//! * `drain`: has clients take no more. `signals`: Ctrl-C.
+//! * `drain`: has clients take no more. `reload`: has the daemon reread its config. `signals`: Ctrl-C.
+//! * `bench`: how fast they are; `latencies`. `call`, `serve`: procedures.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
+mod bench;
+mod call;
 mod cli;
 mod demo;
 mod drain;
 mod error;
 mod http;
+mod latencies;
 mod port;
 mod recv;
+mod reload;
 mod send;
+mod serve;
 mod signals;
 mod status;
 mod table;
@@ -61,7 +67,7 @@ fn run_to(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
         Err(e) => {
             // With nowhere to complain to, the exit status still says it.
             writeln!(err, "msgctl: {e}").ok();
-            Exit::Error
+            e.exit()
         }
     }
 }
@@ -77,6 +83,10 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
         Command::Drain(args) => drain::run(&dir, &args, format, out)?,
+        Command::Call(args) => call::run(&dir, &args, format, out)?,
+        Command::Serve(args) => serve::run(&dir, &args, format, out)?,
+        Command::Bench(args) => return bench::run(&dir, &args, format, out),
+        Command::Reload => reload::run(&dir)?,
         Command::Demo(args) => return demo::run(&args, format, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();

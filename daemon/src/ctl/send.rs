@@ -132,7 +132,7 @@ fn pause(args: &SendArgs, sent: u64, begin: Time) -> Duration {
 }
 
 /// The message: the text, or for `-` all of the input.
-fn read_payload(text: &OsStr, input: impl Read) -> Result<Vec<u8>, CtlError> {
+pub(super) fn read_payload(text: &OsStr, input: impl Read) -> Result<Vec<u8>, CtlError> {
     if text != "-" {
         return Ok(text.as_bytes().to_vec());
     }

@@ -207,7 +207,7 @@ fn write_peers(out: &mut dyn Write, peers: &[PeerStatus]) -> io::Result<()> {
         };
         table.row([
             p.name.clone(),
-            p.state.clone(),
+            if p.mismatch.is_some() { "version".to_owned() } else { p.state.clone() },
             path(0),
             ago(p.heard_ms_ago),
             p.paths.first().map_or(String::new(), |path| path.mtu.to_string()),

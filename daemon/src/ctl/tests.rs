@@ -185,6 +185,26 @@ fn send_ends_with_3_when_any_failed_and_shows_their_user_data() {
 }
 
 #[test]
+fn bench_measures_there_and_back_and_one_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let _daemon = RealDaemon::start(dir.path());
+    let path = dir.path().to_owned();
+    // It ends with the test's process: only a signal ends it, and that would end the test, too.
+    thread::spawn(move || msgctl(&path, "bench --serve --as 2"));
+    for (work, count) in [("ping-pong", 20), ("one-way", 2000)] {
+        let line = format!("--json bench --from 1 --to 2 --work {work} --count {count} --size 100");
+        let (exit, out, err) = msgctl(dir.path(), &line);
+        assert_eq!((exit, err.as_str()), (Exit::Ok, ""), "{out}");
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&report["work"], &report["done"]), (&work.into(), &count.into()), "{out}");
+        assert!(report["latency_us"]["p99_9"].as_u64().is_some_and(|us| us > 0), "{out}");
+    }
+    let (exit, out, _) = msgctl(dir.path(), "bench --from 1 --to 2 --count 10 --size 16");
+    assert_eq!(exit, Exit::Ok);
+    assert!(out.starts_with("ping-pong, 16 bytes: sent 10, answered 10, failed 0, in "), "{out}");
+}
+
+#[test]
 fn a_clientid_that_is_taken_is_an_error_that_names_the_owner() {
     let dir = tempfile::tempdir().unwrap();
     let _daemon = RealDaemon::start(dir.path());

@@ -56,12 +56,15 @@ pub(crate) struct Desk {
     questions: Receiver<Slip>,
     started: Time,
     last: Option<Time>,
+    reloads: u64,
+    reload_error: Option<String>,
 }
 
 /// The two sides.
 pub(crate) fn bridge(waker: Arc<Waker>, started: Time) -> (Visitor, Desk) {
     let (sender, receiver) = bounded(STATUS_CONNECTIONS);
-    (Visitor { questions: sender, waker }, Desk { questions: receiver, started, last: None })
+    let desk = Desk { questions: receiver, started, last: None, reloads: 0, reload_error: None };
+    (Visitor { questions: sender, waker }, desk)
 }
 
 impl Visitor {
@@ -81,6 +84,12 @@ impl Desk {
             return None;
         }
         Some(self.last.map_or(Time(0), |last| last + Span(STATUS_GAP_US)))
+    }
+
+    /// The config was reread, and not taken if there is an error.
+    pub(crate) fn record_reload(&mut self, error: Option<String>) {
+        self.reloads += 1;
+        self.reload_error = error;
     }
 
     /// Answers who waits, if it is time: all who ask for the status get one document, and one question about chains is
@@ -115,6 +124,8 @@ impl Desk {
         let mut document = engine.status(now);
         env!("CARGO_PKG_VERSION").clone_into(&mut document.version);
         document.uptime_ms = now.since(self.started).as_millis();
+        document.pid = std::process::id();
+        (document.reloads, document.reload_error) = (self.reloads, self.reload_error.clone());
         let own: BTreeMap<_, _> = own.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
         document.counters.extend(own);
         document

@@ -27,7 +27,7 @@ use super::{msgd, next_state};
 pub(crate) struct Running {
     child: Child,
     home: PathBuf,
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Running {
@@ -116,7 +116,7 @@ fn a_signal_ends_it_with_status_0_and_no_socket_stays() {
 fn end_in_time(daemon: Running) -> (Option<i32>, String) {
     let start = clock::now();
     let end = daemon.end();
-    assert!(clock::now().since(start) < Span::from_millis(2_000), "stopping took too long");
+    assert!(clock::now().since(start) < Span::from_millis(5_000), "systemd would kill it");
     end
 }
 

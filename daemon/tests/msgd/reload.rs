@@ -1,6 +1,6 @@
 //! A daemon that is told to reread its config.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use msg_proto::status::StatusDocument;
 use rustix::process::Signal;
@@ -69,4 +69,26 @@ fn what_can_change_does_and_what_cannot_changes_nothing() {
     let lines: Vec<_> = log.lines().filter(|line| line.contains("reloaded: ")).collect();
     assert_eq!(lines.len(), 4, "{log}");
     assert!(lines[2].contains("ERROR not reloaded: msgd: node.name: "), "{log}");
+}
+
+#[test]
+fn msgctl_waits_for_what_comes_of_a_reload() {
+    let home = tempfile::tempdir().expect("a directory");
+    let daemon = start(home.path());
+    let reload = |text: &str| {
+        fs::write(home.path().join("msgd.toml"), text).expect("written");
+        let mut msgctl = Command::new(env!("CARGO_BIN_EXE_msgctl"));
+        let output = msgctl.arg("--runtime-dir").arg(&daemon.dir).arg("reload").output().expect("it runs");
+        assert!(output.stdout.is_empty());
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    assert_eq!(reload(&[NODE, &peer("vm-b")].concat()), (Some(0), String::new()));
+    assert_eq!(peers(&daemon), ["vm-b"]);
+    let (code, line) = reload(&NODE.replace("vm-a", "vm-x"));
+    let expected = "msgctl: not reloaded: msgd: node.name: cannot change from vm-a to vm-x";
+    assert!(code == Some(1) && line.starts_with(expected) && line.lines().count() == 1, "{line}");
+    let (code, line) = reload("[node]\nnmae = 1\n");
+    assert!(code == Some(1) && line.contains("msgd.toml:2: node.nmae: unknown key"), "{line}");
+    assert_eq!(peers(&daemon), ["vm-b"], "the old config stays");
+    assert_eq!(reload(NODE), (Some(0), String::new()), "the last error is over");
 }

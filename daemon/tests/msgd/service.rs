@@ -155,20 +155,20 @@ fn an_address_that_the_managers_stands_in_the_way_of_is_one_line() {
 fn the_watchdog_is_fed_by_the_loop_and_by_nothing_else() {
     let manager = Manager::new();
     let words = ["--listen", &manager.address()];
+    let start = clock::now();
     let service = manager.start(&words, &[("WATCHDOG_USEC", "400000")]);
     assert!(manager.state().starts_with("READY=1\n"));
-    for _ in 0..5 {
+    for _ in 0..6 {
         assert_eq!(manager.state(), "WATCHDOG=1\n");
     }
+    let took = clock::now().since(start).as_millis();
+    assert!(took > 6 * 100, "fed six times in {took} ms: twice in 400 ms is enough");
     let start = clock::now();
-    assert_eq!(manager.state(), "WATCHDOG=1\n");
-    let gap = clock::now().since(start).as_millis();
-    assert!(gap > 100, "fed after {gap} ms: twice in 400 ms is enough");
     service.signal(Signal::STOP);
     manager.notify.set_read_timeout(Some(Duration::from_millis(600))).expect("a time-out");
     // What was fed before the stop may still be there.
     while let Ok(state) = next_state(&manager.notify) {
-        assert!(clock::now().since(start).as_millis() < 5_000, "{state} from a loop that stands still");
+        assert!(clock::now().since(start).as_millis() < 30_000, "{state} from a loop that stands still");
     }
     service.signal(Signal::CONT);
     assert_eq!(manager.state(), "WATCHDOG=1\n");

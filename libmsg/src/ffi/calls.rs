@@ -271,6 +271,9 @@ pub extern "C" fn msg_strerror(code: c_int) -> *const c_char {
 /// See `libmsg.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn msg_reason_name(reason: c_int) -> *const c_char {
+    if let Some(name) = super::types::call_reason_name(reason) {
+        return name.as_ptr();
+    }
     let name = match u8::try_from(reason).ok().and_then(Reason::from_wire) {
         Some(Reason::NoRoute) => c"NoRoute",
         Some(Reason::NoAnswer) => c"NoAnswer",

@@ -60,6 +60,11 @@ codes! {
     Refused "MSG_E_REFUSED" = -23, CONNABORTED, c"msgd refused this client for good: msg_refusal has its words";
     System "MSG_E_SYSTEM" = -24, IO, c"the system refused something: errno says what";
     Internal "MSG_E_INTERNAL" = -25, NOTRECOVERABLE, c"a fault of this library: please report it";
+    NotStarted "MSG_E_NOT_STARTED" = -26, CANCELED, c"the call failed, and the procedure did not run and will not";
+    Unknown "MSG_E_UNKNOWN" = -27, INPROGRESS, c"the call failed, and the procedure may have run";
+    XidInUse "MSG_E_XID_IN_USE" = -28, ALREADY, c"a call with this XID waits already";
+    Truncated "MSG_E_TRUNCATED" = -29, OVERFLOW, c"the reply is longer than the buffer: its beginning is there";
+    NoCall "MSG_E_NO_CALL" = -30, SRCH, c"no such call waits: it has ended, or has its answer";
 }
 
 impl Code {

@@ -38,6 +38,51 @@ int main(void)
     AT(msg_presence, event);
     AT(msg_presence, incarnation);
     AT(msg_presence, priority);
+    SIZE(msg_call_options);
+    AT(msg_call_options, timeout_ms);
+    AT(msg_call_options, retries);
+    AT(msg_call_options, xid);
+    AT(msg_call_options, flags);
+    AT(msg_call_options, reserved);
+
+    SIZE(msg_result);
+    AT(msg_result, xid);
+    AT(msg_result, error);
+    AT(msg_result, reason);
+    AT(msg_result, data);
+    AT(msg_result, len);
+
+    SIZE(msg_request);
+    AT(msg_request, call);
+    AT(msg_request, xid);
+    AT(msg_request, src);
+    AT(msg_request, procedure);
+    AT(msg_request, uid);
+    AT(msg_request, is_repeat);
+    AT(msg_request, time_left_ms);
+    AT(msg_request, node);
+    AT(msg_request, data);
+    AT(msg_request, len);
+
+    SIZE(msg_call_counters);
+    AT(msg_call_counters, calls);
+    AT(msg_call_counters, replies);
+    AT(msg_call_counters, failed_not_started);
+    AT(msg_call_counters, failed_unknown);
+    AT(msg_call_counters, repeats);
+    AT(msg_call_counters, unknown_replies);
+    AT(msg_call_counters, malformed);
+    AT(msg_call_counters, requests);
+    AT(msg_call_counters, runs);
+    AT(msg_call_counters, hits);
+    AT(msg_call_counters, misses);
+    AT(msg_call_counters, in_progress_hits);
+    AT(msg_call_counters, lost);
+    AT(msg_call_counters, mismatches);
+    AT(msg_call_counters, evictions);
+    AT(msg_call_counters, late);
+    AT(msg_call_counters, busy);
+    AT(msg_call_counters, cancelled);
 
     SIZE(MSG_T);
     AT(MSG_T, clientid);

@@ -1,11 +1,16 @@
 //! Registration, and what happens when the daemon goes and comes back.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use msg::{Incarnation, SendFlags};
 use msg_proto::{
     control::{Register, VersionRange},
     local::put,
+    units::Span,
 };
 
 use super::*;
@@ -97,4 +102,30 @@ fn sends_alone_find_the_new_daemon() {
         // The first write may have gone into the socket that was just closed.
         assert!(heard.join().expect("no panic") >= 1);
     });
+}
+
+/// A daemon that is away, or turns everybody away, is looked for less and less often: from 10 ms to a quarter of the time
+/// that it was away.
+#[test]
+fn who_is_turned_away_comes_back_ever_later() {
+    let (socket, client, daemon) = pair();
+    drop(daemon);
+    let begin = now();
+    let stop = AtomicBool::new(false);
+    let attempts = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                client.dispatch(SHORT).expect("not refused");
+            }
+        });
+        let mut attempts = 0;
+        while now().since(begin) < Span::from_millis(1_000) {
+            drop(socket.accept());
+            attempts += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+        attempts
+    });
+    // Four of 10 ms, then each 5/4 of the one before; a slow machine makes fewer.
+    assert!((2..=25).contains(&attempts), "{attempts} in a second");
 }

@@ -43,6 +43,7 @@ pub(crate) enum Said {
     },
     Taken(u64),
     Stale(u64),
+    Withdraw(u32),
     Goodbye,
     /// End of the stream.
     End,
@@ -102,6 +103,7 @@ impl Daemon {
                 send_time,
                 interval: Span::from_millis(1000),
                 round: 0,
+                call: None,
                 payload: &seq.to_le_bytes(),
             };
             put::deliver(out, &deliver);
@@ -126,6 +128,7 @@ impl Daemon {
                     ClientFrame::Taken { upto } => Said::Taken(upto),
                     ClientFrame::Stale { number } => Said::Stale(number),
                     ClientFrame::Goodbye => Said::Goodbye,
+                    ClientFrame::Withdraw { msgid } => Said::Withdraw(msgid.0),
                     other => panic!("{other:?}"),
                 };
                 self.bytes.drain(..len);

@@ -12,7 +12,7 @@ use crate::{
     counters::Counter,
     ids::{Channel, FlowId, Instance, MsgId, Seq},
     limits,
-    local::{self, Deliver, FlowTaken},
+    local::{self, CallOrigin, Deliver, FlowTaken, UNKNOWN_UID},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{Flow, Fragment, NackEntry},
@@ -25,6 +25,8 @@ pub(super) struct Copy {
     pub(super) seq: Seq,
     pub(super) send_time: Time,
     pub(super) interval: Span,
+    /// Of a message of the call layer: when its client sent it, in this node's clock.
+    pub(super) call_sent_at: Option<Time>,
 }
 
 impl Engine {
@@ -33,6 +35,7 @@ impl Engine {
     pub(super) fn open_inbox(&mut self, flow: &Flow, source: Source) -> Option<InboxKey> {
         if let Some(key) = self.inbox_of.get(&flow.id).copied() {
             self.inboxes[key].source = source;
+            self.learn_uid(key);
             self.on_floor(key, flow.floor);
             return Some(key);
         }
@@ -47,7 +50,17 @@ impl Engine {
         } else if self.inboxes.len() >= self.max_inboxes() || self.may_return(flow.id.dst) {
             return None;
         }
-        Some(self.add_inbox(flow.id, source, client, flow.floor))
+        let key = self.add_inbox(flow.id, source, client, flow.floor);
+        self.learn_uid(key);
+        Some(key)
+    }
+
+    /// Who a flow's sender runs as: kept with the flow, as its messages may be given when it is gone.
+    fn learn_uid(&mut self, key: InboxKey) {
+        let inbox = &mut self.inboxes[key];
+        if inbox.uid == UNKNOWN_UID {
+            inbox.uid = self.routes.uid_of(inbox.id.src).unwrap_or(UNKNOWN_UID);
+        }
     }
 
     /// Whether a client that is not here may still come back from the daemon before this one (I6).
@@ -59,8 +72,9 @@ impl Engine {
     fn add_inbox(&mut self, id: FlowId, source: Source, client: Option<ClientKey>, floor: Seq) -> InboxKey {
         let serial = self.chain.serial();
         let mut inbox = Inbox::new(id, source, client, floor, serial);
-        if client.is_none() {
-            inbox.departed_at = Some(self.clock.steady());
+        match client {
+            Some(client) => inbox.round = self.clients[client].queue.first_round,
+            None => inbox.departed_at = Some(self.clock.steady()),
         }
         let key = self.inboxes.insert(inbox);
         self.inbox_of.insert(id, key);
@@ -181,7 +195,7 @@ impl Engine {
                 }
                 let bytes = self.pool.take(fragment.total as usize);
                 self.clients[client].queue.held_bytes += fragment.total as usize;
-                let reassembly = Reassembly::new(fragment, bytes, copy.send_time, copy.interval);
+                let reassembly = Reassembly::new(fragment, bytes, copy);
                 self.inboxes[key].partials.push((copy.seq, reassembly));
                 self.watch(key);
                 self.inboxes[key].partials.len() - 1
@@ -193,7 +207,7 @@ impl Engine {
             return;
         }
         let (_, whole) = self.inboxes[key].partials.swap_remove(index);
-        let copy = Copy { send_time: whole.send_time, ..*copy };
+        let copy = Copy { send_time: whole.send_time, call_sent_at: whole.call_sent_at, ..*copy };
         self.clients[client].queue.held_bytes -= whole.bytes.len();
         self.hold(key, client, &copy, whole.bytes);
         self.give_waiting(key);
@@ -253,8 +267,8 @@ impl Engine {
         let queue = &mut self.clients[client].queue;
         queue.held_bytes += payload.len();
         queue.held += 1;
-        let Copy { msgid, send_time, interval, .. } = *copy;
-        let held = Held { msgid, send_time, interval, payload, is_parked: false };
+        let Copy { msgid, send_time, interval, call_sent_at, .. } = *copy;
+        let held = Held { msgid, send_time, interval, call_sent_at, payload, is_parked: false };
         self.inboxes[key].hold(copy.seq, held);
         self.watch(key);
     }
@@ -277,7 +291,8 @@ impl Engine {
             }
             let Some(held) = self.inboxes[key].unhold(seq) else { return };
             self.release(Some(client), held.payload.len(), 1);
-            let copy = Copy { msgid: held.msgid, seq, send_time: held.send_time, interval: held.interval };
+            let Held { msgid, send_time, interval, call_sent_at, .. } = held;
+            let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
             self.give(key, &copy, &held.payload);
             self.pool.put(held.payload);
         }
@@ -301,6 +316,11 @@ impl Engine {
         let Some((client, conn)) = inbox.client.and_then(|c| Some((c, self.clients[c].conn?))) else {
             return;
         };
+        let node = match inbox.source {
+            Source::Local => &self.config.node,
+            Source::Link(link) => &self.links[link].name,
+        };
+        let call = copy.call_sent_at.map(|sent_at| CallOrigin { sent_at, uid: inbox.uid, node });
         let queue = &mut self.clients[client].queue;
         let out = &mut self.conns[conn].out;
         let deliver = Deliver {
@@ -313,6 +333,7 @@ impl Engine {
             send_time: copy.send_time,
             interval: copy.interval,
             round: inbox.round,
+            call,
             payload,
         };
         queue.push(Delivery {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ids::{Channel, ClientId, Instance, MsgId, Seq},
     outcome::{Certainty, Reason},
-    units::Time,
+    units::{Span, Time},
 };
 
 key! {
@@ -34,6 +34,7 @@ pub(crate) struct Entry {
     pub(crate) msgid: MsgId,
     pub(crate) seq: Seq,
     pub(crate) at_least_once: bool,
+    pub(crate) is_call: bool,
     /// The user data, then the payload.
     pub(crate) bytes: Vec<u8>,
     pub(crate) user_len: u8,
@@ -92,6 +93,11 @@ impl Entry {
     /// The sender's user data.
     pub(crate) fn user(&self) -> &[u8] {
         &self.bytes[..usize::from(self.user_len)]
+    }
+
+    /// Of a message of the call layer: how long ago its client sent it.
+    pub(crate) fn call_age(&self, now: Time) -> Option<Span> {
+        self.is_call.then(|| now.since(self.submitted_at))
     }
 
     /// What is known of it if it fails now (I3): nothing left this node, or all that did was refused, or not.

@@ -210,6 +210,9 @@ pub(crate) struct ReceiveQueue {
     pub(crate) held: usize,
     /// Inboxes that wait for room in the window, in turn.
     pub(crate) blocked: VecDeque<InboxKey>,
+    /// The round with which a new inbox begins: of an earlier one of the same flow, which was forgotten, the library may
+    /// still drop what has a lower one.
+    pub(crate) first_round: u32,
 }
 
 /// A message on its way to a library.

@@ -207,6 +207,7 @@ impl Engine {
     fn on_client_frame(&mut self, conn: ConnId, frame: ClientFrame<'_>) -> Result<(), Violation> {
         match (self.conns[conn].state, frame) {
             (ConnState::Ready(client), ClientFrame::Submit(submit)) => self.on_submit(client, &submit),
+            (ConnState::Ready(client), ClientFrame::Withdraw { msgid }) => self.on_withdraw(client, msgid),
             (ConnState::Ready(client), ClientFrame::Taken { upto }) => self.on_taken(client, upto),
             (ConnState::Ready(client), ClientFrame::Stale { number }) => self.on_stale(client, number),
             (ConnState::Ready(client), ClientFrame::Subscribe { client: wanted }) => {
@@ -244,7 +245,7 @@ impl Engine {
             )),
             (ConnState::Ready(_), _) => Err(Violation::new(
                 LocalRule::OutOfTurn,
-                "after READY: SUBMIT, TAKEN, STALE, DRAINED, SUBSCRIBE, GOODBYE",
+                "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, GOODBYE",
             )),
             (ConnState::Closing, _) => Ok(()),
         }
@@ -285,10 +286,7 @@ impl Engine {
             let (ours, theirs) = (local::VERSIONS, register.versions);
             return Err(Violation::new(
                 LocalRule::Version,
-                format!(
-                    "local protocol versions: daemon {}..{}, library {}..{}; upgrade the older one",
-                    ours.lowest, ours.highest, theirs.lowest, theirs.highest
-                ),
+                format!("local protocol versions: daemon {ours}, library {theirs}; upgrade the older one"),
             ));
         };
         let id = register.client;

@@ -39,6 +39,10 @@ impl Engine {
         self.count(Counter::DatagramsReceived);
         self.counters.add_n(Counter::BytesReceived, datagram.len() as u64);
         match Header::parse(datagram) {
+            Err(WireError::Version(speaks)) => {
+                let key = self.links.iter().find(|(_, l)| !l.is_removed && l.path_to(from).is_some());
+                self.on_foreign(key.map(|(key, _)| key), speaks);
+            }
             Err(error) => self.count(counter_of(error)),
             Ok((header, frames)) => match header.kind {
                 Kind::Hello => match Frames::new(header.kind, frames).next() {
@@ -132,13 +136,16 @@ impl Engine {
             },
             Frame::Data(data) => {
                 if let Some(Context { inbox: Some(inbox), send_time, interval }) = *context {
-                    let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval };
+                    let call_sent_at = data.call_age.map(|age| send_time.minus(age));
+                    let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval, call_sent_at };
                     self.accept(inbox, &copy, data.payload);
                 }
             }
             Frame::Fragment(fragment) => {
                 if let Some(Context { inbox: Some(inbox), send_time, interval }) = *context {
-                    let copy = Copy { msgid: fragment.msgid, seq: fragment.seq, send_time, interval };
+                    let call_sent_at = fragment.call_age.map(|age| send_time.minus(age));
+                    let (msgid, seq) = (fragment.msgid, fragment.seq);
+                    let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
                     self.accept_fragment(inbox, &copy, &fragment);
                 }
             }
@@ -251,7 +258,7 @@ impl Engine {
 const fn counter_of(error: WireError) -> Counter {
     match error {
         WireError::NotOurs | WireError::Malformed => Counter::MalformedDatagrams,
-        WireError::Version => Counter::VersionMismatches,
+        WireError::Version(_) => Counter::VersionMismatches,
         WireError::Checksum => Counter::ChecksumErrors,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::accept::Copy;
 use crate::{
     ids::MsgId,
     limits::{FRAGMENT_UNIT, MAX_FRAGMENT_UNITS},
@@ -170,17 +171,20 @@ pub(crate) struct Reassembly {
     /// The latest copy's stamp and interval: it goes stale with them (R6).
     pub(crate) send_time: Time,
     pub(crate) interval: Span,
+    /// See [`Copy`].
+    pub(crate) call_sent_at: Option<Time>,
     /// Something came since it was last reported.
     pub(crate) unreported: bool,
 }
 
 impl Reassembly {
     /// For a message whose fragment came; `bytes` comes from the pool.
-    pub(crate) fn new(fragment: &Fragment<'_>, mut bytes: Vec<u8>, send_time: Time, interval: Span) -> Self {
+    pub(crate) fn new(fragment: &Fragment<'_>, mut bytes: Vec<u8>, copy: &Copy) -> Self {
         let total = fragment.total as usize;
         bytes.resize(total, 0);
         let (have, missing) = (UnitSet::empty(), total.div_ceil(FRAGMENT_UNIT));
-        Self { msgid: fragment.msgid, bytes, have, missing, send_time, interval, unreported: false }
+        let Copy { msgid, send_time, interval, call_sent_at, .. } = *copy;
+        Self { msgid, bytes, have, missing, send_time, interval, call_sent_at, unreported: false }
     }
 
     /// Whether a fragment belongs to the same message.
@@ -242,11 +246,14 @@ mod tests {
             msgid: MsgId(9),
             seq: Seq(1),
             at_least_once: false,
+            call_age: None,
             offset: u32::try_from(range.start).unwrap(),
             total: 2500,
             bytes: &message[range],
         };
-        let mut r = Reassembly::new(&piece(2048..2500), Vec::new(), Time(5), Span(10));
+        let (msgid, seq) = (MsgId(9), Seq(1));
+        let copy = Copy { msgid, seq, send_time: Time(5), interval: Span(10), call_sent_at: None };
+        let mut r = Reassembly::new(&piece(2048..2500), Vec::new(), &copy);
         assert!(!r.add(&piece(2048..2500), Time(5)));
         assert!(!r.add(&piece(0..1024), Time(9)));
         assert!(!r.add(&piece(0..1024), Time(7)));

@@ -33,7 +33,7 @@ impl Engine {
             return;
         };
         let Some(version) = VERSIONS.agree(speaks) else {
-            self.count(Counter::VersionMismatches);
+            self.on_foreign(Some(key), speaks);
             return;
         };
         if len < limits::HELLO_DATAGRAM_BYTES || hello.session == SessionId::NONE || self.is_shutting_down {
@@ -59,6 +59,17 @@ impl Engine {
             return;
         }
         self.on_opening(key, path, hello, version);
+    }
+
+    /// SPEC, section 7: a datagram whose sender speaks no version that we do; of what peer, if it is one.
+    pub(super) fn on_foreign(&mut self, key: Option<LinkKey>, speaks: VersionRange) {
+        self.count(Counter::VersionMismatches);
+        if let Some(link) = key.map(|key| &mut self.links[key])
+            && link.current.is_none()
+            && VERSIONS.agree(speaks).is_none()
+        {
+            link.foreign = Some(speaks);
+        }
     }
 
     /// Whether the process that we have a session with answers a hello that was not ours: somebody else's, in our name.

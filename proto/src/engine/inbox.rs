@@ -16,6 +16,7 @@ use super::{arena::key, client::ClientKey, fragments::Reassembly, link::LinkKey}
 use crate::{
     ids::{Channel, FlowId, MsgId, Seq},
     limits::SEQ_SPAN,
+    local::UNKNOWN_UID,
     outcome::Verdict,
     units::{Span, Time},
     wire::{AckRun, NackEntry},
@@ -41,6 +42,8 @@ pub(crate) struct Held {
     pub(crate) msgid: MsgId,
     pub(crate) send_time: Time,
     pub(crate) interval: Span,
+    /// See [`super::accept::Copy`].
+    pub(crate) call_sent_at: Option<Time>,
     pub(crate) payload: Vec<u8>,
     /// Unordered: it went stale and left the line. A new copy lines it up again.
     pub(crate) is_parked: bool,
@@ -107,6 +110,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Inbox {
     pub(crate) id: FlowId,
     pub(crate) source: Source,
+    /// Whom its sender runs as, once that is known.
+    pub(crate) uid: u32,
     /// The client; `None` once it has departed.
     pub(crate) client: Option<ClientKey>,
     /// How often the flow began again after a stale delivery.
@@ -149,6 +154,7 @@ impl Inbox {
         Self {
             id,
             source,
+            uid: UNKNOWN_UID,
             client,
             round: 0,
             partials: Vec::new(),

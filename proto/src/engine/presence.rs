@@ -20,9 +20,9 @@ use crate::{
 impl Engine {
     /// A client is ready: messages may come and go.
     pub(super) fn on_arrival(&mut self, key: ClientKey) {
-        let Client { instance, priority, is_leaving, .. } = self.clients[key];
+        let Client { instance, priority, is_leaving, peer, .. } = self.clients[key];
         if !is_leaving {
-            self.routes.add(instance, priority, Via::Local(key));
+            self.routes.add(instance, priority, peer.uid, Via::Local(key));
             for link in self.links.keys() {
                 self.announce(link, key);
             }
@@ -167,6 +167,7 @@ impl Engine {
             client: c.instance.client,
             incarnation: c.instance.incarnation,
             priority: c.priority,
+            uid: c.peer.uid,
         };
         if let Some(seq) = self.push_control(link, step)
             && let Some(association) = &mut self.links[link].current
@@ -197,8 +198,8 @@ impl Engine {
     /// A step of a peer's control stream, in order.
     pub(super) fn on_control(&mut self, link: LinkKey, step: &Control) {
         match *step {
-            Control::Announce { client, incarnation, priority } => {
-                self.routes.add(Instance { client, incarnation }, priority, Via::Link(link));
+            Control::Announce { client, incarnation, priority, uid } => {
+                self.routes.add(Instance { client, incarnation }, priority, uid, Via::Link(link));
                 self.retarget_to(client);
             }
             Control::Withdraw { client, incarnation, .. } => {
@@ -236,6 +237,7 @@ impl Engine {
         let now = self.clock.steady();
         let link = &mut self.links[key];
         link.attempt = None;
+        link.foreign = None;
         link.current = Some(Association::new(attempt.local, remote, self.config.mtu, now));
         for path in &mut link.paths {
             path.mtu.forget_probe();

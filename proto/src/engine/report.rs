@@ -13,10 +13,11 @@ use crate::{
     ids::{ClientId, Instance},
     status::{ChainEntry, ClientStatus, InstanceStatus, PathStatus, PeerStatus, StatusDocument},
     units::Time,
+    wire::VERSIONS,
 };
 
 impl Engine {
-    /// The status, but for `version` and `uptime_ms`, which are the driver's.
+    /// The status, but for what stands before the clients, which is the driver's except the node's name.
     #[must_use]
     pub fn status(&self, now: Time) -> StatusDocument {
         let now = self.timer_time(now);
@@ -28,6 +29,9 @@ impl Engine {
             node: self.config.node.clone(),
             version: String::new(),
             uptime_ms: 0,
+            pid: 0,
+            reloads: 0,
+            reload_error: None,
             clients: self
                 .registered_sorted()
                 .into_iter()
@@ -112,6 +116,12 @@ impl Engine {
         PeerStatus {
             name: link.name.clone(),
             state: link.state_name().to_owned(),
+            mismatch: link.foreign.map(|theirs| {
+                format!(
+                    "wire protocol versions: {} {theirs}, this node {VERSIONS}; upgrade the older one",
+                    link.name
+                )
+            }),
             paths: link.paths.iter().enumerate().map(path).collect(),
             clients: self.routes.over(key).into_iter().map(|c| c.0).collect(),
             rtt_us: rtt.map_or(0, |(smoothed, _)| smoothed.0),

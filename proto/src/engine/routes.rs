@@ -23,15 +23,17 @@ pub(crate) struct Routes {
 struct Route {
     instance: Instance,
     priority: u8,
+    /// Whom its process runs as.
+    uid: u32,
     via: Via,
 }
 
 impl Routes {
     /// An instance is there.
-    pub(crate) fn add(&mut self, instance: Instance, priority: u8, via: Via) {
+    pub(crate) fn add(&mut self, instance: Instance, priority: u8, uid: u32, via: Via) {
         let routes = self.instances.entry(instance.client).or_default();
         routes.retain(|r| !(r.instance == instance && r.via == via));
-        routes.push(Route { instance, priority, via });
+        routes.push(Route { instance, priority, uid, via });
     }
 
     /// An instance is gone.
@@ -72,6 +74,11 @@ impl Routes {
             self.instances.values().flatten().map(|r| (r.instance, r.priority, r.via)).collect();
         all.sort_by_key(|(i, priority, _)| (i.client, std::cmp::Reverse((*priority, i.incarnation))));
         all
+    }
+
+    /// Whom an instance's process runs as.
+    pub(crate) fn uid_of(&self, instance: Instance) -> Option<u32> {
+        self.instances.get(&instance.client)?.iter().find(|r| r.instance == instance).map(|r| r.uid)
     }
 
     /// The highest incarnation that is known of a client.
@@ -143,10 +150,10 @@ mod tests {
     #[test]
     fn the_highest_priority_then_the_newest_is_active() {
         let mut routes = Routes::default();
-        routes.add(instance(7, 1), 5, Via::Link(LINK));
-        routes.add(instance(7, 9), 4, Via::Link(LINK));
+        routes.add(instance(7, 1), 5, 0, Via::Link(LINK));
+        routes.add(instance(7, 9), 4, 0, Via::Link(LINK));
         assert_eq!(active(&routes, 7), Some(1));
-        routes.add(instance(7, 2), 5, Via::Link(LinkKey(4)));
+        routes.add(instance(7, 2), 5, 0, Via::Link(LinkKey(4)));
         assert_eq!(active(&routes, 7), Some(2));
         routes.remove(instance(7, 2), Via::Link(LinkKey(4)));
         routes.remove(instance(7, 1), Via::Link(LINK));
@@ -159,9 +166,9 @@ mod tests {
     fn a_lost_link_takes_its_clients_with_it() {
         let mut routes = Routes::default();
         for client in [5, 3, 4] {
-            routes.add(instance(client, 1), 0, Via::Link(LINK));
+            routes.add(instance(client, 1), 0, 0, Via::Link(LINK));
         }
-        routes.add(instance(4, 1), 0, Via::Link(LinkKey(9)));
+        routes.add(instance(4, 1), 0, 0, Via::Link(LinkKey(9)));
         assert_eq!(routes.over(LINK), [ClientId(3), ClientId(4), ClientId(5)]);
         assert_eq!(routes.remove_link(LINK), [ClientId(3), ClientId(4), ClientId(5)]);
         assert_eq!(active(&routes, 4), Some(1));

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::FlowId,
+    ids::{FlowId, MsgId},
     limits,
     local::{Failed, Submit, put},
     outcome::{Certainty, Reason, Verdict},
@@ -48,6 +48,18 @@ impl Engine {
         } else {
             self.fail(key, Reason::Refused);
         }
+        Ok(())
+    }
+
+    /// A message of the call layer is of no use any more. It ends here and now, with what is known; copies that left
+    /// may still be handed over, and its deadline keeps them from beginning (SPEC.md, section 4.4). One that has ended
+    /// meanwhile has its outcome.
+    pub(super) fn on_withdraw(&mut self, client: ClientKey, msgid: MsgId) -> Result<(), Violation> {
+        let Some(key) = self.clients[client].sent.find(msgid) else { return Ok(()) };
+        if !self.chain.entries[key].is_call {
+            return Err(Violation::new(LocalRule::OutOfTurn, "WITHDRAW: a message of the call layer"));
+        }
+        self.fail(key, Reason::Cancelled);
         Ok(())
     }
 
@@ -136,6 +148,7 @@ impl Engine {
             msgid: submit.msgid,
             seq: submit.seq,
             at_least_once: submit.at_least_once,
+            is_call: submit.is_call,
             bytes,
             user_len: u8::try_from(submit.user.len()).unwrap_or(0),
             submitted_at: sent_at,
@@ -204,6 +217,10 @@ impl Engine {
         };
         let hole = flow.hole_before(entry.seq);
         entry.copies += 1;
+        let call_sent_at = entry.is_call.then(|| {
+            // By the clock that judges: this node's, so nothing is lost in between.
+            self.clock.raw().minus(self.clock.steady().since(entry.submitted_at))
+        });
         let (msgid, seq, user_len) = (entry.msgid, entry.seq, usize::from(entry.user_len));
         let bytes = std::mem::take(&mut entry.bytes);
         self.chain.bind(key);
@@ -211,7 +228,8 @@ impl Engine {
             if let Some((first, count)) = hole {
                 self.on_skip(inbox, first, count);
             }
-            let copy = Copy { msgid, seq, send_time: context.send_time, interval: context.interval };
+            let (send_time, interval) = (context.send_time, context.interval);
+            let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
             self.accept(inbox, &copy, &bytes[user_len..]);
         }
         self.chain.entries[key].bytes = bytes;

@@ -286,6 +286,7 @@ impl Engine {
             let client = &mut self.clients[client];
             client.inboxes.retain(|k| *k != key);
             client.queue.blocked.retain(|k| *k != key);
+            client.queue.first_round = client.queue.first_round.max(inbox.round);
         }
     }
 }

@@ -372,13 +372,15 @@ impl Engine {
         flow: (FlowKey, Instance),
     ) -> Written {
         let entry = &self.chain.entries[entry_key];
-        let (serial, needed) = (entry.serial, DatagramBuilder::data_bytes(entry.payload().len()));
+        let age_bytes = DatagramBuilder::age_bytes(entry.is_call);
+        let (serial, needed) = (entry.serial, DatagramBuilder::data_bytes(entry.payload().len()) + age_bytes);
         if !self.put_flow_for(key, draft, entry_key, flow, needed) {
             return Written::Full;
         }
         let entry = &self.chain.entries[entry_key];
         let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
-        if !draft.builder.put_data(&Data { msgid, seq, at_least_once, payload: entry.payload() }) {
+        let (call_age, payload) = (entry.call_age(self.clock.steady()), entry.payload());
+        if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call_age, payload }) {
             return Written::Full;
         }
         draft.is_eliciting = true;
@@ -399,8 +401,9 @@ impl Engine {
             if pending.is_none() {
                 return Written::More;
             }
-            if !self.put_flow_for(key, draft, entry_key, flow, DatagramBuilder::fragment_bytes(FRAGMENT_UNIT))
-            {
+            let age_bytes = DatagramBuilder::age_bytes(self.chain.entries[entry_key].is_call);
+            let needed = DatagramBuilder::fragment_bytes(FRAGMENT_UNIT) + age_bytes;
+            if !self.put_flow_for(key, draft, entry_key, flow, needed) {
                 return Written::Full;
             }
             let max = draft.builder.fragment_room() / FRAGMENT_UNIT;
@@ -412,6 +415,7 @@ impl Engine {
                 msgid: entry.msgid,
                 seq: entry.seq,
                 at_least_once: entry.at_least_once,
+                call_age: entry.call_age(self.clock.steady()),
                 offset: u32::try_from(from).unwrap_or(0),
                 total: u32::try_from(payload.len()).unwrap_or(0),
                 bytes: &payload[from..to],

@@ -21,9 +21,10 @@ pub(super) mod kind {
     pub(crate) const TAKEN: u8 = 5;
     pub(crate) const STALE: u8 = 6;
     pub(crate) const CLIENT_GOODBYE: u8 = 7;
-    pub(crate) const FLOW_BOUND: u8 = 8;
-    pub(crate) const DRAINED: u8 = 9;
-    pub(crate) const SUBSCRIBE: u8 = 10;
+    pub(crate) const WITHDRAW: u8 = 8;
+    pub(crate) const FLOW_BOUND: u8 = 9;
+    pub(crate) const DRAINED: u8 = 10;
+    pub(crate) const SUBSCRIBE: u8 = 11;
     pub(crate) const REGISTERED: u8 = 65;
     pub(crate) const DELIVER: u8 = 66;
     pub(crate) const RESOLVED: u8 = 67;
@@ -39,6 +40,8 @@ pub(super) mod flag {
     pub(crate) const UNORDERED: u8 = 1;
     pub(crate) const AT_LEAST_ONCE: u8 = 2;
     pub(crate) const PARTIAL: u8 = 1;
+    /// SUBMIT, DELIVER: a message of the call layer.
+    pub(crate) const CALL: u8 = 4;
 }
 
 pub(super) const RESOLVED_RUN: usize = 8;
@@ -74,6 +77,11 @@ pub enum ClientFrame<'a> {
     Subscribe {
         /// Which.
         client: ClientId,
+    },
+    /// A message of the call layer is of no use any more: it ends at once, with what is known of it.
+    Withdraw {
+        /// Which.
+        msgid: MsgId,
     },
 }
 
@@ -113,6 +121,8 @@ pub struct Submit<'a> {
     pub channel: Channel,
     /// Another instance may be given it even if the first may have begun.
     pub at_least_once: bool,
+    /// It is a message of the call layer.
+    pub is_call: bool,
     /// When the client sent it (R1), in this node's clock: its time runs from there, also when it is submitted
     /// again to a daemon that was started since (I1, I6).
     pub send_time: Time,
@@ -143,9 +153,26 @@ pub struct Deliver<'a> {
     pub interval: Span,
     /// Grows each time that the flow starts again after a stale delivery: see SPEC.md, section 4.3.
     pub round: u32,
+    /// Of a message of the call layer: where it comes from.
+    pub call: Option<CallOrigin<'a>>,
     /// The message.
     pub payload: &'a [u8],
 }
+
+/// What the daemon knows of a message of the call layer, beside its sender's instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallOrigin<'a> {
+    /// When its client sent it, in this node's clock: never too late, early by at most one one-way delay and what
+    /// section 5 of SPEC.md allows.
+    pub sent_at: Time,
+    /// The user that its sender runs as, as its sender's node saw it; [`UNKNOWN_UID`] where nobody said.
+    pub uid: u32,
+    /// Its sender's node.
+    pub node: &'a str,
+}
+
+/// A user that nobody is.
+pub const UNKNOWN_UID: u32 = u32::MAX;
 
 /// Messages that were taken: runs of msgids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,7 +226,7 @@ impl<'a> ClientFrame<'a> {
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
-            kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE,
+            kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE | flag::CALL,
             kind::FLOW_TAKEN | kind::FLOW_BOUND => flag::UNORDERED,
             _ => 0,
         };
@@ -212,10 +239,11 @@ impl<'a> ClientFrame<'a> {
             kind::FLOW_TAKEN => parse_flow_taken(r, raw.flags),
             kind::READY => parse_empty(raw.body, Self::Ready),
             kind::CLIENT_GOODBYE => parse_empty(raw.body, Self::Goodbye),
+            kind::WITHDRAW => parse_withdraw(r),
             kind::FLOW_BOUND => parse_bound(r, raw.flags).map(Self::FlowBound),
             kind::DRAINED => parse_empty(raw.body, Self::Drained),
             kind::SUBSCRIBE => parse_subscribe(r),
-            _ => Err(LocalError("frame type: 1 to 10 from a client")),
+            _ => Err(LocalError("frame type: 1 to 11 from a client")),
         }
     }
 }
@@ -230,7 +258,8 @@ impl<'a> DaemonFrame<'a> {
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
-            kind::DELIVER | kind::BOUND => flag::UNORDERED,
+            kind::DELIVER => flag::UNORDERED | flag::CALL,
+            kind::BOUND => flag::UNORDERED,
             kind::PRESENCE => flag::PARTIAL,
             _ => 0,
         };
@@ -294,6 +323,12 @@ fn parse_number(mut r: Reader<'_>) -> Result<u64, LocalError> {
     r.u64().filter(|_| r.is_empty()).ok_or(LocalError("frame length: a delivery number is 8 bytes"))
 }
 
+fn parse_withdraw(mut r: Reader<'_>) -> Result<ClientFrame<'_>, LocalError> {
+    let msgid =
+        r.u32().filter(|_| r.is_empty()).ok_or(LocalError("frame length: WITHDRAW has 4 bytes of body"))?;
+    Ok(ClientFrame::Withdraw { msgid: MsgId(msgid) })
+}
+
 fn parse_register(bytes: &[u8]) -> Result<ClientFrame<'_>, LocalError> {
     let register: Register = body(bytes, "REGISTER body")?;
     if register.interval_ms != 0 {
@@ -334,6 +369,7 @@ fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalEr
         seq: Seq(seq),
         channel: channel(flags),
         at_least_once: flags & flag::AT_LEAST_ONCE != 0,
+        is_call: flags & flag::CALL != 0,
         send_time: Time(send_time),
         user,
         payload: r.rest(),
@@ -370,13 +406,18 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
             send_time: Time(send_time),
             interval: Span::from_millis(u64::from(interval_ms)),
             round,
-            payload: r.rest(),
+            call: None,
+            payload: &[],
         };
         Some((deliver, interval_ms))
     };
-    let Some((deliver, interval_ms)) = fields() else {
+    let Some((mut deliver, interval_ms)) = fields() else {
         return Err(LocalError("frame length: DELIVER has at least 48 bytes of body"));
     };
+    if flags & flag::CALL != 0 {
+        deliver.call = Some(parse_origin(&mut r)?);
+    }
+    deliver.payload = r.rest();
     check_interval(interval_ms)?;
     check_incarnation(deliver.src.incarnation)?;
     check_payload(deliver.payload)?;
@@ -384,6 +425,23 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
         return Err(LocalError("delivery number: 1 or more"));
     }
     Ok(DaemonFrame::Deliver(deliver))
+}
+
+fn parse_origin<'a>(r: &mut Reader<'a>) -> Result<CallOrigin<'a>, LocalError> {
+    let mut fields = || Some((r.u64()?, r.u32()?, r.u8()?, r.array::<3>()?));
+    let Some((sent_at, uid, node_len, zero)) = fields() else {
+        return Err(LocalError("frame length: DELIVER of a call has at least 64 bytes of body"));
+    };
+    if zero != [0; 3] {
+        return Err(LocalError("DELIVER of a call: bytes 61 to 63 of the body are zero"));
+    }
+    if usize::from(node_len) > limits::MAX_NODE_NAME_BYTES {
+        return Err(LocalError("DELIVER of a call: a node's name has at most 64 bytes"));
+    }
+    let node = r.bytes(usize::from(node_len)).and_then(|name| str::from_utf8(name).ok());
+    let node =
+        node.ok_or(LocalError("DELIVER of a call: a node's name is UTF-8, and not longer than the frame"))?;
+    Ok(CallOrigin { sent_at: Time(sent_at), uid, node })
 }
 
 fn parse_resolved(body: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {

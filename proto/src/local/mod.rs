@@ -7,7 +7,9 @@ mod frame;
 mod instances;
 pub mod put;
 
-pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit};
+pub use frame::{
+    CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit, UNKNOWN_UID,
+};
 pub use instances::{Bound, DrainCause, Presence, PresentInstance};
 
 /// Versions of the local format that this crate speaks.
@@ -32,6 +34,16 @@ pub struct RawFrame<'a> {
     pub flags: u8,
     /// What follows the head.
     pub body: &'a [u8],
+}
+
+/// Whether a daemon's frame is a DELIVER.
+pub(crate) const fn is_delivery(frame: &RawFrame<'_>) -> bool {
+    frame.kind == frame::kind::DELIVER
+}
+
+/// Whether a SUBMIT or DELIVER is of the call layer.
+pub(crate) const fn is_call(frame: &RawFrame<'_>) -> bool {
+    frame.flags & frame::flag::CALL != 0
 }
 
 /// The first frame in `bytes` and how many bytes it takes, or `None` if it is not all there yet.

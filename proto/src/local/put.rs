@@ -1,7 +1,7 @@
 //! Writes frames of the local socket behind what a buffer holds. Sizes have been checked by the caller.
 
 use super::{
-    Bound, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance, Submit,
+    Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance, Submit,
     frame::{flag, kind},
     instances::PRESENCE_ENTRY,
 };
@@ -9,12 +9,21 @@ use crate::{
     bytes::{Put, len_u32},
     control::{self, LocalNack, Register, Registered},
     ids::{Channel, ClientId, MsgId},
-    limits::{MAX_NACK_TEXT_BYTES, MAX_PRESENT},
+    limits::{
+        MAX_LOCAL_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_NACK_TEXT_BYTES, MAX_NODE_NAME_BYTES, MAX_PRESENT,
+    },
     outcome::Verdict,
 };
 
-/// Bytes of a DELIVER before its payload.
+/// Bytes of a DELIVER before its payload, if it is none of the call layer's.
 pub const DELIVER_HEAD: usize = HEAD_BYTES + 48;
+
+/// Bytes of a DELIVER of the call layer between its head and its sender's node.
+const ORIGIN_HEAD: usize = 16;
+
+/// The most bytes of a DELIVER before its payload.
+pub const MAX_DELIVER_HEAD: usize = DELIVER_HEAD + ORIGIN_HEAD + MAX_NODE_NAME_BYTES;
+const _: () = assert!(MAX_DELIVER_HEAD + MAX_MESSAGE_BYTES <= MAX_LOCAL_FRAME_BYTES);
 
 /// Bytes of a SUBMIT before its user data and payload.
 pub const SUBMIT_HEAD: usize = HEAD_BYTES + 24;
@@ -40,7 +49,8 @@ pub fn ready(out: &mut Vec<u8>) {
 
 /// SUBMIT.
 pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
-    let flags = channel_flag(submit.channel) | if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
+    let at_least_once = if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
+    let flags = channel_flag(submit.channel) | at_least_once | call_flag(submit.is_call);
     head(out, kind::SUBMIT, flags, SUBMIT_HEAD - HEAD_BYTES + submit.user.len() + submit.payload.len());
     out.put_u32(submit.dst.0);
     out.put_u32(submit.msgid.0);
@@ -68,6 +78,12 @@ pub fn client_goodbye(out: &mut Vec<u8>) {
     head(out, kind::CLIENT_GOODBYE, 0, 0);
 }
 
+/// WITHDRAW.
+pub fn withdraw(out: &mut Vec<u8>, msgid: MsgId) {
+    head(out, kind::WITHDRAW, 0, 4);
+    out.put_u32(msgid.0);
+}
+
 /// REGISTERED.
 pub fn registered(out: &mut Vec<u8>, body: &Registered) {
     with_body(out, kind::REGISTERED, body);
@@ -75,7 +91,9 @@ pub fn registered(out: &mut Vec<u8>, body: &Registered) {
 
 /// DELIVER.
 pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
-    head(out, kind::DELIVER, channel_flag(d.channel), DELIVER_HEAD - HEAD_BYTES + d.payload.len());
+    let flags = channel_flag(d.channel) | call_flag(d.call.is_some());
+    let origin = d.call.map_or(0, |call| ORIGIN_HEAD + call.node.len());
+    head(out, kind::DELIVER, flags, DELIVER_HEAD - HEAD_BYTES + origin + d.payload.len());
     out.put_u64(d.number);
     out.put_u32(d.src.client.0);
     out.put_u32(d.msgid.0);
@@ -85,6 +103,12 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
     out.put_u64(d.send_time.0);
     out.put_u32(u32::try_from(d.interval.as_millis()).unwrap_or(u32::MAX));
     out.put_u32(d.round);
+    if let Some(CallOrigin { sent_at, uid, node }) = d.call {
+        out.put_u64(sent_at.0);
+        out.put_u32(uid);
+        out.put_u32(len_u32(node.len()));
+        out.put(node.as_bytes());
+    }
     out.put(d.payload);
 }
 
@@ -186,6 +210,10 @@ fn with_body<T: serde::Serialize>(out: &mut Vec<u8>, kind: u8, body: &T) {
     control::encode(body, out);
     let len = len_u32(out.len() - at);
     out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+fn call_flag(is_call: bool) -> u8 {
+    if is_call { flag::CALL } else { 0 }
 }
 
 fn channel_flag(channel: Channel) -> u8 {

@@ -1,11 +1,14 @@
 //! What is done with a delivery: taken, recognised as a duplicate (R8), or dropped as stale (R6).
 
-use super::{AckMode, Message, Session, SessionCounters, in_flows::InFlows, output::Output, taken::Seen};
+use super::{
+    AckMode, CallMessage, Delivery, Message, Session, SessionCounters, in_flows::InFlows, output::Output,
+    taken::Seen,
+};
 use crate::{
-    ids::{Channel, Instance, MsgId},
+    ids::Channel,
     limits::SEQ_SPAN,
     local::{DaemonFrame, Deliver, LocalError, put},
-    units::{Span, Time},
+    units::Time,
 };
 
 /// What was taken of everything that was delivered, and what the daemon knows of it.
@@ -23,6 +26,13 @@ pub(super) struct Deliveries {
     handling: Option<u64>,
 }
 
+/// [`crate::local::CallOrigin`], of a frame that is read no more.
+struct Origin {
+    sent_at: Time,
+    uid: u32,
+    node: String,
+}
+
 /// What is done with a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Judgement {
@@ -32,14 +42,39 @@ enum Judgement {
 }
 
 impl Session {
-    /// The next message, as [`poll_event`](Self::poll_event) returns it. None while a change of presence waits that
-    /// came before it ([`poll_presence`](Self::poll_presence)).
+    /// The next message, as [`poll_event`](Self::poll_event) returns it. One of the call layer is dropped: for a driver
+    /// that knows of no calls. Others use [`poll_delivery`](Self::poll_delivery).
     pub fn poll_message(&mut self, now: Time) -> Option<Message<'_>> {
-        self.find_message(now).map(|found| self.message(&found))
+        let (head, len) = self.next_plain(now)?;
+        Some(Message { data: self.input.last(len), ..head })
     }
 
-    /// The next message's head: it is taken.
-    pub(super) fn find_message(&mut self, now: Time) -> Option<Found> {
+    /// The next message that is not of the call layer, without its bytes, which are the last that were polled.
+    pub(super) fn next_plain(&mut self, now: Time) -> Option<(Message<'static>, usize)> {
+        loop {
+            let (head, call, len) = self.next_taken(now)?;
+            if call.is_none() {
+                return Some((head, len));
+            }
+            self.deliveries.on_handled();
+            self.counters.calls_dropped += 1;
+        }
+    }
+
+    /// The next that is taken, whichever kind it is of.
+    pub fn poll_delivery(&mut self, now: Time) -> Option<Delivery<'_>> {
+        let (head, call, len) = self.next_taken(now)?;
+        let data = self.input.last(len);
+        Some(match call {
+            None => Delivery::Message(Message { data, ..head }),
+            Some(Origin { sent_at, uid, node }) => {
+                Delivery::Call(CallMessage { src: head.src, sent_at, uid, node, data })
+            }
+        })
+    }
+
+    /// A message without its bytes, where it comes from, and how many bytes it has.
+    fn next_taken(&mut self, now: Time) -> Option<(Message<'static>, Option<Origin>, usize)> {
         loop {
             // Behind the deliveries there may be a frame that broke the stream.
             let is_held = self.deliveries.handling.is_some() || self.has_presence();
@@ -47,35 +82,19 @@ impl Session {
                 return None;
             }
             let DaemonFrame::Deliver(d) = DaemonFrame::parse(self.input.next()?).ok()? else { continue };
-            let (src, msgid, channel) = (d.src, d.msgid, d.channel);
             let (age, len) = (now.since(d.send_time), d.payload.len());
+            let head = Message { src: d.src, msgid: d.msgid, channel: d.channel, age, data: &[] };
+            let call = d.call.map(|c| Origin { sent_at: c.sent_at, uid: c.uid, node: c.node.to_owned() });
             // A stream that is gone takes no answers: FLOW_TAKEN tells the next daemon.
             let output = self.state.is_up().then_some(&mut self.output);
             let judgement = self.deliveries.judge(now, &d, output, &mut self.counters);
             self.input.forget_delivery();
             if judgement == Judgement::Take {
-                return Some(Found { src, msgid, channel, age, len });
+                return Some((head, call, len));
             }
         }
     }
 
-    /// The message that was found last.
-    pub(super) fn message(&self, found: &Found) -> Message<'_> {
-        let Found { src, msgid, channel, age, len } = *found;
-        Message { src, msgid, channel, age, data: self.input.last(len) }
-    }
-}
-
-/// A message that was taken; its bytes are the last of what was polled.
-pub(super) struct Found {
-    src: Instance,
-    msgid: MsgId,
-    channel: Channel,
-    age: Span,
-    len: usize,
-}
-
-impl Session {
     /// Forgets what was delivered and not polled: it is not taken.
     pub(super) fn discard_deliveries(&mut self) {
         while self.input.deliveries() > 0 {

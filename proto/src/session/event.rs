@@ -62,6 +62,30 @@ pub struct Message<'a> {
     pub data: &'a [u8],
 }
 
+/// What was delivered and taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Delivery<'a> {
+    /// A message.
+    Message(Message<'a>),
+    /// A message of the call layer ([`crate::call`]).
+    Call(CallMessage<'a>),
+}
+
+/// A message of the call layer that was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallMessage<'a> {
+    /// Who sent it.
+    pub src: Instance,
+    /// When its client sent it, by this node's clock: never too late ([`crate::local::CallOrigin::sent_at`]).
+    pub sent_at: Time,
+    /// The user that its sender runs as, or [`crate::local::UNKNOWN_UID`].
+    pub uid: u32,
+    /// Its sender's node.
+    pub node: String,
+    /// Its bytes, in the session's input buffer.
+    pub data: &'a [u8],
+}
+
 /// A message that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -153,6 +177,8 @@ pub struct SessionCounters {
     pub unmatched_outcomes: u64,
     /// Messages that the session failed itself because no daemon did in time.
     pub given_up: u64,
+    /// Messages of the call layer that were taken and dropped, as the driver polled for others only.
+    pub calls_dropped: u64,
 }
 
 /// An event that waits; everything but messages, which wait in the input buffer.

@@ -2,7 +2,7 @@
 
 use crate::{
     limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES, MAX_LOCAL_FRAME_BYTES},
-    local::{LocalError, RawFrame, put::DELIVER_HEAD, split},
+    local::{LocalError, RawFrame, is_delivery, put::MAX_DELIVER_HEAD, split},
 };
 
 /// Bytes as read, in one buffer:
@@ -74,6 +74,21 @@ impl Input {
         Some(frame)
     }
 
+    /// The next delivery, which stays the next.
+    pub(super) fn peek_delivery(&self) -> Option<RawFrame<'_>> {
+        if self.deliveries == 0 {
+            return None;
+        }
+        let mut rest = &self.buf[self.head..self.scanned];
+        loop {
+            let (frame, len) = split(rest).ok().flatten()?;
+            if is_delivery(&frame) {
+                return Some(frame);
+            }
+            rest = rest.get(len..)?;
+        }
+    }
+
     /// [`next`](Self::next) has come to a delivery.
     pub(super) const fn forget_delivery(&mut self) {
         self.deliveries -= 1;
@@ -101,7 +116,9 @@ impl Input {
         let want = self.tail.saturating_add(min);
         if want > self.buf.len() {
             let doubled = want.max(2 * self.buf.len()).max(FIRST_BYTES);
-            self.buf.resize(doubled.min(LIMIT_BYTES), 0);
+            let len = doubled.min(LIMIT_BYTES);
+            self.buf.reserve_exact(len - self.buf.len());
+            self.buf.resize(len, 0);
         }
     }
 }
@@ -112,4 +129,4 @@ const FIRST_BYTES: usize = 64 << 10;
 /// Everything that a daemon may have on its way to us without being told that we took it, the message that
 /// overshoots the window included, and one read: so outcomes always come through.
 const LIMIT_BYTES: usize =
-    DELIVERY_WINDOW_BYTES + DELIVERY_WINDOW_MESSAGES * DELIVER_HEAD + MAX_LOCAL_FRAME_BYTES + FIRST_BYTES;
+    DELIVERY_WINDOW_BYTES + DELIVERY_WINDOW_MESSAGES * MAX_DELIVER_HEAD + MAX_LOCAL_FRAME_BYTES + FIRST_BYTES;

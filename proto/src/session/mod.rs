@@ -28,7 +28,9 @@ mod user;
 mod tests;
 
 pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
-pub use event::{Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State};
+pub use event::{
+    CallMessage, Delivery, Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State,
+};
 pub use presence::{PresenceChange, PresenceEvent};
 pub use user::{UserBuf, UserTooLong};
 
@@ -39,7 +41,8 @@ use crate::{
     engine::clock::Clock,
     ids::{Channel, ClientId, Incarnation, MsgId, Seq},
     limits,
-    local::put,
+    local::{self, put},
+    outcome::Verdict,
     units::{Span, Time},
 };
 use deliver::Deliveries;
@@ -68,7 +71,9 @@ pub struct Session {
     out_flows: OutFlows,
     deliveries: Deliveries,
     notices: VecDeque<Notice>,
-    /// How many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
+    /// Of messages of the call layer.
+    call_outcomes: VecDeque<(MsgId, Result<(), Verdict>)>,
+    /// Those, and how many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
     outcomes_waiting: usize,
     counters: SessionCounters,
     subscriptions: Subscriptions,
@@ -98,6 +103,7 @@ impl Session {
             out_flows: OutFlows::new(first_seq),
             deliveries: Deliveries::new(config.ack),
             notices: VecDeque::new(),
+            call_outcomes: VecDeque::new(),
             outcomes_waiting: 0,
             counters: SessionCounters::default(),
             subscriptions: Subscriptions::default(),
@@ -123,6 +129,34 @@ impl Session {
         user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
+        self.submit(now, dst, payload, user, flags, false)
+    }
+
+    /// [`send`](Self::send)s a message of the call layer ([`crate::call`]). Its outcome, whichever it is, comes from
+    /// [`poll_call_outcome`](Self::poll_call_outcome).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn send_call(
+        &mut self,
+        now: Time,
+        dst: ClientId,
+        payload: &[u8],
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
+        self.submit(now, dst, payload, &[], flags, true)
+    }
+
+    fn submit(
+        &mut self,
+        now: Time,
+        dst: ClientId,
+        payload: &[u8],
+        user: &[u8],
+        flags: SendFlags,
+        is_call: bool,
+    ) -> Result<MsgId, SendError> {
         let sent_at = self.advance(now);
         self.check_send(payload, user)?;
         let channel = flags.channel();
@@ -131,7 +165,7 @@ impl Session {
         let seq = self.out_flows.record_send(flow, dst, channel, msgid);
         let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
         let at_least_once = flags.at_least_once;
-        let new = NewEntry { dst, seq, channel, at_least_once, sent_at, start_at, user, payload };
+        let new = NewEntry { dst, seq, channel, at_least_once, is_call, sent_at, start_at, user, payload };
         self.unresolved.push(&new);
         if self.state.takes_submits() {
             self.output.submit(msgid, now, &new);
@@ -151,8 +185,8 @@ impl Session {
                 return Some(Event::Presence(event));
             }
             // It may come to a change of presence first.
-            return match self.find_message(now) {
-                Some(found) => Some(Event::Message(self.message(&found))),
+            return match self.next_plain(now) {
+                Some((head, len)) => Some(Event::Message(Message { data: self.input.last(len), ..head })),
                 None => self.poll_presence().map(Event::Presence),
             };
         }
@@ -180,6 +214,19 @@ impl Session {
     #[must_use]
     pub const fn is_draining(&self) -> bool {
         self.is_draining
+    }
+
+    /// The next outcome of a message of the call layer: taken, or failed.
+    pub fn poll_call_outcome(&mut self) -> Option<(MsgId, Result<(), Verdict>)> {
+        let outcome = self.call_outcomes.pop_front()?;
+        self.outcomes_waiting -= 1;
+        Some(outcome)
+    }
+
+    /// Whether the next delivery is a message of the call layer.
+    #[must_use]
+    pub fn has_call_next(&self) -> bool {
+        self.input.peek_delivery().is_some_and(|frame| local::is_call(&frame))
     }
 
     /// The handler of the last message has returned ([`AckMode::OnHandled`]; nothing happens otherwise).
@@ -292,6 +339,7 @@ impl Session {
             + self.out_flows.memory_bytes()
             + self.subscriptions.memory_bytes()
             + self.notices.capacity() * size_of::<Notice>()
+            + self.call_outcomes.capacity() * size_of::<(MsgId, Result<(), Verdict>)>()
     }
 
     /// Takes the driver's time; gives the steady one, which runs while the driver calls as it was asked to. The

@@ -3,7 +3,7 @@
 use super::{Failure, Gone, Outcomes, Session, State, event::Notice, unresolved::Ended};
 use crate::{
     ids::MsgId,
-    local::{Failed, Resolved},
+    local::{Failed, Resolved, put},
     outcome::{Certainty, Reason, Verdict},
     units::Time,
 };
@@ -33,6 +33,22 @@ impl Session {
         }
     }
 
+    /// A message of the call layer is of no use any more: it is to end now, with what is known of it. Returns whether
+    /// its failure is to come; `false` if it was taken, or has failed, or is not of the call layer.
+    pub fn withdraw(&mut self, now: Time, msgid: MsgId) -> bool {
+        self.advance(now);
+        let Some(entry) = self.unresolved.find(msgid).filter(|e| e.is_call) else { return false };
+        if self.state.takes_submits() {
+            put::withdraw(self.output.frames(), msgid);
+        } else if !entry.written_before
+            && let Some(ended) = self.unresolved.remove(msgid)
+        {
+            let verdict = Verdict { reason: Reason::Cancelled, certainty: Certainty::NotStarted };
+            self.fail(&ended, verdict, 0);
+        }
+        true
+    }
+
     pub(super) fn give_up_at(&self) -> Option<Time> {
         if matches!(self.state, State::Closed | State::Refused) {
             return None;
@@ -47,12 +63,14 @@ impl Session {
             self.counters.unmatched_outcomes += u64::from(count) - known.len() as u64;
             for n in known {
                 let msgid = first.plus(n);
-                if self.unresolved.remove(msgid).is_none() {
+                let Some(ended) = self.unresolved.remove(msgid) else {
                     self.counters.unmatched_outcomes += 1;
                     continue;
-                }
+                };
                 self.counters.acked += 1;
-                if self.config.outcomes == Outcomes::All {
+                if ended.is_call {
+                    self.tell_call(msgid, Ok(()));
+                } else if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));
                 }
             }
@@ -105,7 +123,15 @@ impl Session {
 
     fn fail(&mut self, ended: &Ended, verdict: Verdict, tries: u32) {
         self.counters.failed += 1;
-        let Ended { msgid, dst, user, .. } = *ended;
+        let Ended { msgid, dst, user, is_call, .. } = *ended;
+        if is_call {
+            return self.tell_call(msgid, Err(verdict));
+        }
         self.notify(Notice::Failed(Failure { msgid, dst, verdict, tries, user }));
+    }
+
+    fn tell_call(&mut self, msgid: MsgId, outcome: Result<(), Verdict>) {
+        self.outcomes_waiting += 1;
+        self.call_outcomes.push_back((msgid, outcome));
     }
 }

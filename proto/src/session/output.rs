@@ -39,10 +39,10 @@ impl Output {
 
     /// `send_time`: of the message, by the raw clock.
     pub(super) fn submit(&mut self, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
-        let NewEntry { dst, seq, channel, at_least_once, user, payload, .. } = *m;
+        let NewEntry { dst, seq, channel, at_least_once, is_call, user, payload, .. } = *m;
         put::submit(
             self.frames(),
-            &Submit { dst, msgid, seq, channel, at_least_once, send_time, user, payload },
+            &Submit { dst, msgid, seq, channel, at_least_once, is_call, send_time, user, payload },
         );
     }
 

@@ -35,6 +35,7 @@ pub(super) struct Entry {
     pub(super) seq: Seq,
     pub(super) channel: Channel,
     pub(super) at_least_once: bool,
+    pub(super) is_call: bool,
     live: bool,
     /// Some of it was written to an earlier stream.
     pub(super) written_before: bool,
@@ -54,6 +55,7 @@ pub(super) struct NewEntry<'a> {
     pub(super) seq: Seq,
     pub(super) channel: Channel,
     pub(super) at_least_once: bool,
+    pub(super) is_call: bool,
     pub(super) sent_at: Time,
     pub(super) start_at: u64,
     pub(super) user: &'a [u8],
@@ -93,6 +95,7 @@ impl Unresolved {
             seq: new.seq,
             channel: new.channel,
             at_least_once: new.at_least_once,
+            is_call: new.is_call,
             live: true,
             written_before: false,
             other_daemon: false,
@@ -112,6 +115,7 @@ impl Unresolved {
             msgid,
             dst: entry.dst,
             user: entry.user_of(&data),
+            is_call: entry.is_call,
             written_before: entry.written_before,
             other_daemon: entry.other_daemon,
             start_at: entry.start_at,
@@ -124,6 +128,11 @@ impl Unresolved {
             self.base = self.base.next();
         }
         Some(ended)
+    }
+
+    /// A message, if it is unresolved.
+    pub(super) fn find(&self, msgid: MsgId) -> Option<&Entry> {
+        self.ring.get(msgid.since(self.base)? as usize).filter(|e| e.live)
     }
 
     /// Which of the `count` msgids from `first` on lie between the oldest unresolved and the newest, as offsets.
@@ -183,6 +192,7 @@ pub(super) struct Ended {
     pub(super) msgid: MsgId,
     pub(super) dst: ClientId,
     pub(super) user: UserBuf,
+    pub(super) is_call: bool,
     pub(super) written_before: bool,
     pub(super) other_daemon: bool,
     pub(super) start_at: u64,
@@ -204,6 +214,7 @@ impl Entry {
             seq: self.seq,
             channel: self.channel,
             at_least_once: self.at_least_once,
+            is_call: self.is_call,
             sent_at: self.sent_at,
             start_at: self.start_at,
             user,

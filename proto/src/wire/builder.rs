@@ -2,7 +2,7 @@
 
 use super::{
     frame::{
-        ACK_RUN, AckRun, CONTEXT, DATA_HEAD, Data, FLOW_BODY, FRAGMENT_HEAD, FRAME_HEAD, Flow, Fragment,
+        ACK_RUN, AGE, AckRun, CONTEXT, DATA_HEAD, Data, FLOW_BODY, FRAGMENT_HEAD, FRAME_HEAD, Flow, Fragment,
         Frames, Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
     },
     header::{self, HEADER_BYTES, Header},
@@ -133,55 +133,65 @@ impl<'a> DatagramBuilder<'a> {
         FRAME_HEAD + FLOW_BODY
     }
 
-    /// Bytes that a DATA with a payload of `len` takes.
+    /// Bytes that a DATA with a payload of `len` takes, if it is none of the call layer's.
     #[must_use]
     pub const fn data_bytes(len: usize) -> usize {
         FRAME_HEAD + DATA_HEAD + len
     }
 
-    /// The largest payload that one DATA carries in a datagram of `size` bytes.
+    /// Bytes that a call layer's DATA or FRAGMENT takes beyond those of a plain one.
+    #[must_use]
+    pub const fn age_bytes(is_call: bool) -> usize {
+        if is_call { AGE } else { 0 }
+    }
+
+    /// The largest payload that one DATA carries in a datagram of `size` bytes, whatever its kind.
     #[must_use]
     pub const fn max_data(size: usize) -> usize {
         let size = if size < MAX_MTU { size } else { MAX_MTU };
-        size.saturating_sub(HEADER_BYTES + Self::flow_bytes() + Self::data_bytes(0))
+        size.saturating_sub(HEADER_BYTES + Self::flow_bytes() + Self::data_bytes(0) + AGE)
     }
 
     /// A DATA.
     pub fn put_data(&mut self, data: &Data<'_>) -> bool {
-        if self.remaining() < Self::data_bytes(data.payload.len()) {
+        if self.remaining() < Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call_age.is_some())
+        {
             return false;
         }
-        let at = self.begin(kind::DATA, if data.at_least_once { flag::AT_LEAST_ONCE } else { 0 });
+        let at = self.begin(kind::DATA, message_flags(data.at_least_once, data.call_age));
         self.out.put_u32(data.msgid.0);
         self.out.put_u32(data.seq.0);
+        self.put_age(data.call_age);
         self.out.put(data.payload);
         self.close(at);
         true
     }
 
-    /// Bytes that a FRAGMENT with `len` bytes of a message takes.
+    /// Bytes that a FRAGMENT with `len` bytes of a message takes, if it is none of the call layer's.
     #[must_use]
     pub const fn fragment_bytes(len: usize) -> usize {
         FRAME_HEAD + FRAGMENT_HEAD + len
     }
 
-    /// Bytes of a message that a FRAGMENT can carry now: whole units.
+    /// Bytes of a message that a FRAGMENT can carry now, whatever its kind: whole units.
     #[must_use]
     pub fn fragment_room(&self) -> usize {
-        let room = self.remaining().saturating_sub(FRAME_HEAD + FRAGMENT_HEAD);
+        let room = self.remaining().saturating_sub(FRAME_HEAD + FRAGMENT_HEAD + AGE);
         room / FRAGMENT_UNIT * FRAGMENT_UNIT
     }
 
     /// A FRAGMENT.
     pub fn put_fragment(&mut self, fragment: &Fragment<'_>) -> bool {
-        if self.remaining() < FRAME_HEAD + FRAGMENT_HEAD + fragment.bytes.len() {
+        let needed = Self::fragment_bytes(fragment.bytes.len());
+        if self.remaining() < needed + Self::age_bytes(fragment.call_age.is_some()) {
             return false;
         }
-        let at = self.begin(kind::FRAGMENT, if fragment.at_least_once { flag::AT_LEAST_ONCE } else { 0 });
+        let at = self.begin(kind::FRAGMENT, message_flags(fragment.at_least_once, fragment.call_age));
         self.out.put_u32(fragment.msgid.0);
         self.out.put_u32(fragment.seq.0);
         self.out.put_u32(fragment.offset);
         self.out.put_u32(fragment.total);
+        self.put_age(fragment.call_age);
         self.out.put(fragment.bytes);
         self.close(at);
         true
@@ -360,6 +370,13 @@ impl<'a> DatagramBuilder<'a> {
         self.out[body - 2..body].copy_from_slice(&len.to_le_bytes());
     }
 
+    /// Rounded up, so that a receiver never under-estimates it.
+    fn put_age(&mut self, call_age: Option<Span>) {
+        if let Some(age) = call_age {
+            self.out.put_u32(u32::try_from(age.0.div_ceil(1000)).unwrap_or(u32::MAX));
+        }
+    }
+
     fn put_flow_id(&mut self, flow: &FlowId) {
         self.out.put_u32(flow.src.client.0);
         self.out.put_u32(flow.dst.client.0);
@@ -370,6 +387,11 @@ impl<'a> DatagramBuilder<'a> {
 
 fn is_readable(datagram: &[u8]) -> bool {
     Header::parse(datagram).is_ok_and(|(header, frames)| Frames::new(header.kind, frames).all(|f| f.is_ok()))
+}
+
+fn message_flags(at_least_once: bool, call_age: Option<Span>) -> u8 {
+    let flag_if = |set, flag| if set { flag } else { 0 };
+    flag_if(at_least_once, flag::AT_LEAST_ONCE) | flag_if(call_age.is_some(), flag::CALL)
 }
 
 fn channel_flag(channel: Channel) -> u8 {

@@ -54,7 +54,7 @@ impl Header {
         let (version, kind, lowest, highest, reserved, checksum, session, number) =
             fields().ok_or(WireError::NotOurs)?;
         if version < super::VERSIONS.lowest || version > super::VERSIONS.highest {
-            return Err(WireError::Version);
+            return Err(WireError::Version(VersionRange { lowest, highest }));
         }
         if checksum != checksum_of(datagram) {
             return Err(WireError::Checksum);

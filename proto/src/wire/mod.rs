@@ -8,6 +8,8 @@ mod builder;
 mod frame;
 mod header;
 
+use crate::control::VersionRange;
+
 pub use builder::DatagramBuilder;
 pub use frame::{
     Ack, AckRun, Data, Flow, Fragment, Frame, Frames, Heartbeat, LinkAck, Nack, NackEntry, Partial, Skip,
@@ -15,15 +17,16 @@ pub use frame::{
 pub use header::{HEADER_BYTES, Header, Kind};
 
 /// Versions of the wire format that this crate speaks.
-pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };
+pub const VERSIONS: VersionRange = VersionRange { lowest: 1, highest: 1 };
 
 /// What is wrong with a datagram. It is dropped; each kind is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WireError {
     /// Shorter than its header, or not ours at all.
     NotOurs,
-    /// A version that this crate does not speak. The sender's own range is in its header.
-    Version,
+    /// A version that this crate does not speak. The sender's own range is in its header, and nothing else of it can be
+    /// read or checked.
+    Version(VersionRange),
     /// The checksum does not match.
     Checksum,
     /// A frame with a length, count, enum or number out of range: the rest of the datagram is not read.

@@ -8,7 +8,7 @@ use msg_proto::{
 };
 use proptest::{collection::vec, prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner};
 
-use crate::{
+use super::{
     bytes, config,
     frames::{Owned, frame, hello},
 };

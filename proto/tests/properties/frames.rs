@@ -13,11 +13,12 @@ use msg_proto::{
 };
 use proptest::{
     collection::vec,
+    option,
     prelude::*,
     sample::{Index, select},
 };
 
-use crate::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
+use super::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
 
 /// A frame that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,15 +27,52 @@ pub(crate) enum Owned {
     Hello(Hello),
     Heartbeat(Heartbeat),
     Flow(Flow),
-    Data { msgid: MsgId, seq: Seq, at_least_once: bool, payload: Vec<u8> },
-    Fragment { msgid: MsgId, seq: Seq, at_least_once: bool, offset: u32, total: u32, bytes: Vec<u8> },
+    Data {
+        msgid: MsgId,
+        seq: Seq,
+        at_least_once: bool,
+        call_age: Option<Span>,
+        payload: Vec<u8>,
+    },
+    Fragment {
+        msgid: MsgId,
+        seq: Seq,
+        at_least_once: bool,
+        call_age: Option<Span>,
+        offset: u32,
+        total: u32,
+        bytes: Vec<u8>,
+    },
     Skip(Skip),
-    Ack { flow: FlowId, send_time: Time, runs: Vec<AckRun> },
-    Nack { flow: FlowId, send_time: Time, entries: Vec<NackEntry> },
-    Partial { flow: FlowId, send_time: Time, msgid: MsgId, seq: Seq, bitmap: Vec<u8> },
-    Control { seq: u32, body: Control },
-    ControlAck { next: u32 },
-    LinkAck { delay: Span, window: u32, ranges: Vec<(u64, u64)> },
+    Ack {
+        flow: FlowId,
+        send_time: Time,
+        runs: Vec<AckRun>,
+    },
+    Nack {
+        flow: FlowId,
+        send_time: Time,
+        entries: Vec<NackEntry>,
+    },
+    Partial {
+        flow: FlowId,
+        send_time: Time,
+        msgid: MsgId,
+        seq: Seq,
+        bitmap: Vec<u8>,
+    },
+    Control {
+        seq: u32,
+        body: Control,
+    },
+    ControlAck {
+        next: u32,
+    },
+    LinkAck {
+        delay: Span,
+        window: u32,
+        ranges: Vec<(u64, u64)>,
+    },
     Goodbye,
     Ping,
 }
@@ -47,11 +85,11 @@ impl Owned {
             Frame::Hello(hello) => Self::Hello(hello),
             Frame::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat),
             Frame::Flow(flow) => Self::Flow(flow),
-            Frame::Data(Data { msgid, seq, at_least_once, payload }) => {
-                Self::Data { msgid, seq, at_least_once, payload: payload.to_vec() }
+            Frame::Data(Data { msgid, seq, at_least_once, call_age, payload }) => {
+                Self::Data { msgid, seq, at_least_once, call_age, payload: payload.to_vec() }
             }
-            Frame::Fragment(Fragment { msgid, seq, at_least_once, offset, total, bytes }) => {
-                Self::Fragment { msgid, seq, at_least_once, offset, total, bytes: bytes.to_vec() }
+            Frame::Fragment(Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes }) => {
+                Self::Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes: bytes.to_vec() }
             }
             Frame::Skip(skip) => Self::Skip(skip),
             Frame::Ack(ack) => {
@@ -95,14 +133,14 @@ impl Owned {
             Self::Hello(hello) => datagram.put_hello(hello),
             Self::Heartbeat(heartbeat) => datagram.put_heartbeat(heartbeat),
             Self::Flow(flow) => datagram.put_flow(flow, 0),
-            Self::Data { msgid, seq, at_least_once, payload } => {
-                let (msgid, seq, at_least_once) = (*msgid, *seq, *at_least_once);
-                datagram.put_data(&Data { msgid, seq, at_least_once, payload })
+            Self::Data { msgid, seq, at_least_once, call_age, payload } => {
+                let (msgid, seq, at_least_once, call_age) = (*msgid, *seq, *at_least_once, *call_age);
+                datagram.put_data(&Data { msgid, seq, at_least_once, call_age, payload })
             }
-            Self::Fragment { msgid, seq, at_least_once, offset, total, bytes } => {
-                let (msgid, seq, at_least_once) = (*msgid, *seq, *at_least_once);
+            Self::Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes } => {
+                let (msgid, seq, at_least_once, call_age) = (*msgid, *seq, *at_least_once, *call_age);
                 let (offset, total) = (*offset, *total);
-                datagram.put_fragment(&Fragment { msgid, seq, at_least_once, offset, total, bytes })
+                datagram.put_fragment(&Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes })
             }
             Self::Skip(skip) => datagram.put_skip(skip),
             Self::Ack { flow, send_time, runs } => {
@@ -162,9 +200,21 @@ fn flow() -> impl Strategy<Value = Owned> {
     )
 }
 
+/// Of a plain message, or of one of the call layer.
+fn call_age() -> impl Strategy<Value = Option<Span>> {
+    option::of(any::<u32>().prop_map(|ms| Span::from_millis(u64::from(ms))))
+}
+
 fn data() -> impl Strategy<Value = Owned> {
-    (msgid(), seq(), any::<bool>(), bytes(2000))
-        .prop_map(|(msgid, seq, at_least_once, payload)| Owned::Data { msgid, seq, at_least_once, payload })
+    (msgid(), seq(), any::<bool>(), call_age(), bytes(2000)).prop_map(
+        |(msgid, seq, at_least_once, call_age, payload)| Owned::Data {
+            msgid,
+            seq,
+            at_least_once,
+            call_age,
+            payload,
+        },
+    )
 }
 
 /// Some whole units of a message, or its tail.
@@ -177,11 +227,19 @@ fn fragment() -> impl Strategy<Value = Owned> {
             (start, (start + n * unit).min(total), total)
         })
     });
-    (msgid(), seq(), any::<bool>(), place, any::<u8>()).prop_map(
-        |(msgid, seq, at_least_once, (start, end, total), fill)| {
+    (msgid(), seq(), (any::<bool>(), call_age()), place, any::<u8>()).prop_map(
+        |(msgid, seq, (at_least_once, call_age), (start, end, total), fill)| {
             let of = |n: usize| u32::try_from(n).expect("a message's size");
             let bytes = vec![fill; end - start];
-            Owned::Fragment { msgid, seq, at_least_once, offset: of(start), total: of(total), bytes }
+            Owned::Fragment {
+                msgid,
+                seq,
+                at_least_once,
+                call_age,
+                offset: of(start),
+                total: of(total),
+                bytes,
+            }
         },
     )
 }
@@ -215,9 +273,11 @@ fn partial() -> impl Strategy<Value = Owned> {
 fn control() -> impl Strategy<Value = Owned> {
     let cause = select(vec![Departure::Left, Departure::Died, Departure::GoingAway]);
     let body = prop_oneof![
-        (any::<u32>(), incarnation(), any::<u8>()).prop_map(|(client, incarnation, priority)| {
-            Control::Announce { client: ClientId(client), incarnation, priority }
-        }),
+        (any::<(u32, u32)>(), incarnation(), any::<u8>()).prop_map(
+            |((client, uid), incarnation, priority)| {
+                Control::Announce { client: ClientId(client), incarnation, priority, uid }
+            }
+        ),
         (any::<u32>(), incarnation(), cause).prop_map(|(client, incarnation, cause)| Control::Withdraw {
             client: ClientId(client),
             incarnation,

@@ -6,7 +6,7 @@ use msg_proto::{
 };
 use proptest::prelude::*;
 
-use crate::config;
+use super::config;
 
 const WRAP: i64 = 1 << 32;
 const HALF: i64 = 1 << 31;

@@ -8,7 +8,7 @@ use msg_proto::{
     wire::{AckRun, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Heartbeat, Kind, NackEntry, Skip},
 };
 
-use crate::datagrams::build;
+use super::datagrams::build;
 
 const INSTANCE: Instance = Instance { client: ClientId(1), incarnation: Incarnation(1) };
 const FLOW: Flow = Flow {
@@ -20,7 +20,7 @@ const FLOW: Flow = Flow {
 };
 
 fn data(payload: &[u8]) -> Data<'_> {
-    Data { msgid: MsgId(1), seq: Seq(1), at_least_once: false, payload }
+    Data { msgid: MsgId(1), seq: Seq(1), at_least_once: false, call_age: None, payload }
 }
 
 /// How many bytes a datagram of one FLOW and what `put` writes has beyond its header and that FLOW.
@@ -37,14 +37,28 @@ fn frames_take_what_they_are_said_to_take() {
     assert_eq!(taken(|_| {}), 0);
     for len in [0, 1, 500, 1024] {
         let bytes = vec![7; len];
-        assert_eq!(taken(|d| assert!(d.put_data(&data(&bytes)))), DatagramBuilder::data_bytes(len));
+        let plain = data(&bytes);
+        let call = Data { call_age: Some(Span::ZERO), ..plain };
+        assert_eq!(taken(|d| assert!(d.put_data(&plain))), DatagramBuilder::data_bytes(len));
+        let needed = DatagramBuilder::data_bytes(len) + DatagramBuilder::age_bytes(true);
+        assert_eq!(taken(|d| assert!(d.put_data(&call))), needed);
     }
     for len in [1, FRAGMENT_UNIT, 2 * FRAGMENT_UNIT] {
         let bytes = vec![7; len];
         let total = u32::try_from(len).expect("small");
-        let fragment =
-            Fragment { msgid: MsgId(1), seq: Seq(1), at_least_once: false, offset: 0, total, bytes: &bytes };
+        let fragment = Fragment {
+            msgid: MsgId(1),
+            seq: Seq(1),
+            at_least_once: false,
+            call_age: None,
+            offset: 0,
+            total,
+            bytes: &bytes,
+        };
         assert_eq!(taken(|d| assert!(d.put_fragment(&fragment))), DatagramBuilder::fragment_bytes(len));
+        let call = Fragment { call_age: Some(Span::ZERO), ..fragment };
+        let needed = DatagramBuilder::fragment_bytes(len) + DatagramBuilder::age_bytes(true);
+        assert_eq!(taken(|d| assert!(d.put_fragment(&call))), needed);
     }
     let skip = Skip { seq: Seq(1), count: 1 };
     assert_eq!(taken(|d| assert!(d.put_skip(&skip))), DatagramBuilder::skip_bytes());
@@ -67,8 +81,9 @@ fn the_largest_payload_fits_and_no_larger_one() {
         let payload = vec![7; DatagramBuilder::max_data(size) + 1];
         build(Kind::Frames, size, |d| {
             assert!(d.put_flow(&FLOW, 0));
-            assert!(!d.put_data(&data(&payload)));
-            assert!(d.put_data(&data(&payload[1..])));
+            let call = |payload| Data { call_age: Some(Span::ZERO), ..data(payload) };
+            assert!(!d.put_data(&call(&payload)));
+            assert!(d.put_data(&call(&payload[1..])));
             assert_eq!(d.remaining(), 0);
         });
     }
@@ -80,8 +95,15 @@ fn the_largest_payload_fits_and_no_larger_one() {
 fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
     let room = HEADER_BYTES + DatagramBuilder::flow_bytes();
     let bytes = [7; 64];
-    let fragment =
-        Fragment { msgid: MsgId(1), seq: Seq(1), at_least_once: false, offset: 0, total: 64, bytes: &bytes };
+    let fragment = Fragment {
+        msgid: MsgId(1),
+        seq: Seq(1),
+        at_least_once: false,
+        call_age: None,
+        offset: 0,
+        total: 64,
+        bytes: &bytes,
+    };
     let skip = Skip { seq: Seq(1), count: 1 };
     type Put<'a> = Box<dyn Fn(&mut DatagramBuilder<'_>) -> bool + 'a>;
     let heartbeat = Heartbeat { wants_reply: false, clock: Time(1), echo: Time(1), held: Span(1) };
@@ -115,7 +137,8 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
 #[test]
 fn room_for_fragments_is_counted_in_whole_units() {
     for (units, more) in [(0, 0), (0, FRAGMENT_UNIT - 1), (1, 0), (1, FRAGMENT_UNIT - 1), (2, 0), (7, 5)] {
-        let room = DatagramBuilder::fragment_bytes(units * FRAGMENT_UNIT) + more;
+        let head = DatagramBuilder::fragment_bytes(0) + DatagramBuilder::age_bytes(true);
+        let room = head + units * FRAGMENT_UNIT + more;
         build(Kind::Frames, HEADER_BYTES + DatagramBuilder::flow_bytes() + room, |d| {
             assert!(d.put_flow(&FLOW, 0));
             assert_eq!(d.fragment_room(), units * FRAGMENT_UNIT, "{units} units and {more} bytes");

@@ -7,7 +7,7 @@ use msg_proto::{
     local::{DaemonFrame, put, split},
 };
 
-use crate::world::World;
+use super::world::World;
 
 #[test]
 fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {

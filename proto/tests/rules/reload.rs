@@ -10,7 +10,7 @@ use msg_proto::{
     units::Span,
 };
 
-use crate::{
+use super::{
     NOT_STARTED, UNKNOWN, verdict,
     world::{World, address, clear, cut},
 };

@@ -9,8 +9,10 @@ use msg_proto::{
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
     local::DrainCause,
+    outcome::Verdict,
     session::{
-        AckMode, Event, Failure, Outcomes, PresenceEvent, SendError, SendFlags, Session, SessionConfig,
+        AckMode, CallMessage, Delivery, Event, Failure, Outcomes, PresenceEvent, SendError, SendFlags,
+        Session, SessionConfig,
     },
     units::{Span, Time},
 };
@@ -33,11 +35,23 @@ pub(crate) struct Client {
     /// It takes nothing while this is set.
     pub(crate) is_stopped: bool,
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) call_outcomes: Vec<(MsgId, Result<(), Verdict>)>,
     pub(crate) acked: Vec<(u32, u64)>,
     pub(crate) failed: Vec<(Failure, u64)>,
     pub(crate) drain: Option<DrainCause>,
     /// Changes, and how many messages were taken before each.
     pub(crate) presence: Vec<(PresenceEvent, usize)>,
+}
+
+/// A message of the call layer that was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Call {
+    pub(crate) data: Vec<u8>,
+    /// By the clock of the node that it came to.
+    pub(crate) sent_at: Time,
+    pub(crate) uid: u32,
+    pub(crate) node: String,
 }
 
 pub(crate) struct World {
@@ -69,19 +83,33 @@ pub(crate) struct Options {
 
 impl Client {
     fn poll(&mut self, now: Time, at: u64) {
-        while let Some(event) = self.session.poll_event(now) {
+        while let Some(event) = self.session.poll_notice() {
             match event {
-                Event::Message(m) => {
-                    self.taken.push((m.msgid.0, m.data.to_vec(), at));
-                    self.session.message_handled();
-                }
                 Event::Acked { msgid } => self.acked.push((msgid.0, at)),
                 Event::Failed(failure) => self.failed.push((failure, at)),
                 Event::Registered(_) => {}
-                Event::Presence(event) => self.presence.push((event, self.taken.len())),
                 Event::Drain(cause) => self.drain = Some(cause),
                 other => panic!("{other:?}"),
             }
+        }
+        while let Some((msgid, outcome)) = self.session.poll_call_outcome() {
+            self.call_outcomes.push((msgid, outcome));
+        }
+        loop {
+            while let Some(event) = self.session.poll_presence() {
+                self.presence.push((event, self.taken.len()));
+            }
+            if let Some(delivery) = self.session.poll_delivery(now) {
+                match delivery {
+                    Delivery::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
+                    Delivery::Call(CallMessage { sent_at, uid, node, data, .. }) => {
+                        self.calls.push(Call { data: data.to_vec(), sent_at, uid, node });
+                    }
+                }
+            } else if !self.session.has_presence() {
+                return;
+            }
+            self.session.message_handled();
         }
     }
 }
@@ -163,7 +191,7 @@ impl World {
         let now = self.clock(node);
         let peer = Credentials { pid: 1, uid: 0, gid: 0 };
         let conn = self.engines[node].handle_connect(now, peer).expect("few connections");
-        let (taken, acked, failed) = (Vec::new(), Vec::new(), Vec::new());
+        let (taken, calls, acked, failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         self.clients.push(Client {
             node,
             session,
@@ -171,6 +199,8 @@ impl World {
             is_alive: true,
             is_stopped: false,
             taken,
+            calls,
+            call_outcomes: Vec::new(),
             acked,
             failed,
             drain: None,
@@ -204,6 +234,16 @@ impl World {
     ) -> Result<MsgId, SendError> {
         let now = self.clock(self.clients[client].node);
         self.clients[client].session.send(now, ClientId(dst), payload, user, flags)
+    }
+
+    pub(crate) fn send_call(&mut self, client: usize, dst: u32, payload: &[u8]) -> Result<MsgId, SendError> {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.send_call(now, ClientId(dst), payload, SendFlags::default())
+    }
+
+    pub(crate) fn withdraw(&mut self, client: usize, msgid: MsgId) -> bool {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.withdraw(now, msgid)
     }
 
     /// A node's daemon is killed and started again, empty. Its clients come back at once.

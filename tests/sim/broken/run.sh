@@ -11,7 +11,7 @@ seeds=${1:-1000}
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] || set -- "$here"/*.patch
 export CARGO_TARGET_DIR="$root/target/broken/build"
-export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_INCREMENTAL=true
 
 git -C "$root" worktree add --force --detach "$tree" HEAD >/dev/null 2>&1 ||
     git -C "$tree" checkout --quiet --force --detach "$(git -C "$root" rev-parse HEAD)"

@@ -40,7 +40,8 @@ impl Checker {
         if nodes.iter().any(|n| self.touched.get(n).is_some_and(|at| now < at + ESTIMATE_MEMORY)) {
             return Ok(());
         }
-        let stalled_until = self.lives[dst].stalled_until;
+        let flood = if self.has_fast_streams { 0 } else { self.lives[dst].floods_until + FLOOD_TAIL };
+        let stalled_until = self.lives[dst].stalled_until.max(flood);
         let Some(sent) = self.lives[src].find_mut(msgid) else { return Ok(()) };
         // What was taken a moment ago is not known to be, and what has ended is below the floor.
         let is_told = |at: u64| now > at.max(stalled_until) + TAKEN_SLACK;
@@ -59,5 +60,7 @@ impl Checker {
 
 /// TAKEN is on its way to the daemon; a client that stalls keeps it for longer, and is not asked.
 const TAKEN_SLACK: u64 = 20_000;
+/// Until what was sent in a flood has gone through a slow socket.
+const FLOOD_TAIL: u64 = 5_000_000;
 /// An association that is new on one side knows no clock for a moment.
 const MAX_UNANSWERED: u32 = 5;

@@ -44,6 +44,8 @@ pub(super) struct Life {
     pub(super) sent: Vec<Sent>,
     /// It lost its daemon: what a daemon says is no longer all that there is.
     pub(super) reconnected: bool,
+    /// Until when what it says may stand behind what it sent: it sent as fast as it could.
+    pub(super) floods_until: u64,
     /// Until when its outcomes may wait for itself: it did not read.
     pub(super) stalled_until: u64,
     pub(super) is_dead: bool,
@@ -60,8 +62,14 @@ pub(super) struct Sent {
     pub(super) sent_at: Moment,
     /// When the daemon read it.
     pub(super) accepted_at: Option<Moment>,
+    /// Which of its node's daemons read it first.
+    pub(super) daemon: Option<u64>,
+    /// A later one read it again, and does not know whom the first gave it to.
+    pub(super) is_unbound: bool,
     /// Copies that left the node, or were written to a client of it.
     pub(super) copies: u32,
+    /// Which instances copies were sent to, to other nodes.
+    pub(super) addressed: Vec<Instance>,
     /// Copies that came after it was taken, since it was last acknowledged.
     pub(super) unanswered: u32,
     /// What its daemon decided, and when.
@@ -96,6 +104,7 @@ impl Checker {
             incarnation: None,
             sent: Vec::new(),
             reconnected: false,
+            floods_until: 0,
             stalled_until: 0,
             is_dead: false,
         });
@@ -141,6 +150,11 @@ impl Checker {
         life.stalled_until = life.stalled_until.max(until);
     }
 
+    /// It sends as fast as it can until then.
+    pub fn on_flood(&mut self, life: LifeId, until: u64) {
+        self.lives[life].floods_until = until;
+    }
+
     /// It has a new stream to a daemon after it lost one.
     pub fn on_reconnect(&mut self, life: LifeId) {
         self.lives[life].reconnected = true;
@@ -181,7 +195,10 @@ impl Checker {
             uid,
             sent_at: at,
             accepted_at: None,
+            daemon: None,
+            is_unbound: false,
             copies: 0,
+            addressed: Vec::new(),
             unanswered: 0,
             decided: None,
             told: None,

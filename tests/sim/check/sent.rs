@@ -1,13 +1,14 @@
 //! What leaves: submissions, datagrams, deliveries.
 
 use msg_proto::{
-    ids::{FlowId, MsgId, Seq},
+    ids::{FlowId, Instance, MsgId, Seq},
     local::{Deliver, Submit},
+    outcome::Certainty,
     units::Time,
     wire::{Ack, Frame, Frames, HEADER_BYTES, Kind, Nack},
 };
 
-use super::{About, Checker, Invariant, LifeId, Moment, Violation, violation};
+use super::{About, Checker, Invariant, LifeId, Moment, Outcome, Violation, violation};
 
 /// A datagram that leaves a node.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +33,20 @@ impl Checker {
     /// The message was never sent.
     pub fn on_submit(&mut self, at: Moment, life: LifeId, submit: &Submit<'_>) -> Result<(), Violation> {
         let about = Some((life, submit.msgid.0));
+        let daemon = self.daemons.get(&self.lives[life].plan.node).copied().unwrap_or(0);
         let Some(sent) = self.lives[life].find_mut(submit.msgid) else {
             let text = "a SUBMIT of what was not sent".to_owned();
             return Err(violation(Invariant::NothingInvented, at.now, about, text));
         };
         sent.accepted_at.get_or_insert(at);
-        if sent.told.is_some() {
+        sent.is_unbound |= *sent.daemon.get_or_insert(daemon) != daemon;
+        let is_open = match sent.told {
+            None => true,
+            // It stood whole in a slow socket when its library gave it up; its daemon finds it overdue.
+            Some((_, Outcome::Failed(verdict))) => verdict.certainty == Certainty::Unknown,
+            Some((_, Outcome::Acked)) => false,
+        };
+        if !is_open {
             let text = "a SUBMIT of what has ended".to_owned();
             return Err(violation(Invariant::I4FailedIsFinal, at.now, about, text));
         }
@@ -51,7 +60,8 @@ impl Checker {
     ///
     /// Nobody sent that.
     pub fn on_deliver(&mut self, now: u64, to: LifeId, d: &Deliver<'_>) -> Result<(), Violation> {
-        let about = self.copy(now, &d.src, d.msgid)?;
+        let about = self.copy(now, &d.src, d.msgid, None)?;
+        self.check_addressed(now, to, about)?;
         self.note(now, about, || {
             format!(
                 "DELIVER {} to life {to}, seq {}, floor {}, stamp {}",
@@ -101,14 +111,35 @@ impl Checker {
         let Some(flow) = flow else {
             return Err(violation(Invariant::NothingInvented, d.now, None, format!("{what} without FLOW")));
         };
-        let about = self.copy(d.now, &flow.src, msgid)?;
+        let about = self.copy(d.now, &flow.src, msgid, Some(flow.dst))?;
         let (from, to) = (d.from, d.to);
         self.note(d.now, about, || format!("{what} seq {} from node {from} to {to} for {}", seq.0, flow.dst));
         Ok(())
     }
 
+    /// What comes from another node was sent to this instance, and not to an earlier or another one.
+    fn check_addressed(&self, now: u64, to: LifeId, about: About) -> Result<(), Violation> {
+        let Some((from, msgid)) = about else { return Ok(()) };
+        let (from, to) = (&self.lives[from], &self.lives[to]);
+        let Some(incarnation) = to.incarnation.filter(|_| from.plan.node != to.plan.node) else {
+            return Ok(());
+        };
+        let instance = Instance { client: to.plan.client, incarnation };
+        if from.find(MsgId(msgid)).is_some_and(|s| s.addressed.contains(&instance)) {
+            return Ok(());
+        }
+        let text = format!("delivered to {instance}, to whom no copy was sent");
+        Err(violation(Invariant::NothingInvented, now, about, text))
+    }
+
     /// A copy of a message is on its way.
-    fn copy(&mut self, now: u64, src: &msg_proto::ids::Instance, msgid: MsgId) -> Result<About, Violation> {
+    fn copy(
+        &mut self,
+        now: u64,
+        src: &Instance,
+        msgid: MsgId,
+        to: Option<Instance>,
+    ) -> Result<About, Violation> {
         let life = self.by_instance.get(src).copied();
         let about = life.map(|l| (l, msgid.0));
         let Some(sent) = life.and_then(|l| self.lives[l].find_mut(msgid)) else {
@@ -116,6 +147,7 @@ impl Checker {
             return Err(violation(Invariant::NothingInvented, now, about, text));
         };
         sent.copies += 1;
+        sent.addressed.extend(to.filter(|to| !sent.addressed.contains(to)));
         Ok(about)
     }
 

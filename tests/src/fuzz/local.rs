@@ -44,6 +44,7 @@ fn rewrite(mut stream: &[u8]) {
             ClientFrame::FlowBound(bound) => put::flow_bound(&mut out, bound),
             ClientFrame::Drained => put::drained(&mut out),
             ClientFrame::Subscribe { client } => put::subscribe(&mut out, *client),
+            ClientFrame::Withdraw { msgid } => put::withdraw(&mut out, *msgid),
         }
         assert_eq!(out, stream[..len], "{frame:?}");
         stream = &stream[len..];

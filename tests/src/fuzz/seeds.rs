@@ -86,13 +86,33 @@ fn datagrams() -> Inputs {
         Flow { id: FLOW, send_time: TIME, interval: Span::from_millis(1000), floor: Seq(1), presence: 1 };
     let messages = write(&|d| {
         d.put_flow(&flow, 0)
-            && d.put_data(&Data { msgid: MsgId(1), seq: Seq(1), at_least_once: false, payload: b"one" })
-            && d.put_data(&Data { msgid: MsgId(2), seq: Seq(2), at_least_once: true, payload: b"" })
+            && d.put_data(&Data {
+                msgid: MsgId(1),
+                seq: Seq(1),
+                at_least_once: false,
+                call_age: None,
+                payload: b"one",
+            })
+            && d.put_data(&Data {
+                msgid: MsgId(2),
+                seq: Seq(2),
+                at_least_once: true,
+                call_age: None,
+                payload: b"",
+            })
             && d.put_skip(&Skip { seq: Seq(3), count: 4 })
     });
     let parts = write(&|d| {
         let (msgid, seq, at_least_once) = (MsgId(1), Seq(1), false);
-        let fragment = Fragment { msgid, seq, at_least_once, offset: 1024, total: 1030, bytes: b"abcdef" };
+        let fragment = Fragment {
+            msgid,
+            seq,
+            at_least_once,
+            call_age: None,
+            offset: 1024,
+            total: 1030,
+            bytes: b"abcdef",
+        };
         d.put_flow(&flow, 0)
             && d.put_fragment(&fragment)
             && d.put_partial(&FLOW, TIME, MsgId(1), Seq(1), &[0x05, 0x80])
@@ -107,7 +127,7 @@ fn datagrams() -> Inputs {
     let links = write(&|d| {
         let (client, incarnation) = (ClientId(100), Incarnation(1));
         d.put_heartbeat(&Heartbeat { wants_reply: true, clock: TIME, echo: TIME, held: Span(9) })
-            && d.put_control(1, &Control::Announce { client, incarnation, priority: 1 })
+            && d.put_control(1, &Control::Announce { client, incarnation, priority: 1, uid: 1000 })
             && d.put_control(2, &Control::Withdraw { client, incarnation, cause: Departure::Died })
             && d.put_control(3, &Control::Synced)
             && d.put_control_ack(4)
@@ -151,6 +171,7 @@ fn client_streams() -> Inputs {
         seq: Seq(n),
         channel: Channel::Ordered,
         at_least_once: false,
+        is_call: false,
         send_time: TIME,
         user: b"user",
         payload: b"payload",
@@ -185,6 +206,7 @@ fn daemon_streams() -> Inputs {
         send_time: TIME,
         interval: Span::from_millis(1000),
         round: 0,
+        call: None,
         payload: b"data",
     };
     let mut usual = vec![0xfd];

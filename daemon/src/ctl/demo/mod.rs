@@ -27,6 +27,7 @@ use msg_proto::units::{Span, Time};
 use super::{
     cli::DemoArgs,
     error::{CtlError, Exit},
+    latencies::Latencies,
     port::{Port, Registration},
     signals::Stop,
     status::{self, Format},
@@ -42,7 +43,6 @@ use node::{Node, Plan, free_address};
 use outage::Outage;
 use payload::Flow;
 use report::{Daemons, FlowReport, LatencyReport, Report};
-use traffic::Latencies;
 
 /// The whole demo ends within this time, and tells where it stood if it did not get through. More messages
 /// than the usual ones get more.

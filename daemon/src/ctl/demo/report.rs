@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use msg_proto::{status::StatusDocument, units::Time};
 use serde::Serialize;
 
-use super::{ledger::Ledger, traffic::Latencies};
+use super::ledger::Ledger;
+use crate::ctl::latencies::Latencies;
 use crate::{
     ctl::{
         table::{Align::Left, Align::Right, Table, escaped_bytes},

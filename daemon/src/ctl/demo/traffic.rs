@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
-use hdrhistogram::Histogram;
-
 use super::{
     Clock,
     lane::{Lane, take_next},
     ledger::Received,
     payload::Flow,
 };
-use crate::ctl::error::CtlError;
+use crate::ctl::{
+    error::CtlError,
+    latencies::{Latencies, latencies},
+};
 
 /// Messages that one side sends before it looks at what has come.
 const SENDS_PER_TURN: u64 = 64;
@@ -30,14 +31,6 @@ const IDLE: Duration = Duration::from_millis(5);
 
 /// How often the progress is shown.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Latencies from 1 us to 10 min, to three digits.
-pub(super) type Latencies = Histogram<u64>;
-
-/// A histogram for latencies in microseconds.
-pub(super) fn latencies() -> Latencies {
-    Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are in order")
-}
 
 /// What the two sides and the display share.
 #[derive(Default)]

@@ -23,7 +23,7 @@ use recovery::Recovery;
 
 use super::{arena::key, chain::FlowKey, client::ClientKey, clock::PeerClock, inbox::InboxKey};
 use crate::{
-    control::Hello,
+    control::{Hello, VersionRange},
     ids::SessionId,
     limits::{HEARTBEAT_MS, HELLO_MS},
     units::{Span, Time},
@@ -62,6 +62,8 @@ pub(crate) struct Link {
     /// When the peer's clock last stepped, as seen from here.
     pub(crate) clock_step: Option<Time>,
     pub(crate) heard: Option<Time>,
+    /// What its peer speaks, if that is nothing that we do.
+    pub(crate) foreign: Option<VersionRange>,
     /// Its peer is in the config no more. It stays, never up, while messages or inboxes refer to it.
     pub(crate) is_removed: bool,
 }
@@ -202,6 +204,7 @@ impl Link {
             is_ready: false,
             clock_step: None,
             heard: None,
+            foreign: None,
             is_removed: false,
         }
     }

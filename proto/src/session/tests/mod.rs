@@ -128,6 +128,7 @@ pub(super) fn delivery(number: u64, seq: u32) -> Deliver<'static> {
         send_time: Time(0),
         interval: INTERVAL,
         round: 0,
+        call: None,
         payload: b"data",
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn client_frame(bytes: &mut Unstructured<'_>) -> Vec<u8> {
                 seq: Seq(number(b)),
                 channel: channel(what >> 4),
                 at_least_once: what & 0x40 != 0,
+                is_call: what & 0x08 != 0,
                 send_time: Time(1 << 40),
                 user: b"user",
                 payload,
@@ -151,14 +152,15 @@ fn put_frame(
     let (what, a, b) = (byte(bytes), byte(bytes), byte(bytes));
     let (msgid, seq) = (MsgId(number(a)), Seq(number(b)));
     let at_least_once = what & 0x80 != 0;
+    let call_age = (what & 0x40 != 0).then(|| Span::from_millis(u64::from(a)));
     // Of the messages that go the other way.
     let back = FlowId { src: flow.id.dst, dst: flow.id.src, ..flow.id };
     let _fits = match what % 12 {
         0 => {
             let payload = some_bytes(bytes, 64);
-            d.put_data(&Data { msgid, seq, at_least_once, payload })
+            d.put_data(&Data { msgid, seq, at_least_once, call_age, payload })
         }
-        1 => d.put_fragment(&fragment(msgid, seq, at_least_once, byte(bytes))),
+        1 => d.put_fragment(&Fragment { call_age, ..fragment(msgid, seq, at_least_once, byte(bytes)) }),
         2 => d.put_skip(&Skip { seq, count: [1, 2, 64, 65_536][usize::from(a) % 4] }),
         3 => {
             let count = [1, 2, 100, 65_536][usize::from(what >> 4) % 4];
@@ -198,13 +200,13 @@ fn fragment(msgid: MsgId, seq: Seq, at_least_once: bool, what: u8) -> Fragment<'
     let total = [1030, 2048, 3000, 65_536, 1 << 20][usize::from(what & 7) % 5];
     let offset = (u32::from(what >> 3) * 1024) % total / 1024 * 1024;
     let len = (total - offset).min(1024) as usize;
-    Fragment { msgid, seq, at_least_once, offset, total, bytes: &BYTES[..len] }
+    Fragment { msgid, seq, at_least_once, call_age: None, offset, total, bytes: &BYTES[..len] }
 }
 
 fn control(world: &World, to: usize, a: u8, what: u8) -> Control {
     let Instance { client, incarnation } = instance(world, 1 - to, a);
     match what >> 4 {
-        0..8 => Control::Announce { client, incarnation, priority: a >> 6 },
+        0..8 => Control::Announce { client, incarnation, priority: a >> 6, uid: u32::from(a) },
         n @ 8..14 => {
             let cause = [Departure::Left, Departure::Died, Departure::GoingAway][usize::from(n) % 3];
             Control::Withdraw { client, incarnation, cause }

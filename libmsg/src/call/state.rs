@@ -1,0 +1,317 @@
+//! What a client's lock guards of its calls.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt, mem,
+};
+
+use msg_proto::{
+    call::{
+        CallCounters, CallId, CallOptions, Calls, Done, Job, Procedure, ProcedureOptions, ReplyCacheLimits,
+        ReplyError, RunId, Why, Xid,
+    },
+    ids::ClientId,
+    outcome::Reason,
+    session::{CallMessage, Delivery, SendFlags, Session},
+    units::{Span, Time},
+};
+
+use super::{CallError, REFUSED, Reply, serve::Dropped};
+use crate::{Call, Client, Received, SendError, client::Inner, clock, sync};
+
+/// A handler.
+pub(crate) type OnCall = Box<dyn FnMut(&Client, Call) + Send>;
+/// A callback of a call that has ended.
+pub(crate) type DoneFn = Box<dyn FnOnce(&Client, CallResult) + Send>;
+/// What came of a call.
+pub(crate) type CallResult = Result<Reply, CallError>;
+
+/// Who is told of what came of a call.
+pub(crate) enum OnDone {
+    /// A thread that waits.
+    Waits,
+    /// A callback.
+    Callback(DoneFn),
+}
+
+/// What is taken out of the way of messages of the call layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stashed {
+    /// Messages before them are taken, too, and kept.
+    Messages,
+    /// Nothing: they wait behind messages.
+    Nothing,
+}
+
+/// The calls of a client, and who waits for them.
+pub(crate) struct CallState {
+    calls: Calls,
+    on_done: HashMap<CallId, OnDone>,
+    results: HashMap<CallId, CallResult>,
+    ended: VecDeque<(DoneFn, CallResult)>,
+    dropped: Dropped,
+    /// Messages that stood before one of the call layer while nobody asked for them.
+    stash: VecDeque<Received>,
+    stash_bytes: usize,
+    is_used: bool,
+}
+
+impl CallState {
+    pub(crate) fn new(xid_key: [u8; 16], hash_key: [u8; 16]) -> Self {
+        Self {
+            calls: Calls::new(xid_key, hash_key),
+            on_done: HashMap::new(),
+            results: HashMap::new(),
+            ended: VecDeque::new(),
+            dropped: Dropped::default(),
+            stash: VecDeque::new(),
+            stash_bytes: 0,
+            is_used: false,
+        }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        session: &mut Session,
+        now: Time,
+        target: (ClientId, Procedure),
+        request: &[u8],
+        options: CallOptions,
+        on_done: OnDone,
+    ) -> Result<CallId, CallError> {
+        self.is_used = true;
+        if self.calls.caller.has_unsent() {
+            return Err(CallError::NotSent(SendError::WouldBlock));
+        }
+        let call = self.calls.caller.start(now, target, request, options)?;
+        if let Err(error) = self.send_request(session, now) {
+            self.calls.caller.forget(call);
+            return Err(CallError::NotSent(error));
+        }
+        self.on_done.insert(call, on_done);
+        Ok(call)
+    }
+
+    pub(super) fn take_result(&mut self, call: CallId) -> Option<CallResult> {
+        self.results.remove(&call)
+    }
+
+    pub(super) fn cancel(&mut self, now: Time, call: CallId) -> bool {
+        self.calls.caller.cancel(now, call)
+    }
+
+    pub(super) fn xid(&self, call: CallId) -> Option<Xid> {
+        self.calls.caller.xid(call)
+    }
+
+    pub(super) const fn counters(&self) -> CallCounters {
+        self.calls.counters
+    }
+
+    pub(super) fn enable_reply_cache(&mut self, limits: ReplyCacheLimits) {
+        self.calls.server.enable_reply_cache(limits);
+    }
+
+    pub(super) fn serve(&mut self, procedure: Procedure, options: ProcedureOptions) {
+        self.is_used = true;
+        self.calls.server.serve(procedure, options);
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        now: Time,
+        run: RunId,
+        reply: &[u8],
+        max: usize,
+    ) -> Result<(), ReplyError> {
+        self.calls.server.reply(now, run, reply, max, &mut self.calls.counters)
+    }
+
+    pub(super) fn give_up(&mut self, now: Time, run: RunId) {
+        self.calls.server.give_up(now, run, &mut self.calls.counters);
+    }
+
+    pub(super) fn waits(&self, now: Time, run: RunId) -> bool {
+        self.calls.server.caller_waits(now, run)
+    }
+
+    pub(super) fn time_left(&self, now: Time, run: RunId) -> Span {
+        self.calls.server.time_left(now, run)
+    }
+
+    /// A message of the call layer came.
+    pub(crate) fn handle_message(&mut self, now: Time, message: &CallMessage<'_>) {
+        self.calls.handle_message(now, message);
+    }
+
+    /// A call to begin now.
+    pub(crate) fn poll_job(&mut self, now: Time) -> Option<Call> {
+        let job: Job = self.calls.server.poll_job(now, &mut self.calls.counters)?;
+        Some(Call::new(job, self.dropped.clone()))
+    }
+
+    /// A callback to run.
+    pub(crate) fn poll_ended(&mut self) -> Option<(DoneFn, CallResult)> {
+        self.ended.pop_front()
+    }
+
+    /// Whether calls wait to be begun.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.calls.server.has_jobs()
+    }
+
+    /// Whether a dispatch has something to do with calls.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.ended.is_empty() || self.calls.server.has_jobs()
+    }
+
+    /// Whether messages of the call layer are looked for behind others.
+    pub(crate) const fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    pub(crate) fn has_stash(&self) -> bool {
+        !self.stash.is_empty()
+    }
+
+    pub(crate) fn take_stashed(&mut self) -> Option<Received> {
+        let message = self.stash.pop_front()?;
+        self.stash_bytes -= message.data.len();
+        Some(message)
+    }
+
+    /// When something falls due.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        self.calls.caller.poll_timeout()
+    }
+
+    fn turn(&mut self, session: &mut Session, now: Time) {
+        while let Some((msgid, outcome)) = session.poll_call_outcome() {
+            match outcome {
+                Ok(()) => self.calls.caller.handle_acked(now, msgid),
+                Err(verdict) => self.calls.caller.handle_failed(now, msgid, verdict),
+            };
+        }
+        let dropped = mem::take(&mut *sync::lock(&self.dropped));
+        for run in dropped {
+            self.give_up(now, run);
+        }
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.calls.caller.handle_timeout(now);
+        }
+        while self.send_request(session, now) == Ok(true) {}
+        while let Some(msgid) = self.calls.caller.poll_withdraw() {
+            if !session.withdraw(now, msgid) {
+                self.calls.caller.handle_acked(now, msgid);
+            }
+        }
+        while let Some((dst, message)) = self.calls.caller.poll_cancel() {
+            // It may be lost: it is only a hint.
+            session.send_call(now, dst, &message, SendFlags::default()).ok();
+        }
+        self.send_replies(session, now);
+        if session.refusal().is_some() {
+            self.calls.caller.abort(Why::Request(Reason::Refused));
+        }
+        while let Some(Done { call, xid, result }) = self.calls.caller.poll_done(&mut self.calls.counters) {
+            let result = result.map(|data| Reply { xid, data }).map_err(CallError::from);
+            match self.on_done.remove(&call) {
+                Some(OnDone::Callback(callback)) => self.ended.push_back((callback, result)),
+                Some(OnDone::Waits) => {
+                    self.results.insert(call, result);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Sends the next request. `Ok(false)` where none waits.
+    fn send_request(&mut self, session: &mut Session, now: Time) -> Result<bool, SendError> {
+        let Calls { caller, counters, .. } = &mut self.calls;
+        let Some(request) = caller.poll_send(now) else { return Ok(false) };
+        let call = request.call;
+        let flags = SendFlags { unordered: request.is_unordered, at_least_once: false };
+        match session.send_call(now, request.dst, request.message, flags).map_err(SendError::from) {
+            Ok(msgid) => {
+                caller.record_sent(call, msgid, counters);
+                Ok(true)
+            }
+            Err(SendError::WouldBlock) => {
+                caller.record_not_sent(call);
+                Err(SendError::WouldBlock)
+            }
+            Err(error) => {
+                caller.fail(call, REFUSED.why);
+                Err(error)
+            }
+        }
+    }
+
+    fn send_replies(&mut self, session: &mut Session, now: Time) {
+        let flags = SendFlags { unordered: true, at_least_once: false };
+        while let Some(reply) = self.calls.server.poll_reply() {
+            if session.send_call(now, reply.dst, &reply.message, flags).map_err(SendError::from)
+                == Err(SendError::WouldBlock)
+            {
+                return self.calls.server.put_back(reply);
+            }
+        }
+    }
+
+    fn has_stash_room(&self) -> bool {
+        self.stash.len() < STASH_MESSAGES && self.stash_bytes < STASH_BYTES
+    }
+}
+
+impl Inner {
+    /// Does what calls have to do, without running anything.
+    pub(crate) fn turn_calls(&mut self, now: Time) {
+        self.calls.turn(&mut self.link.session, now);
+    }
+
+    /// The next message that is none of the call layer's; those before it are taken.
+    pub(crate) fn next_message(&mut self) -> Option<Received> {
+        if let Some(message) = self.calls.take_stashed() {
+            return Some(message);
+        }
+        let now = clock::now();
+        loop {
+            match self.link.session.poll_delivery(now)? {
+                Delivery::Message(message) => return Some(message.into()),
+                Delivery::Call(message) => {
+                    self.calls.handle_message(now, &message);
+                    self.link.session.message_handled();
+                }
+            }
+        }
+    }
+
+    /// Takes what has come of the call layer.
+    pub(crate) fn take_calls(&mut self, stashed: Stashed) {
+        let now = clock::now();
+        let session = &mut self.link.session;
+        while session.has_call_next() || (stashed == Stashed::Messages && self.calls.has_stash_room()) {
+            match session.poll_delivery(now) {
+                None => return,
+                Some(Delivery::Call(message)) => {
+                    self.calls.handle_message(now, &message);
+                    session.message_handled();
+                }
+                Some(Delivery::Message(message)) => {
+                    self.calls.stash_bytes += message.data.len();
+                    self.calls.stash.push_back(message.into());
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for CallState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallState").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// Messages that are kept because they stood before one of the call layer. At the limit the latter wait behind them.
+const STASH_MESSAGES: usize = 4096;
+const STASH_BYTES: usize = 8 << 20;

@@ -1,0 +1,505 @@
+//! The caller's side: calls that wait for their reply, and how each of them ends.
+//!
+//! ```text
+//!            record_sent          handle_acked
+//! Queued ---------------> Sent -----------------> Taken
+//!   ^                      |                        |
+//!   | retry, repeat        | handle_failed          | time for a repeat
+//!   +-------- Waiting <----+------------------------+
+//!
+//! out of time, or cancelled: Ending, until it is known what became of the request
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::{Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header};
+use crate::{
+    ids::{ClientId, MsgId},
+    limits,
+    outcome::{Certainty, Reason, Verdict},
+    units::{Span, Time},
+};
+
+/// A call, to the process that made it. Never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(pub u64);
+
+/// How a call is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallOptions {
+    /// Its outcome comes by then; at most [`limits::MAX_CALL_TIMEOUT_MS`].
+    pub timeout: Span,
+    /// What may be concluded when it fails.
+    pub semantics: Semantics,
+    /// How often it is made again when it is known not to have started ([`Semantics::AtMostOnce`]).
+    pub retries: u32,
+    /// How long after its request was taken it is repeated, if there is no reply; twice as long each time
+    /// ([`Semantics::AtLeastOnce`]).
+    pub repeat_after: Span,
+    /// Its XID, if the caller has its own, so that it can repeat the call after it was restarted.
+    pub xid: Option<Xid>,
+    /// An earlier life of the caller may have made it before.
+    pub is_repeat: bool,
+    /// Its request waits for no other message, and none waits for it.
+    pub is_unordered: bool,
+}
+
+/// Why a call was not begun. Nothing was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartError {
+    /// As many calls, or bytes of requests, wait as may.
+    WouldBlock,
+    /// A call with that XID waits already.
+    XidInUse,
+    /// The timeout is zero, or longer than [`limits::MAX_CALL_TIMEOUT_MS`].
+    Timeout,
+}
+
+/// A request to be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallRequest<'a> {
+    /// Whose.
+    pub call: CallId,
+    /// To whom.
+    pub dst: ClientId,
+    /// See [`CallOptions::is_unordered`].
+    pub is_unordered: bool,
+    /// The message.
+    pub message: &'a [u8],
+}
+
+/// A call that has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// Which.
+    pub call: CallId,
+    /// Its XID.
+    pub xid: Xid,
+    /// What came of it.
+    pub result: Result<Vec<u8>, CallFailure>,
+}
+
+/// The calls of one client.
+#[derive(Debug)]
+pub struct Caller {
+    xids: XidSource,
+    next: u64,
+    calls: BTreeMap<CallId, Pending>,
+    by_xid: HashMap<Xid, CallId>,
+    by_msgid: HashMap<MsgId, CallId>,
+    due: BTreeSet<(Time, CallId)>,
+    bytes: usize,
+    to_send: VecDeque<CallId>,
+    to_withdraw: VecDeque<MsgId>,
+    to_cancel: VecDeque<(ClientId, Vec<u8>)>,
+    done: VecDeque<Done>,
+}
+
+/// A call without an outcome.
+#[derive(Debug)]
+struct Pending {
+    dst: ClientId,
+    procedure: Procedure,
+    xid: Xid,
+    options: CallOptions,
+    deadline: Time,
+    /// Some copy of the request may have begun, the present one aside.
+    may_have_begun: bool,
+    sends: u32,
+    state: State,
+    msgid: Option<MsgId>,
+    /// When something is to be done: it stands in `due` with this.
+    due: Time,
+    /// Head and body of the request.
+    message: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// It is to be sent.
+    Queued,
+    /// Its request has no outcome yet.
+    Sent,
+    /// The server's library has it.
+    Taken,
+    /// It is sent again when it is due.
+    Waiting,
+    /// It has ended for this reason; whether it may have begun is being asked.
+    Ending(Why),
+}
+
+impl Caller {
+    /// Nobody has called yet. `key` is drawn at random.
+    #[must_use]
+    pub fn new(key: [u8; 16]) -> Self {
+        Self {
+            xids: XidSource::new(key),
+            next: 0,
+            calls: BTreeMap::new(),
+            by_xid: HashMap::new(),
+            by_msgid: HashMap::new(),
+            due: BTreeSet::new(),
+            bytes: 0,
+            to_send: VecDeque::new(),
+            to_withdraw: VecDeque::new(),
+            to_cancel: VecDeque::new(),
+            done: VecDeque::new(),
+        }
+    }
+
+    /// Begins a call; [`poll_send`](Self::poll_send) gives its request.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed then.
+    pub fn start(
+        &mut self,
+        now: Time,
+        (dst, procedure): (ClientId, Procedure),
+        request: &[u8],
+        options: CallOptions,
+    ) -> Result<CallId, StartError> {
+        if options.timeout == Span::ZERO || options.timeout > Span::from_millis(limits::MAX_CALL_TIMEOUT_MS) {
+            return Err(StartError::Timeout);
+        }
+        if self.calls.len() + self.done.len() >= limits::MAX_PENDING_CALLS
+            || self.bytes + request.len() > limits::MAX_PENDING_CALL_BYTES
+        {
+            return Err(StartError::WouldBlock);
+        }
+        if options.xid.is_some_and(|xid| self.by_xid.contains_key(&xid)) {
+            return Err(StartError::XidInUse);
+        }
+        let xid = options.xid.unwrap_or_else(|| self.xids.draw());
+        self.next += 1;
+        let call = CallId(self.next);
+        let mut message = vec![0; header::REQUEST_HEAD];
+        message.extend_from_slice(request);
+        self.bytes += request.len();
+        let deadline = now + options.timeout;
+        self.due.insert((deadline, call));
+        self.by_xid.insert(xid, call);
+        self.to_send.push_back(call);
+        let pending = Pending {
+            dst,
+            procedure,
+            xid,
+            options,
+            deadline,
+            may_have_begun: options.is_repeat,
+            sends: 0,
+            state: State::Queued,
+            msgid: None,
+            due: deadline,
+            message,
+        };
+        self.calls.insert(call, pending);
+        Ok(call)
+    }
+
+    /// The next request to send. Answer with [`record_sent`](Self::record_sent), with
+    /// [`record_not_sent`](Self::record_not_sent) if there is no room now, or with [`forget`](Self::forget) or
+    /// [`fail`](Self::fail).
+    pub fn poll_send(&mut self, now: Time) -> Option<CallRequest<'_>> {
+        let call = loop {
+            let call = self.to_send.pop_front()?;
+            if self.calls.get(&call).is_some_and(|p| p.state == State::Queued) {
+                break call;
+            }
+        };
+        let p = self.calls.get_mut(&call)?;
+        p.write_head(now);
+        Some(CallRequest { call, dst: p.dst, is_unordered: p.options.is_unordered, message: &p.message })
+    }
+
+    /// The request was sent, as this message.
+    pub fn record_sent(&mut self, call: CallId, msgid: MsgId, counters: &mut CallCounters) {
+        let Some(p) = self.calls.get_mut(&call) else { return };
+        if p.sends == 0 {
+            counters.calls += 1;
+        } else {
+            counters.repeats += 1;
+        }
+        p.sends += 1;
+        p.state = State::Sent;
+        p.msgid = Some(msgid);
+        self.by_msgid.insert(msgid, call);
+    }
+
+    /// There was no room for the request: it stays the next one.
+    pub fn record_not_sent(&mut self, call: CallId) {
+        self.to_send.push_front(call);
+    }
+
+    /// A call whose first request could not be sent never was.
+    pub fn forget(&mut self, call: CallId) {
+        self.remove(call);
+    }
+
+    /// A request was not accepted, for good.
+    pub fn fail(&mut self, call: CallId, why: Why) {
+        self.finish(call, why, Certainty::NotStarted);
+    }
+
+    /// A request that is of no use any more. Its outcome is told if there is one to come, or else
+    /// [`handle_acked`](Self::handle_acked) is called.
+    pub fn poll_withdraw(&mut self) -> Option<MsgId> {
+        self.to_withdraw.pop_front()
+    }
+
+    /// A cancellation to send, and to whom. It may be lost: it is only a hint.
+    pub fn poll_cancel(&mut self) -> Option<(ClientId, Vec<u8>)> {
+        self.to_cancel.pop_front()
+    }
+
+    /// The next call that has ended.
+    pub fn poll_done(&mut self, counters: &mut CallCounters) -> Option<Done> {
+        let done = self.done.pop_front()?;
+        match &done.result {
+            Ok(_) => counters.replies += 1,
+            Err(failure) if failure.certainty == Certainty::NotStarted => counters.failed_not_started += 1,
+            Err(_) => counters.failed_unknown += 1,
+        }
+        Some(done)
+    }
+
+    /// A message was taken. `false` if it is no request that waits.
+    pub fn handle_acked(&mut self, now: Time, msgid: MsgId) -> bool {
+        let Some(call) = self.by_msgid.remove(&msgid) else { return false };
+        let Some(p) = self.calls.get_mut(&call) else { return false };
+        p.msgid = None;
+        match p.state {
+            State::Ending(why) => self.finish(call, why, Certainty::Unknown),
+            _ => {
+                p.state = State::Taken;
+                let at = p.repeat_at(now);
+                self.set_due(call, at);
+            }
+        }
+        true
+    }
+
+    /// A message failed. `false` if it is no request that waits.
+    pub fn handle_failed(&mut self, now: Time, msgid: MsgId, verdict: Verdict) -> bool {
+        let Some(call) = self.by_msgid.remove(&msgid) else { return false };
+        let Some(p) = self.calls.get_mut(&call) else { return false };
+        p.msgid = None;
+        match p.state {
+            State::Ending(why) => self.finish(call, why, verdict.certainty),
+            _ => self.on_not_answered(now, call, Why::Request(verdict.reason), verdict.certainty),
+        }
+        true
+    }
+
+    /// A reply came. `false` if no call waits for it.
+    pub fn handle_reply(
+        &mut self,
+        now: Time,
+        src: ClientId,
+        (procedure, xid): (Procedure, Xid),
+        answer: Answer<'_>,
+    ) -> bool {
+        let Some(call) = self.by_xid.get(&xid).copied() else { return false };
+        let Some(p) = self.calls.get(&call) else { return false };
+        // A call that was not sent again yet may still be answered: the reply to an earlier copy.
+        if p.dst != src || p.procedure != procedure || (p.sends == 0 && !p.options.is_repeat) {
+            return false;
+        }
+        match answer {
+            Ok(body) => {
+                self.remove(call);
+                self.done.push_back(Done { call, xid, result: Ok(body.to_vec()) });
+            }
+            Err(CallFailure { certainty, why }) => self.on_not_answered(now, call, why, certainty),
+        }
+        true
+    }
+
+    /// Its caller does not wait for it any more. `false` if it has ended.
+    pub fn cancel(&mut self, now: Time, call: CallId) -> bool {
+        let Some(p) = self.calls.get(&call).filter(|p| !matches!(p.state, State::Ending(_))) else {
+            return false;
+        };
+        if p.sends > 0 {
+            let mut message = Vec::new();
+            header::put_cancel(&mut message, p.procedure, p.xid);
+            self.to_cancel.push_back((p.dst, message));
+        }
+        self.end(now, call, Why::Cancelled);
+        true
+    }
+
+    /// Nothing will come any more: every call ends, with what is known of it.
+    pub fn abort(&mut self, why: Why) {
+        for call in self.calls.keys().copied().collect::<Vec<_>>() {
+            let state = self.calls.get(&call).map(|p| p.state);
+            let is_out = !matches!(state, Some(State::Queued | State::Waiting));
+            self.finish(call, why, if is_out { Certainty::Unknown } else { Certainty::NotStarted });
+        }
+    }
+
+    /// The XID of a call that waits.
+    #[must_use]
+    pub fn xid(&self, call: CallId) -> Option<Xid> {
+        self.calls.get(&call).map(|p| p.xid)
+    }
+
+    /// [`poll_timeout`](Self::poll_timeout)'s time has come. Harmless when it has not.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((at, call)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            debug_assert!(at <= now);
+            let Some(p) = self.calls.get_mut(&call) else {
+                self.due.remove(&(at, call));
+                continue;
+            };
+            match p.state {
+                State::Ending(why) => self.finish(call, why, Certainty::Unknown),
+                _ if now >= p.deadline => self.end(now, call, Why::Deadline),
+                State::Taken | State::Waiting => {
+                    p.may_have_begun |= p.state == State::Taken;
+                    p.state = State::Queued;
+                    let deadline = p.deadline;
+                    self.to_send.push_back(call);
+                    self.set_due(call, deadline);
+                }
+                State::Queued | State::Sent => {
+                    let deadline = p.deadline;
+                    self.set_due(call, deadline);
+                }
+            }
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Calls without an outcome.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether no call waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Whether requests wait for room.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        !self.to_send.is_empty()
+    }
+
+    /// A copy of the request came to nothing.
+    fn on_not_answered(&mut self, now: Time, call: CallId, why: Why, certainty: Certainty) {
+        let Some(p) = self.calls.get_mut(&call) else { return };
+        if let State::Ending(why) = p.state {
+            return self.finish(call, why, certainty);
+        }
+        if !p.is_made_again(why, certainty) {
+            return self.finish(call, why, certainty);
+        }
+        p.may_have_begun |= certainty == Certainty::Unknown;
+        p.state = State::Waiting;
+        let back_off = Span::from_millis(FIRST_RETRY_MS << p.sends.min(RETRY_DOUBLINGS));
+        let at = p.deadline.min(now + back_off);
+        if let Some(msgid) = p.msgid.take() {
+            self.by_msgid.remove(&msgid);
+        }
+        self.set_due(call, at);
+    }
+
+    /// A call is over, but for what is known of it.
+    fn end(&mut self, now: Time, call: CallId, why: Why) {
+        let Some(p) = self.calls.get_mut(&call) else { return };
+        match p.state {
+            State::Queued | State::Waiting => self.finish(call, why, Certainty::NotStarted),
+            State::Taken | State::Ending(_) => self.finish(call, why, Certainty::Unknown),
+            State::Sent => {
+                p.state = State::Ending(why);
+                self.to_withdraw.extend(p.msgid);
+                self.set_due(call, now + Span::from_millis(limits::CALL_GRACE_MS));
+            }
+        }
+    }
+
+    /// `certainty`: of the present copy of the request.
+    fn finish(&mut self, call: CallId, why: Why, certainty: Certainty) {
+        let Some(p) = self.remove(call) else { return };
+        let certainty = if p.may_have_begun { Certainty::Unknown } else { certainty };
+        self.done.push_back(Done { call, xid: p.xid, result: Err(CallFailure { certainty, why }) });
+    }
+
+    fn remove(&mut self, call: CallId) -> Option<Pending> {
+        let p = self.calls.remove(&call)?;
+        self.due.remove(&(p.due, call));
+        self.by_xid.remove(&p.xid);
+        if let Some(msgid) = p.msgid {
+            self.by_msgid.remove(&msgid);
+        }
+        self.bytes -= p.message.len() - header::REQUEST_HEAD;
+        Some(p)
+    }
+
+    fn set_due(&mut self, call: CallId, at: Time) {
+        let Some(p) = self.calls.get_mut(&call) else { return };
+        self.due.remove(&(p.due, call));
+        p.due = at;
+        self.due.insert((at, call));
+    }
+}
+
+impl Pending {
+    fn write_head(&mut self, now: Time) {
+        let mut head = Vec::with_capacity(header::REQUEST_HEAD);
+        let at_least_once = self.options.semantics == Semantics::AtLeastOnce;
+        let timeout = self.deadline.since(now);
+        header::put_request(
+            &mut head,
+            (self.procedure, self.xid),
+            self.may_have_begun,
+            at_least_once,
+            timeout,
+        );
+        self.message[..header::REQUEST_HEAD].copy_from_slice(&head);
+    }
+
+    /// Whether a call goes on when one copy of its request came to nothing.
+    fn is_made_again(&mut self, why: Why, certainty: Certainty) -> bool {
+        let may_pass = match why {
+            Why::Request(reason) => !matches!(reason, Reason::Refused | Reason::TooLarge),
+            Why::Busy => true,
+            _ => false,
+        };
+        let again = match self.options.semantics {
+            Semantics::AtLeastOnce => true,
+            Semantics::AtMostOnce => {
+                certainty == Certainty::NotStarted && !self.may_have_begun && self.options.retries > 0
+            }
+        };
+        if may_pass && again && self.options.semantics == Semantics::AtMostOnce {
+            self.options.retries -= 1;
+        }
+        may_pass && again
+    }
+
+    /// When a call that was taken is repeated, or its deadline.
+    fn repeat_at(&self, now: Time) -> Time {
+        match self.options.semantics {
+            Semantics::AtMostOnce => self.deadline,
+            Semantics::AtLeastOnce => {
+                let doublings = self.sends.saturating_sub(1).min(RETRY_DOUBLINGS);
+                self.deadline.min(now + self.options.repeat_after.times(1 << doublings))
+            }
+        }
+    }
+}
+
+/// A call that is known not to have started is made again after this; twice as long each time...
+const FIRST_RETRY_MS: u64 = 5;
+/// ... for so many times.
+const RETRY_DOUBLINGS: u32 = 6;

@@ -1,0 +1,63 @@
+//! Calls that a server has taken and not answered yet.
+
+use std::sync::Arc;
+
+use super::{Procedure, Xid, cache::CallKey, cache::Digest};
+use crate::{
+    ids::{ClientId, Instance},
+    units::Time,
+};
+
+/// A call, to the process that serves it. Never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RunId(pub u64);
+
+/// Who calls, as its node says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Requester {
+    /// Its process.
+    pub instance: Instance,
+    /// The user that it runs as, or [`crate::local::UNKNOWN_UID`].
+    pub uid: u32,
+    /// Its node.
+    pub node: Arc<str>,
+}
+
+/// A call that a handler is to begin now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Job {
+    /// Answer it with this.
+    pub run: RunId,
+    /// Who calls.
+    pub from: Requester,
+    /// Which procedure.
+    pub procedure: Procedure,
+    /// The call's XID.
+    pub xid: Xid,
+    /// It may have run before, and what it answered then is gone.
+    pub is_repeat: bool,
+    /// After which its caller does not wait any more.
+    pub deadline: Time,
+    /// What the caller gave.
+    pub request: Vec<u8>,
+}
+
+/// A call without an answer.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) key: CallKey,
+    pub(super) digest: Digest,
+    /// Who asked last, and gets the reply.
+    pub(super) from: Requester,
+    pub(super) deadline: Time,
+    pub(super) is_repeat: bool,
+    pub(super) is_cancelled: bool,
+    /// The request, until a handler begins it.
+    pub(super) request: Option<Vec<u8>>,
+}
+
+impl Run {
+    pub(super) fn caller(&self) -> ClientId {
+        self.key.client
+    }
+}

@@ -1,0 +1,383 @@
+//! The server's side: calls that came, each of which is begun at most once while its key is known.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hasher,
+};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::{
+    CallCounters, CallFailure, Job, Procedure, Requester, RunId, Why, Xid,
+    cache::{CallKey, Digest, Lookup, ReplyCache, ReplyCacheLimits, Stored},
+    header,
+    run::Run,
+};
+use crate::{
+    ids::ClientId,
+    limits,
+    units::{Span, Time},
+};
+
+/// How a procedure is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProcedureOptions {
+    /// Running it twice is as good as once: its replies are not kept, and repeats run it.
+    pub is_idempotent: bool,
+    /// What is done with a repeat whose reply is gone.
+    pub lost_reply: LostReply,
+}
+
+/// What is done with a repeat whose reply is gone: evicted, or an earlier life of the server gave it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LostReply {
+    /// As its caller chose: at-least-once runs, marked as a repeat; at-most-once is refused, `Unknown`.
+    BySemantics,
+    /// It is refused, `Unknown`.
+    Refuse,
+    /// The handler gets it, marked as a repeat, and sees for itself.
+    Run,
+}
+
+/// A request, without what its frame says of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) procedure: Procedure,
+    pub(super) xid: Xid,
+    pub(super) is_repeat: bool,
+    pub(super) at_least_once: bool,
+    pub(super) deadline: Time,
+    pub(super) body: &'a [u8],
+}
+
+/// A reply to be sent, unordered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// To whom.
+    pub dst: ClientId,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
+/// Why a reply was not taken. The call waits for another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplyError {
+    /// The call has its answer.
+    NotRunning,
+    /// It is larger than a message can be.
+    TooLarge,
+    /// As many bytes of replies wait to be sent as may.
+    WouldBlock,
+}
+
+/// The calls that one client serves.
+#[derive(Debug)]
+pub struct Server {
+    hash_key: [u8; 16],
+    procedures: HashMap<Procedure, ProcedureOptions>,
+    next: u64,
+    runs: BTreeMap<RunId, Run>,
+    running: HashMap<CallKey, RunId>,
+    cache: Option<ReplyCache>,
+    jobs: VecDeque<RunId>,
+    replies: VecDeque<Reply>,
+    /// Of requests not begun, and of replies not sent.
+    bytes: usize,
+}
+
+impl Server {
+    /// It serves nothing yet. `hash_key` is drawn at random.
+    #[must_use]
+    pub fn new(hash_key: [u8; 16]) -> Self {
+        Self {
+            hash_key,
+            procedures: HashMap::new(),
+            next: 0,
+            runs: BTreeMap::new(),
+            running: HashMap::new(),
+            cache: None,
+            jobs: VecDeque::new(),
+            replies: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Serves a procedure from now on.
+    pub fn serve(&mut self, procedure: Procedure, options: ProcedureOptions) {
+        self.procedures.insert(procedure, options);
+    }
+
+    /// Keeps replies from now on. It cannot be turned off: who repeats a call relies on it. Again, only larger limits
+    /// count.
+    pub fn enable_reply_cache(&mut self, limits: ReplyCacheLimits) {
+        match &mut self.cache {
+            Some(cache) => cache.enlarge(limits),
+            None => self.cache = Some(ReplyCache::new(limits)),
+        }
+    }
+
+    /// Whether anything is served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        !self.procedures.is_empty()
+    }
+
+    /// A request came, and counts as taken.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Time,
+        from: Requester,
+        request: &Request<'_>,
+        counters: &mut CallCounters,
+    ) {
+        counters.requests += 1;
+        let (dst, id) = (from.instance.client, (request.procedure, request.xid));
+        let Some(options) = self.procedures.get(&request.procedure).copied() else {
+            return self.refuse(dst, id, CallFailure::not_started(Why::NoProcedure));
+        };
+        let key = CallKey {
+            client: dst,
+            uid: from.uid,
+            node: from.node.clone(),
+            procedure: request.procedure,
+            xid: request.xid,
+        };
+        let digest = self.digest(request.body);
+        if self.is_answered(now, &key, digest, &from, request, counters) {
+            return;
+        }
+        counters.misses += 1;
+        if now >= request.deadline {
+            counters.late += 1;
+            return self.refuse(dst, id, CallFailure::not_started(Why::Deadline));
+        }
+        let is_lost = request.is_repeat && !options.is_idempotent;
+        if is_lost {
+            counters.lost += 1;
+            let runs = match options.lost_reply {
+                LostReply::Run => true,
+                LostReply::Refuse => false,
+                LostReply::BySemantics => request.at_least_once,
+            };
+            if !runs {
+                return self.refuse(dst, id, CallFailure::unknown(Why::ReplyLost));
+            }
+        }
+        let is_full = self.runs.len() + self.replies.len() >= limits::MAX_SERVED_CALLS
+            || self.bytes + request.body.len() > limits::MAX_SERVED_BYTES;
+        if is_full {
+            counters.busy += 1;
+            return self.refuse(dst, id, CallFailure::not_started(Why::Busy));
+        }
+        self.next += 1;
+        let run = RunId(self.next);
+        self.bytes += request.body.len();
+        self.running.insert(key.clone(), run);
+        self.jobs.push_back(run);
+        let body = Some(request.body.to_vec());
+        let (deadline, is_repeat) = (request.deadline, request.is_repeat);
+        self.runs
+            .insert(run, Run { key, digest, from, deadline, is_repeat, is_cancelled: false, request: body });
+    }
+
+    /// Its caller does not wait any more.
+    pub(super) fn handle_cancel(
+        &mut self,
+        from: &Requester,
+        (procedure, xid): (Procedure, Xid),
+        counters: &mut CallCounters,
+    ) {
+        let (client, uid, node) = (from.instance.client, from.uid, from.node.clone());
+        let key = CallKey { client, uid, node, procedure, xid };
+        let run = self.running.get(&key).and_then(|run| self.runs.get_mut(run));
+        if let Some(run) = run.filter(|run| !run.is_cancelled) {
+            run.is_cancelled = true;
+            counters.cancelled += 1;
+        }
+    }
+
+    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so.
+    pub fn poll_job(&mut self, now: Time, counters: &mut CallCounters) -> Option<Job> {
+        loop {
+            let id = self.jobs.pop_front()?;
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            let Some(request) = run.request.take() else { continue };
+            self.bytes -= request.len();
+            let why = match run {
+                Run { is_cancelled: true, .. } => Why::Cancelled,
+                Run { deadline, .. } if now >= *deadline => Why::Deadline,
+                Run { key: CallKey { procedure, xid, .. }, from, is_repeat, deadline, .. } => {
+                    counters.runs += 1;
+                    let (procedure, xid, from) = (*procedure, *xid, from.clone());
+                    let (is_repeat, deadline) = (*is_repeat, *deadline);
+                    return Some(Job { run: id, from, procedure, xid, is_repeat, deadline, request });
+                }
+            };
+            counters.late += u64::from(why == Why::Deadline);
+            if let Some(run) = self.remove(id) {
+                let certainty = CallFailure::not_started(why);
+                self.refuse(run.caller(), (run.key.procedure, run.key.xid), certainty);
+            }
+        }
+    }
+
+    /// Whether calls wait to be begun.
+    #[must_use]
+    pub fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    /// Answers a call. `max`: bytes of the largest message.
+    ///
+    /// # Errors
+    ///
+    /// The call waits for another answer then, if it waits at all.
+    pub fn reply(
+        &mut self,
+        now: Time,
+        run: RunId,
+        reply: &[u8],
+        max: usize,
+        counters: &mut CallCounters,
+    ) -> Result<(), ReplyError> {
+        if !self.runs.contains_key(&run) {
+            return Err(ReplyError::NotRunning);
+        }
+        if reply.len() + header::REPLY_HEAD > max {
+            return Err(ReplyError::TooLarge);
+        }
+        if self.bytes + reply.len() > limits::MAX_SERVED_BYTES && !self.replies.is_empty() {
+            return Err(ReplyError::WouldBlock);
+        }
+        self.answer(now, run, Ok(reply.into()), counters);
+        Ok(())
+    }
+
+    /// A call's handler gives no reply: its caller is told that it ran.
+    pub fn give_up(&mut self, now: Time, run: RunId, counters: &mut CallCounters) {
+        self.answer(now, run, Err(CallFailure::unknown(Why::NoReply)), counters);
+    }
+
+    /// The next reply to send. One for which there is no room is [put back](Self::put_back).
+    pub fn poll_reply(&mut self) -> Option<Reply> {
+        let reply = self.replies.pop_front()?;
+        self.bytes -= reply.message.len();
+        Some(reply)
+    }
+
+    /// There was no room for a reply: it stays the next one.
+    pub fn put_back(&mut self, reply: Reply) {
+        self.bytes += reply.message.len();
+        self.replies.push_front(reply);
+    }
+
+    /// Whether replies wait for room.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        !self.replies.is_empty()
+    }
+
+    /// Whether the caller of a running call still waits, as far as is known here.
+    #[must_use]
+    pub fn caller_waits(&self, now: Time, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|run| !run.is_cancelled && now < run.deadline)
+    }
+
+    /// How long the caller of a running call waits yet.
+    #[must_use]
+    pub fn time_left(&self, now: Time, run: RunId) -> Span {
+        self.runs.get(&run).map_or(Span::ZERO, |run| run.deadline.since(now))
+    }
+
+    /// Calls without an answer.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether no call waits for its answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether a request has its answer already, or will get it from the run that is under way.
+    fn is_answered(
+        &mut self,
+        now: Time,
+        key: &CallKey,
+        digest: Digest,
+        from: &Requester,
+        request: &Request<'_>,
+        counters: &mut CallCounters,
+    ) -> bool {
+        let (dst, id) = (key.client, (key.procedure, key.xid));
+        if let Some(run) = self.running.get(key).and_then(|run| self.runs.get_mut(run)) {
+            if run.digest == digest {
+                counters.in_progress_hits += 1;
+                run.from = from.clone();
+                run.deadline = run.deadline.max(request.deadline);
+                run.is_cancelled = false;
+            } else {
+                counters.mismatches += 1;
+                self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
+            }
+            return true;
+        }
+        let Some(cache) = &mut self.cache else { return false };
+        counters.evictions += cache.expire(now);
+        match cache.look_up(key, digest) {
+            Lookup::Miss => return false,
+            Lookup::Mismatch => {
+                counters.mismatches += 1;
+                self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
+            }
+            Lookup::Hit(reply) => {
+                counters.hits += 1;
+                let len = reply.as_ref().map_or(0, |bytes| bytes.len());
+                // Who repeats faster than he reads is not answered: nothing is kept for him without bound.
+                if self.bytes + len <= limits::MAX_SERVED_BYTES {
+                    self.send(dst, id, &reply);
+                }
+            }
+        }
+        true
+    }
+
+    fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {
+        let Some(run) = self.remove(id) else { return };
+        self.send(run.caller(), (run.key.procedure, run.key.xid), &reply);
+        let is_idempotent = self.procedures.get(&run.key.procedure).is_some_and(|p| p.is_idempotent);
+        if let Some(cache) = self.cache.as_mut().filter(|_| !is_idempotent) {
+            counters.evictions += cache.expire(now) + cache.store(now, run.key, run.digest, reply);
+        }
+    }
+
+    fn refuse(&mut self, dst: ClientId, id: (Procedure, Xid), failure: CallFailure) {
+        // What a caller is told without a run is bounded by its own chain on the way here, and by this on the way back.
+        if self.replies.len() < 2 * limits::MAX_SERVED_CALLS {
+            self.send(dst, id, &Err(failure));
+        }
+    }
+
+    fn send(&mut self, dst: ClientId, (procedure, xid): (Procedure, Xid), reply: &Stored) {
+        let mut message = Vec::new();
+        let answer = reply.as_ref().map(|bytes| &**bytes).map_err(|failure| *failure);
+        header::put_reply(&mut message, procedure, xid, answer);
+        self.bytes += message.len();
+        self.replies.push_back(Reply { dst, message });
+    }
+
+    fn remove(&mut self, id: RunId) -> Option<Run> {
+        let run = self.runs.remove(&id)?;
+        self.running.remove(&run.key);
+        self.bytes -= run.request.as_ref().map_or(0, Vec::len);
+        Some(run)
+    }
+
+    fn digest(&self, body: &[u8]) -> Digest {
+        let mut hasher = SipHasher24::new_with_key(&self.hash_key);
+        hasher.write(body);
+        hasher.finish128().as_u128()
+    }
+}

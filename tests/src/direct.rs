@@ -1,0 +1,263 @@
+//! Two engines and their clients' sessions, driven directly: no socket, no thread, no clock, and no memory of the
+//! driver's own while it runs. What this costs, the protocol costs.
+//!
+//! ```text
+//!   session A -> engine A ==datagrams==> engine B -> session B        and back
+//! ```
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use msg_proto::{
+    engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery},
+    ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
+    limits,
+    session::{AckMode, Event, Outcomes, SendFlags, Session, SessionConfig, State},
+    units::{Span, Time},
+};
+
+/// Two nodes, each with a client: 100 on the first, 200 on the second.
+#[derive(Debug)]
+pub struct Pair {
+    sides: [Side; 2],
+    now: Time,
+    /// Datagrams on their way.
+    out: Vec<u8>,
+    payload: Vec<u8>,
+    taken: u64,
+}
+
+#[derive(Debug)]
+struct Side {
+    engine: Engine,
+    session: Session,
+    conn: ConnId,
+}
+
+impl Pair {
+    /// Two nodes whose link is up, with clients whose messages have this many bytes.
+    ///
+    /// # Panics
+    ///
+    /// They do not come up.
+    #[must_use]
+    pub fn new(payload_bytes: usize) -> Self {
+        let now = Time(1_000_000);
+        let sides = [0, 1].map(|node| {
+            let mut engine = engine(node, &[node_name(1 - node)], now);
+            let mut session = session(if node == 0 { SENDER } else { RECEIVER });
+            let conn = engine.handle_connect(now, NOBODY).expect("few connections");
+            session.handle_connected(now);
+            Side { engine, session, conn }
+        });
+        let payload = vec![0x5A; payload_bytes];
+        let mut pair = Self { sides, now, out: Vec::with_capacity(1 << 17), payload, taken: 0 };
+        // The links come up, and each node hears of the other's client.
+        while pair.now < now + Span::from_millis(2_000) {
+            pair.run_until_quiet();
+            pair.pass();
+        }
+        assert!(pair.sides.iter().all(|side| side.session.state() == State::Registered));
+        pair
+    }
+
+    /// Sends so many messages at once from A to B, and lets everything happen until each has its outcome.
+    ///
+    /// # Panics
+    ///
+    /// One failed, or did not come.
+    pub fn send(&mut self, messages: usize) {
+        let before = self.taken;
+        let Self { sides: [a, _], now, payload, .. } = self;
+        for _ in 0..messages {
+            a.session.send(*now, RECEIVER, payload, &[], SendFlags::default()).expect("room");
+        }
+        self.run_until_quiet();
+        while self.sides[0].session.unresolved() > 0 {
+            self.pass();
+            self.run_until_quiet();
+        }
+        assert_eq!(self.taken - before, messages as u64, "all came");
+    }
+
+    /// The time goes on to whatever is due next.
+    fn pass(&mut self) {
+        let due = self.sides.iter().filter_map(|side| side.engine.poll_timeout()).min();
+        self.now = due.unwrap_or(self.now).max(self.now) + Span(1);
+        for side in &mut self.sides {
+            if side.engine.poll_timeout().is_some_and(|at| at <= self.now) {
+                side.engine.handle_timeout(self.now);
+            }
+        }
+    }
+
+    fn run_until_quiet(&mut self) {
+        while self.turn(0) | self.turn(1) {
+            // What goes to the other node takes a moment.
+            self.now = self.now + Span(20);
+        }
+    }
+
+    /// One node's turn. Returns whether anything moved.
+    fn turn(&mut self, node: usize) -> bool {
+        let Self { sides: [a, b], now, out, taken, .. } = self;
+        let (side, other) = if node == 0 { (a, b) } else { (b, a) };
+        let Side { engine, session, conn } = side;
+        let mut moved = false;
+        while let Some(event) = session.poll_event(*now) {
+            match event {
+                Event::Message(_) => *taken += 1,
+                Event::Failed(failure) => panic!("{failure:?}"),
+                _ => {}
+            }
+        }
+        let len = session.output().len();
+        if len > 0 {
+            engine.handle_client_bytes(*now, *conn, session.output());
+            session.consume_output(*now, len);
+            moved = true;
+        }
+        while let Some(conn) = engine.poll_writable() {
+            let len = session.handle_bytes(*now, engine.output(conn));
+            engine.consume_output(*now, conn, len);
+            moved |= len > 0;
+        }
+        loop {
+            out.clear();
+            let Some(transmit) = engine.poll_transmit(*now, out, RUN) else { break };
+            for datagram in out.chunks(transmit.segment) {
+                other.engine.handle_datagram(*now, 0, address(node), datagram);
+            }
+            moved = true;
+        }
+        moved
+    }
+}
+
+/// A node alone whose clients' messages wait for somebody who never comes.
+#[derive(Debug)]
+pub struct Waiting {
+    engine: Engine,
+    now: Time,
+}
+
+impl Waiting {
+    /// A node with so many messages in its chains, none of them due for ten minutes.
+    ///
+    /// # Panics
+    ///
+    /// It does not take them.
+    #[must_use]
+    pub fn new(messages: u32) -> Self {
+        let now = Time(1_000_000);
+        let mut waiting = Self { engine: engine(0, &[], now), now };
+        let mut left = messages;
+        for id in 0.. {
+            let count = left.min(limits::MAX_STORED_CEILING);
+            waiting.fill(ClientId(id), count);
+            left -= count;
+            if left == 0 {
+                break;
+            }
+        }
+        assert_eq!(waiting.engine.chain_depth(), messages as usize);
+        waiting
+    }
+
+    fn fill(&mut self, id: ClientId, messages: u32) {
+        let Self { engine, now } = self;
+        let config = SessionConfig {
+            interval_ms: limits::MAX_INTERVAL_MS,
+            max_stored: limits::MAX_STORED_CEILING,
+            ..session_config(id)
+        };
+        let mut session = Session::new(config, MsgId(1), Seq(1));
+        let conn = engine.handle_connect(*now, NOBODY).expect("few connections");
+        session.handle_connected(*now);
+        let mut pass = |session: &mut Session| {
+            let len = session.output().len();
+            engine.handle_client_bytes(*now, conn, session.output());
+            session.consume_output(*now, len);
+            let len = session.handle_bytes(*now, engine.output(conn));
+            engine.consume_output(*now, conn, len);
+        };
+        pass(&mut session);
+        for _ in 0..messages {
+            // A destination of its own for each client: a flow's numbers span no more than a chain holds.
+            let sent = session.send(*now, ClientId(1_000_000 + id.0), b"x", &[], SendFlags::default());
+            sent.expect("room");
+            if session.output().len() > 1 << 16 {
+                pass(&mut session);
+            }
+        }
+        pass(&mut session);
+    }
+
+    /// A look at the clock that finds nothing due, half a microsecond of whose time passes.
+    pub fn scan(&mut self) {
+        self.now = self.now + Span(1);
+        self.engine.handle_timeout(self.now);
+    }
+}
+
+fn engine(node: usize, peers: &[&str], now: Time) -> Engine {
+    let peer = |name: &&str| PeerConfig { name: (*name).to_owned(), addresses: vec![address(1 - node)] };
+    let config = EngineConfig {
+        node: node_name(node).to_owned(),
+        start: 1_700_000_000_000_000,
+        seed: 7 + node as u64,
+        listeners: 1,
+        peers: peers.iter().map(peer).collect(),
+        chain: ChainConfig {
+            interval: Span::from_millis(1000),
+            times: 10,
+            max_stored: limits::DEFAULT_MAX_STORED,
+            recovery: Recovery::Adaptive,
+        },
+        limits: LimitConfig {
+            max_message_bytes: limits::MAX_MESSAGE_BYTES,
+            max_clients: 1024,
+            client_queue_bytes: 1 << 30,
+        },
+        mtu: 1200,
+        max_mtu: limits::MAX_MTU,
+        receive_window: 4 << 20,
+        grace: Span::ZERO,
+        clients: Vec::new(),
+    };
+    Engine::new(config, now)
+}
+
+fn session(id: ClientId) -> Session {
+    Session::new(session_config(id), MsgId(1), Seq(1))
+}
+
+fn session_config(client: ClientId) -> SessionConfig {
+    SessionConfig {
+        client,
+        incarnation: Incarnation::NONE,
+        interval_ms: 0,
+        times: None,
+        max_stored: 0,
+        priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
+        ack: AckMode::OnTake,
+        outcomes: Outcomes::Failures,
+        name: "direct".to_owned(),
+    }
+}
+
+const fn node_name(node: usize) -> &'static str {
+    if node == 0 { "a" } else { "b" }
+}
+
+fn address(node: usize) -> SocketAddr {
+    let last = if node == 0 { 1 } else { 2 };
+    SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 7400))
+}
+
+const SENDER: ClientId = ClientId(100);
+const RECEIVER: ClientId = ClientId(200);
+const NOBODY: Credentials = Credentials { pid: 1, uid: 0, gid: 0 };
+
+/// Datagrams of one run.
+const RUN: usize = 44;
