@@ -34,9 +34,11 @@ complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "peers" -d 'Show the o
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "recv" -d 'Print the messages that come for a client'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "drain" -d 'Have clients take no more messages, and wait until they hold none: other instances go on'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "call" -d 'Call a procedure of another process, and print its reply'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "serve" -d 'Serve a procedure: run a command for each call'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "reload" -d 'Have the daemon reread its config; fail with its reason if it keeps the one that it has'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "demo-node" -d 'A daemon of the demo, in this process'
@@ -65,9 +67,18 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand send" -l json -d 'Print JS
 complete -c msgctl -n "__fish_msgctl_using_subcommand send" -s h -l help -d 'Print help'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l as -d 'The client to receive as; no process may be registered with it at the moment [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l count -d 'End after so many [messages, 1 to 10000000; default: go on until interrupted]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l priority -d 'Among processes with this clientid, on any node, the highest gets the messages [0 to 255]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l subscribe -d 'Print the instances of this client too, and each change among them; may be given again [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l beside -d 'Register though other processes of this node have the clientid'
+complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l takeover -d 'Take the clientid over from the process that has it, with nothing lost'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l timeout-ms -d 'Wait at most so long until they hold no message [milliseconds, 0 to 4294967295; 0: do not wait]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l node -d 'All processes of this node'
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -s h -l help -d 'Print help'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l from -d 'The client to call as; no process may be registered with it at the moment [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l to -d 'The client to call, on any node [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l procedure -d 'Which of its procedures [0 to 4294967295]' -r
@@ -99,6 +110,9 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l runtime-dir -d '
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l serve -d 'Be the other side: take what comes and answer it, until interrupted'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c msgctl -n "__fish_msgctl_using_subcommand reload" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand reload" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
+complete -c msgctl -n "__fish_msgctl_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l messages -d 'Messages in each direction [1 to 1000000]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l loss -d 'Datagrams that the network between the two daemons loses [percent of each direction, 0 to 50]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo" -l seed -d 'What the network\'s faults and the messages are drawn from [any 64-bit number]' -r
@@ -112,16 +126,18 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l parent -d 'T
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand demo-node" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "status" -d 'Show the daemon and its counters'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "clients" -d 'Show the processes that are registered'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "peers" -d 'Show the other nodes and the links to them'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "call" -d 'Call a procedure of another process, and print its reply'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "serve" -d 'Serve a procedure: run a command for each call'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "demo-node" -d 'A daemon of the demo, in this process'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv call serve bench demo completions demo-node help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "status" -d 'Show the daemon and its counters'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "clients" -d 'Show the processes that are registered'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "peers" -d 'Show the other nodes and the links to them'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "drain" -d 'Have clients take no more messages, and wait until they hold none: other instances go on'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "call" -d 'Call a procedure of another process, and print its reply'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "serve" -d 'Serve a procedure: run a command for each call'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "reload" -d 'Have the daemon reread its config; fail with its reason if it keeps the one that it has'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "demo" -d 'Run two daemons on this machine over a bad network, and check that the promise is kept'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "completions" -d 'Print what makes a shell complete `msgctl`'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "demo-node" -d 'A daemon of the demo, in this process'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
