@@ -98,7 +98,7 @@ impl Daemon {
         }
         let own =
             [("datagram_send_errors", self.udp.send_errors()), ("log_lines_dropped", log::dropped_lines())];
-        self.desk.answer(now, &self.engine, &own);
+        self.desk.answer(now, &mut self.engine, &own);
     }
 
     /// Carries out what the engine wants. Returns whether it wants nothing more and nobody is blocked.

@@ -149,6 +149,25 @@ enum {
     MSG_O_ACK_ON_HANDLED = 2  /* senders learn that a message was taken when the message callback has returned, not
                                  before it is called: a process that dies in its callback then makes the message fail
                                  with may_have_started = 1. Messages are handed over one at a time. */
+    MSG_O_BESIDE = 4,         /* other processes of this node may have the clientid: of all instances, on whatever node, the
+                                 one with the highest priority, then the newest, gets the messages */
+    MSG_O_TAKEOVER = 8        /* take the clientid over from the process that has it, with nothing lost: see msg_drain */
+};
+
+/* A priority among instances, for the flags of msg_options: 0 (unless given) to 255. */
+#define MSG_O_PRIORITY(priority) ((uint32_t)(uint8_t)(priority) << 24)
+
+/* What changed among the instances of a clientid (msg_presence.event). */
+enum {
+    MSG_P_UP = 1,    /* an instance is there */
+    MSG_P_DOWN = 2,  /* an instance is gone, or takes no more */
+    MSG_P_ACTIVE = 3 /* another instance is active: what is sent from now on goes to it; incarnation 0: there is none */
+};
+
+/* Why a client is to take no more. */
+enum {
+    MSG_D_SUPERSEDED = 1, /* another process took its clientid over */
+    MSG_D_ASKED = 2       /* an operator asked for it: msgctl drain */
 };
 
 /* A process's connection to its node's daemon. */
@@ -189,9 +208,19 @@ typedef struct {
     size_t len;       /* how many; may be 0 */
 } msg_message;
 
+/* A change among the instances of a clientid. */
+typedef struct {
+    uint32_t clientid;    /* whose */
+    int event;            /* MSG_P_* */
+    uint64_t incarnation; /* which instance; 0: none */
+    uint8_t priority;     /* its priority */
+} msg_presence;
+
 /* What the callbacks look like. `ctx` is what was given with the callback. */
 typedef void (*msg_failure_fn)(const msg_failure *failure, void *ctx);
 typedef void (*msg_message_fn)(const msg_message *message, void *ctx);
+typedef void (*msg_presence_fn)(const msg_presence *presence, void *ctx);
+typedef void (*msg_drain_fn)(int cause, void *ctx);
 
 /*
  * Sets all options to their defaults: zeros. Fill in the clientid then.
@@ -280,6 +309,35 @@ int msg_dispatch(msg_client *client, int timeout_ms);
  * Errors: MSG_E_HANDLE, MSG_E_FORKED.
  */
 int msg_wake(msg_client *client);
+
+/*
+ * Has the presence callback told of the instances of `clientid`: of those that are there, and of each change. At most
+ * 1,024 clientids.
+ * Errors: MSG_E_TOO_MANY_DESTINATIONS, MSG_E_HANDLE, MSG_E_FORKED, MSG_E_VERSION to MSG_E_REFUSED.
+ */
+int msg_subscribe(msg_client *client, uint32_t clientid);
+
+/*
+ * Has `callback` called with each change among the instances of the clientids that were subscribed to, in its place among
+ * the messages: an instance is up before its first message. NULL removes it. Set it before msg_subscribe.
+ * Nothing happens if `client` is not open.
+ */
+void msg_on_presence(msg_client *client, void (*callback)(const msg_presence *presence, void *ctx), void *ctx);
+
+/*
+ * Has `callback` called when this client is to take no more (MSG_D_*). No message comes from then on; what was sent goes
+ * on, and failures are told. Finish what was begun, then msg_drain, and end. NULL removes it.
+ * Nothing happens if `client` is not open.
+ */
+void msg_on_drain(msg_client *client, void (*callback)(int cause, void *ctx), void *ctx);
+
+/*
+ * Takes no more messages, and waits until every message sent has its outcome, as msg_flush does; then msg_close. What was
+ * delivered and not taken goes to another instance, or fails with may_have_started = 0. This is how a process ends whose
+ * work another one goes on with.
+ * Errors: those of msg_flush; nothing is taken from now on in any case.
+ */
+int msg_drain(msg_client *client, int timeout_ms);
 
 /*
  * How many messages have no outcome yet.

@@ -3,6 +3,7 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use msg_proto::{
+    control::Arrival,
     ids::{ClientId, Incarnation, MsgId, Seq},
     limits,
     session::{AckMode, Outcomes, Session, SessionConfig},
@@ -21,6 +22,7 @@ pub struct Builder {
     times: Option<u8>,
     max_stored: Option<u32>,
     priority: u8,
+    arrival: Arrival,
     ack: AckMode,
     name: Option<String>,
     connect_timeout: Duration,
@@ -35,6 +37,7 @@ impl Builder {
             times: None,
             max_stored: None,
             priority: 0,
+            arrival: Arrival::Alone,
             ack: AckMode::OnTake,
             name: None,
             connect_timeout: Duration::from_secs(5),
@@ -70,6 +73,14 @@ impl Builder {
     /// Among processes with this clientid on different nodes, the highest gets the messages. 0 unless set.
     pub const fn priority(mut self, priority: u8) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// What becomes of other processes with this clientid on this node. [`Arrival::Alone`] unless set: there must be none.
+    /// [`Arrival::Beside`]: they stay, and the highest priority, then the newest, gets the messages.
+    /// [`Arrival::Takeover`]: this process replaces the one that has the clientid, with nothing lost.
+    pub const fn arrival(mut self, arrival: Arrival) -> Self {
+        self.arrival = arrival;
         self
     }
 
@@ -128,6 +139,7 @@ impl Builder {
             times: self.times,
             max_stored,
             priority: self.priority,
+            arrival: self.arrival,
             ack: self.ack,
             outcomes: Outcomes::Failures,
             name,

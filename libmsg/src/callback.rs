@@ -5,7 +5,8 @@ use std::{collections::HashMap, fmt, iter, mem, ops::Range, ptr, sync::MutexGuar
 use msg_proto::{
     call::Procedure,
     ids::{Channel, Instance, MsgId},
-    session::{Delivery, Event, Failure, Message},
+    local::DrainCause,
+    session::{Delivery, Event, Failure, Message, PresenceEvent, Session},
     units::{Span, Time},
 };
 
@@ -18,6 +19,8 @@ use crate::{
 
 pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
 pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
+pub(crate) type OnPresence = Box<dyn FnMut(&Client, &PresenceEvent) + Send>;
+pub(crate) type OnDrain = Box<dyn FnMut(&Client, DrainCause) + Send>;
 
 /// A thread, as long as it lives. Asking std which it is would allocate, for ever in a thread that is not std's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,9 +42,13 @@ impl Thread {
 pub(crate) struct Callbacks {
     on_failure: Option<OnFailure>,
     on_message: Option<OnMessage>,
+    on_presence: Option<OnPresence>,
+    on_drain: Option<OnDrain>,
     /// Set or removed since the running callbacks were taken out: those do not come back.
     new_on_failure: bool,
     new_on_message: bool,
+    new_on_presence: bool,
+    new_on_drain: bool,
     takes_messages: bool,
     handlers: HashMap<Procedure, OnCall>,
     batch: Batch,
@@ -54,12 +61,17 @@ pub(crate) struct Callbacks {
 pub(crate) enum Kinds {
     All,
     Failures,
+    /// As `Failures`; the messages are the caller's.
+    Messages,
 }
 
 /// What one release of the lock hands out. Its memory is used again.
 #[derive(Default)]
 struct Batch {
     failures: Vec<Failure>,
+    drain: Option<DrainCause>,
+    /// In the order in which they came, and how many messages before each.
+    presences: Vec<(usize, PresenceEvent)>,
     messages: Vec<Head>,
     data: Vec<u8>,
     /// Alone in its batch: what is judged when it is begun must not wait behind others.
@@ -81,6 +93,8 @@ struct Turn<'a> {
     client: &'a Client,
     on_failure: Option<OnFailure>,
     on_message: Option<OnMessage>,
+    on_presence: Option<OnPresence>,
+    on_drain: Option<OnDrain>,
     handler: Option<(Procedure, OnCall)>,
 }
 
@@ -111,9 +125,12 @@ impl Client {
                 client: self,
                 on_failure: inner.callbacks.on_failure.take(),
                 on_message: inner.callbacks.on_message.take(),
+                on_presence: inner.callbacks.on_presence.take(),
+                on_drain: inner.callbacks.on_drain.take(),
                 handler: procedure.and_then(|p| inner.callbacks.handlers.remove_entry(&p)),
             };
             (inner.callbacks.new_on_failure, inner.callbacks.new_on_message) = (false, false);
+            (inner.callbacks.new_on_presence, inner.callbacks.new_on_drain) = (false, false);
             drop(inner);
             count += turn.run(&mut batch);
             inner = self.lock();
@@ -141,6 +158,16 @@ impl Callbacks {
         self.new_on_message = true;
     }
 
+    pub(crate) fn set_on_presence(&mut self, callback: Option<OnPresence>) {
+        self.on_presence = callback;
+        self.new_on_presence = true;
+    }
+
+    pub(crate) fn set_on_drain(&mut self, callback: Option<OnDrain>) {
+        self.on_drain = callback;
+        self.new_on_drain = true;
+    }
+
     pub(crate) fn set_handler(&mut self, procedure: Procedure, handler: OnCall) {
         self.handlers.insert(procedure, handler);
     }
@@ -155,14 +182,15 @@ impl Batch {
     fn fill(&mut self, inner: &mut Inner, kinds: Kinds, now: Time) {
         let session = &mut inner.link.session;
         while let Some(event) = session.poll_notice() {
-            // The others are states; whoever waits for one asks the session.
-            if let Event::Failed(failure) = event
-                && inner.callbacks.on_failure.is_some()
-            {
-                self.failures.push(failure);
+            match event {
+                Event::Failed(failure) if inner.callbacks.on_failure.is_some() => self.failures.push(failure),
+                Event::Drain(cause) if inner.callbacks.on_drain.is_some() => self.drain = Some(cause),
+                // The others are states; whoever waits for one asks the session.
+                _ => {}
             }
         }
-        if kinds == Kinds::Failures {
+        self.fill_presences(&mut inner.link.session, inner.callbacks.on_presence.is_some());
+        if kinds != Kinds::All {
             return;
         }
         inner.turn_calls(now);
@@ -172,6 +200,15 @@ impl Batch {
             self.call = inner.calls.poll_job(now);
             // What was not begun is answered.
             inner.turn_calls(now);
+        }
+    }
+
+    /// Takes the changes of presence whose turn it is; without a callback nobody hears of them.
+    fn fill_presences(&mut self, session: &mut Session, is_wanted: bool) {
+        while let Some(event) = session.poll_presence() {
+            if is_wanted {
+                self.presences.push((self.messages.len(), event));
+            }
         }
     }
 
@@ -193,13 +230,18 @@ impl Batch {
                 // They go before what came after them.
                 return;
             }
-            match link.session.poll_delivery(now) {
-                None => return,
-                Some(Delivery::Message(message)) => self.push(&message),
-                Some(Delivery::Call(message)) => {
-                    calls.handle_message(now, &message);
-                    link.session.message_handled();
+            if let Some(delivery) = link.session.poll_delivery(now) {
+                match delivery {
+                    Delivery::Message(message) => self.push(&message),
+                    Delivery::Call(message) => {
+                        calls.handle_message(now, &message);
+                        link.session.message_handled();
+                    }
                 }
+            } else if link.session.has_presence() {
+                self.fill_presences(&mut link.session, callbacks.on_presence.is_some());
+            } else {
+                return;
             }
         }
     }
@@ -214,10 +256,17 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.failures.is_empty() && self.messages.is_empty() && self.ended.is_empty() && self.call.is_none()
+        self.failures.is_empty()
+            && self.messages.is_empty()
+            && self.presences.is_empty()
+            && self.drain.is_none()
+            && self.ended.is_empty()
+            && self.call.is_none()
     }
 
     fn clear(&mut self) {
+        self.drain = None;
+        self.presences.clear();
         self.failures.clear();
         self.messages.clear();
         self.data.clear();
@@ -235,8 +284,19 @@ impl Turn<'_> {
             batch.failures.iter().for_each(|failure| on_failure(self.client, failure));
             count += batch.failures.len();
         }
+        if let Some((on_drain, cause)) = self.on_drain.as_mut().zip(batch.drain) {
+            on_drain(self.client, cause);
+            count += 1;
+        }
+        let mut presences = batch.presences.as_slice();
         if let Some(on_message) = &mut self.on_message {
-            for Head { src, msgid, channel, age, data } in &batch.messages {
+            for (before, Head { src, msgid, channel, age, data }) in batch.messages.iter().enumerate() {
+                while let [(at, event), rest @ ..] = presences
+                    && *at <= before
+                {
+                    tell(self.client, self.on_presence.as_mut(), event);
+                    presences = rest;
+                }
                 let data = &batch.data[data.clone()];
                 on_message(
                     self.client,
@@ -245,6 +305,10 @@ impl Turn<'_> {
             }
             count += batch.messages.len();
         }
+        for (_, event) in presences {
+            tell(self.client, self.on_presence.as_mut(), event);
+        }
+        count += batch.presences.len();
         if let Some((call, (_, handler))) = batch.call.take().zip(self.handler.as_mut()) {
             handler(self.client, call);
             count += 1;
@@ -263,6 +327,12 @@ impl Drop for Turn<'_> {
         if !callbacks.new_on_message {
             callbacks.on_message = self.on_message.take();
         }
+        if !callbacks.new_on_presence {
+            callbacks.on_presence = self.on_presence.take();
+        }
+        if !callbacks.new_on_drain {
+            callbacks.on_drain = self.on_drain.take();
+        }
         if let Some((procedure, handler)) = self.handler.take() {
             // Unless another was set meanwhile.
             callbacks.handlers.entry(procedure).or_insert(handler);
@@ -277,6 +347,12 @@ impl Drop for Turn<'_> {
 impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Callbacks").field("slow", &self.slow).finish_non_exhaustive()
+    }
+}
+
+fn tell(client: &Client, on_presence: Option<&mut OnPresence>, event: &PresenceEvent) {
+    if let Some(on_presence) = on_presence {
+        on_presence(client, event);
     }
 }
 

@@ -13,7 +13,8 @@ use std::{
 use msg_proto::{
     control::LocalNack,
     ids::{ClientId, Incarnation, MsgId},
-    session::{self, Event, Failure, Gone, Message, SessionCounters, State, UserBuf},
+    local::DrainCause,
+    session::{self, Event, Failure, Gone, Message, PresenceEvent, SessionCounters, State, UserBuf},
     units::Span,
 };
 use rustix::io::Errno;
@@ -21,7 +22,7 @@ use rustix::io::Errno;
 use crate::{
     Builder, ConnectError, SendError,
     call::CallState,
-    callback::{Callbacks, OnFailure, OnMessage, Thread},
+    callback::{Callbacks, OnDrain, OnFailure, OnMessage, OnPresence, Thread},
     clock, connect,
     ffi::fork::ForkMark,
     link::Link,
@@ -215,6 +216,51 @@ impl Client {
         self.set_on_message(Some(Box::new(callback)));
     }
 
+    /// Has the presence callback told of the instances of a clientid: of those that are there, and of each change.
+    ///
+    /// # Errors
+    ///
+    /// More than 1,024 clientids ([`SendError::TooManyFlows`]); the daemon has refused this client.
+    pub fn subscribe(&self, client: ClientId) -> Result<(), SendError> {
+        if self.is_forked() {
+            return Err(SendError::Forked);
+        }
+        let mut inner = self.lock();
+        inner.link.session.subscribe(clock::now(), client)?;
+        if !inner.in_callback() {
+            inner.link.write(clock::now());
+        }
+        self.settle(&mut inner);
+        Ok(())
+    }
+
+    /// Has this called for each change among the instances of clientids that were [subscribed](Self::subscribe) to, in its
+    /// place among the messages: an instance is up before its first message.
+    pub fn on_presence(&self, callback: impl FnMut(&Self, &PresenceEvent) + Send + 'static) {
+        self.set_on_presence(Some(Box::new(callback)));
+    }
+
+    /// Has this called when the daemon asks that nothing more be taken: another process took the clientid over, or an
+    /// operator drains it. No message comes from then on; what was sent goes on. Finish what was begun,
+    /// [`drain`](Self::drain), and end.
+    pub fn on_drain(&self, callback: impl FnMut(&Self, DrainCause) + Send + 'static) {
+        self.set_on_drain(Some(Box::new(callback)));
+    }
+
+    /// Whether nothing more is taken: [`drain`](Self::drain) was called, or the daemon asked for it.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.lock().link.session.is_draining()
+    }
+
+    pub(crate) fn set_on_presence(&self, callback: Option<OnPresence>) {
+        self.lock().callbacks.set_on_presence(callback);
+    }
+
+    pub(crate) fn set_on_drain(&self, callback: Option<OnDrain>) {
+        self.lock().callbacks.set_on_drain(callback);
+    }
+
     pub(crate) fn set_on_failure(&self, callback: Option<OnFailure>) {
         self.lock().callbacks.set_on_failure(callback);
     }
@@ -297,6 +343,8 @@ impl Client {
             let has_messages = session.has_messages() || calls.has_stash();
             let ready = inner.wake_asked
                 || session.has_outcomes()
+                || session.has_presence()
+                || session.has_drain_notice()
                 || calls.has_work()
                 || (takes && has_messages)
                 || (calls.is_used() && session.has_call_next());

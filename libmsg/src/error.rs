@@ -115,6 +115,8 @@ pub enum Error {
         /// Messages without an outcome.
         unresolved: usize,
     },
+    /// No message comes any more: this client is draining, or another process took its clientid over.
+    Draining,
     /// Called in a callback, where it would wait for itself.
     InCallback,
     /// This process is a fork of the one that connected.
@@ -214,6 +216,7 @@ impl fmt::Display for Error {
             Self::Timeout { unresolved } => {
                 write!(f, "the time is over and {unresolved} messages have no outcome yet: call again")
             }
+            Self::Draining => f.write_str("no message comes any more: the client is draining, or superseded"),
             Self::InCallback => f.write_str(
                 "called in a callback, where it would wait for itself: call it after the callback",
             ),

@@ -47,10 +47,13 @@ pub use msg_proto::{
         CallCounters, CallFailure, CallId, LostReply, Procedure, ReplyCacheLimits, Requester, Semantics, Why,
         Xid,
     },
-    control::{LocalNack, LocalRule},
+    control::{Arrival, LocalNack, LocalRule},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId},
+    local::{DrainCause, PresentInstance},
     outcome::{Certainty, Reason, Verdict},
-    session::{AckMode, Failure, Message, SessionCounters, UserBuf, UserTooLong},
+    session::{
+        AckMode, Failure, Message, PresenceChange, PresenceEvent, SessionCounters, UserBuf, UserTooLong,
+    },
     units::Span,
 };
 pub use received::Received;

@@ -41,7 +41,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] once the daemon has refused this client and no message is left; [`Error::Forked`].
+    /// [`Error::Refused`] once the daemon has refused this client and no message is left; [`Error::Draining`];
+    /// [`Error::Forked`].
     pub fn recv(&self, timeout: impl Into<Option<Duration>>) -> Result<Option<Received>, Error> {
         if self.is_forked() {
             return Err(Error::Forked);
@@ -51,13 +52,25 @@ impl Client {
             // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
             inner.link.session.message_handled();
         }
-        let received = self.wait_for(inner, timeout.into(), Kinds::Failures, |client, inner| {
-            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
-            let message = inner.next_message();
-            inner.turn_calls(clock::now());
-            (inner, message)
+        let received = self.wait_for(inner, timeout.into(), Kinds::Messages, |client, inner| {
+            let mut inner = inner;
+            loop {
+                (inner, _) = client.run_callbacks(inner, Kinds::Failures);
+                let message = inner.next_message();
+                inner.turn_calls(clock::now());
+                // A change of presence may have come before it.
+                let is_done = message.is_some() || !inner.link.session.has_presence();
+                if is_done || inner.running.is_some() {
+                    break (inner, message);
+                }
+            }
         });
-        received.map(|(_, received)| received)
+        let (inner, received) = received?;
+        if received.is_none() && inner.link.session.is_draining() {
+            Err(Error::Draining)
+        } else {
+            Ok(received)
+        }
     }
 
     /// A message that has come, if there is one.
@@ -86,6 +99,33 @@ impl Client {
             (inner, done.then_some(()))
         })?;
         done.ok_or(Error::Timeout { unresolved: inner.link.session.unresolved() })
+    }
+
+    /// Takes no more messages, and waits until every message sent has its outcome: the end of a process that another one
+    /// goes on for. What was delivered and not taken goes to another instance, or fails *not started*; a handler that
+    /// runs returns first. Callbacks run meanwhile, in this thread, but not for messages. Then drop the client.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush). Nothing is taken from now on in any case.
+    pub fn drain(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        let mut inner = self.lock();
+        if !inner.in_callback() {
+            // With `AckMode::OnHandled`: whoever drains is done with the last message.
+            if inner.running.is_none() {
+                inner.link.session.message_handled();
+            }
+            inner.link.session.drain(clock::now());
+            inner.link.write(clock::now());
+        } else {
+            inner.link.session.drain(clock::now());
+        }
+        self.settle(&mut inner);
+        drop(inner);
+        self.flush(timeout)
     }
 
     /// [`SendFlags::WAIT`]: sends as soon as there is room.
@@ -139,6 +179,9 @@ impl Client {
             }
             if done.is_some() {
                 break Ok(done);
+            }
+            if kinds == Kinds::Messages && inner.link.session.is_draining() {
+                break Ok(None);
             }
             if let Some(nack) = inner.link.session.refusal()
                 && !inner.link.session.has_outcomes()

@@ -112,8 +112,23 @@ pub struct Register {
     pub max_stored: u32,
     /// Among instances, the highest is active.
     pub priority: u8,
+    /// What becomes of other instances of the clientid on this node.
+    pub arrival: Arrival,
     /// Its program, for the status. At most [`crate::limits::MAX_CLIENT_NAME_BYTES`].
     pub name: String,
+}
+
+/// How a client registers beside other instances of its clientid on the same node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Arrival {
+    /// There must be none.
+    Alone,
+    /// They stay.
+    Beside,
+    /// It takes the clientid over from the one that it replaces.
+    Takeover,
+    /// It comes back only for its outcomes: it was drained, and takes nothing.
+    Leaving,
 }
 
 /// The daemon's answer to [`Register`]. Body of REGISTERED.

@@ -184,6 +184,11 @@ pub const MAX_CALL_TIMEOUT_MS: u64 = 86_400_000;
 
 /// A call whose time is over waits this much longer for what its daemon knows of its request.
 pub const CALL_GRACE_MS: u64 = 100;
+/// Instances of one clientid that a client is told of, the active one first; 16 bytes each.
+pub const MAX_PRESENT: usize = 512;
+
+/// Clientids whose instances one client may want to know of.
+pub const MAX_SUBSCRIPTIONS: usize = 1024;
 
 const _: () = assert!(MAX_STORED_CEILING <= SEQ_SPAN);
 const _: () = assert!(SEQ_SPAN < MSGID_SPAN);

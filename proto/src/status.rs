@@ -26,8 +26,26 @@ pub struct StatusDocument {
     pub clients: Vec<ClientStatus>,
     /// Configured peers, by name.
     pub peers: Vec<PeerStatus>,
+    /// All instances of all clientids that this node knows of, by clientid; of each, the active one first.
+    #[serde(default)]
+    pub instances: Vec<InstanceStatus>,
     /// Monotonic counters by name, and the gauge `chain_depth`.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// One instance of a clientid, here or on a peer.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// The clientid.
+    pub client: u32,
+    /// Which of its lives, in hexadecimal.
+    pub incarnation: String,
+    /// Where.
+    pub node: String,
+    /// The highest is active; of equal ones the newest incarnation.
+    pub priority: u8,
+    /// Whether messages go to it.
+    pub active: bool,
 }
 
 /// One registered client.
@@ -39,6 +57,12 @@ pub struct ClientStatus {
     pub incarnation: String,
     /// The program's name for itself.
     pub name: String,
+    /// Its priority among instances.
+    #[serde(default)]
+    pub priority: u8,
+    /// `active`, `standby`, or `leaving`: it takes no more, and goes on with what it has.
+    #[serde(default)]
+    pub state: String,
     /// Its process.
     pub pid: u32,
     /// Its user.

@@ -5,9 +5,12 @@
 //! The frames' numbers are those of the table in `SPEC.md`, section 4.1.
 
 use msg_proto::{
-    control::{LocalNack, LocalRule, Register, Registered, VersionRange},
+    control::{Arrival, LocalNack, LocalRule, Register, Registered, VersionRange},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
-    local::{CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, RawFrame, Submit, put, split},
+    local::{
+        Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, PresentInstance,
+        RawFrame, Submit, put, split,
+    },
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
 };
@@ -56,18 +59,19 @@ fn register() {
         times: Some(10),
         max_stored: 0x0102,
         priority: 9,
+        arrival: Arrival::Takeover,
         name: "bgpd".to_owned(),
     };
     client(
         "REGISTER",
-        "2d000000 01 00 0000  01 02 64000000 8877665544332211 e8030000 01 0a 02010000 09 0400000000000000 62677064",
+        "31000000 01 00 0000  01 02 64000000 8877665544332211 e8030000 01 0a 02010000 09 02000000 0400000000000000 62677064",
         |out| put::register(out, &body),
         &ClientFrame::Register(body.clone()),
     );
     let new = Register { incarnation: Incarnation::NONE, interval_ms: 0, times: None, max_stored: 0, ..body };
     client(
         "REGISTER",
-        "2c000000 01 00 0000  01 02 64000000 0000000000000000 00000000 00 00000000 09 0400000000000000 62677064",
+        "30000000 01 00 0000  01 02 64000000 0000000000000000 00000000 00 00000000 09 02000000 0400000000000000 62677064",
         |out| put::register(out, &new),
         &ClientFrame::Register(new.clone()),
     );
@@ -277,6 +281,92 @@ fn nack() {
             &format!("17000000 45 00 0000  {rule_hex}000000 0300000000000000 776879"),
             |out| put::nack(out, &body),
             &DaemonFrame::Nack(body.clone()),
+        );
+    }
+}
+
+#[test]
+fn arrivals() {
+    for (hex, arrival) in
+        [("00", Arrival::Alone), ("01", Arrival::Beside), ("02", Arrival::Takeover), ("03", Arrival::Leaving)]
+    {
+        let body = Register {
+            versions: VersionRange { lowest: 1, highest: 1 },
+            client: ClientId(100),
+            incarnation: Incarnation(7),
+            interval_ms: 0,
+            times: None,
+            max_stored: 0,
+            priority: 0,
+            arrival,
+            name: String::new(),
+        };
+        client(
+            "REGISTER",
+            &format!(
+                "2c000000 01 00 0000  01 01 64000000 0700000000000000 00000000 00 00000000 00 {hex}000000
+                 0000000000000000"
+            ),
+            |out| put::register(out, &body),
+            &ClientFrame::Register(body.clone()),
+        );
+    }
+}
+
+#[test]
+fn bound() {
+    for (flags, channel) in [("00", Channel::Ordered), ("01", Channel::Unordered)] {
+        let bound = Bound { dst: SRC, channel, upto: Seq(u32::MAX - 2), node: "vm-b" };
+        client(
+            "FLOW_BOUND",
+            &format!("1c000000 09 {flags} 0000  64000000 fdffffff 8877665544332211 766d2d62"),
+            |out| put::flow_bound(out, &bound),
+            &ClientFrame::FlowBound(bound),
+        );
+        let bound = Bound { upto: Seq(0), ..bound };
+        daemon(
+            "BOUND",
+            &format!("1c000000 47 {flags} 0000  64000000 00000000 8877665544332211 766d2d62"),
+            |out| put::bound(out, &bound),
+            &DaemonFrame::Bound(bound),
+        );
+    }
+}
+
+#[test]
+fn drains() {
+    client("DRAINED", "08000000 0a 00 0000", put::drained, &ClientFrame::Drained);
+    for (cause, value) in [("00", DrainCause::Superseded), ("01", DrainCause::Asked)] {
+        daemon(
+            "DRAIN",
+            &format!("0c000000 48 00 0000 {cause}000000"),
+            |out| put::drain(out, value),
+            &DaemonFrame::Drain(value),
+        );
+    }
+}
+
+#[test]
+fn presences() {
+    let subscribe = ClientFrame::Subscribe { client: ClientId(200) };
+    client("SUBSCRIBE", "0c000000 0b 00 0000 c8000000", |out| put::subscribe(out, ClientId(200)), &subscribe);
+    let instances = [
+        PresentInstance { incarnation: SRC.incarnation, priority: 9 },
+        PresentInstance { incarnation: Incarnation(1), priority: 0 },
+    ];
+    for (flags, is_partial) in [("00", false), ("01", true)] {
+        golden(
+            "PRESENCE",
+            &format!(
+                "2c000000 49 {flags} 0000  c8000000 8877665544332211 0900000000000000 0100000000000000
+                 0000000000000000"
+            ),
+            |out| put::presence(out, ClientId(200), is_partial, &instances),
+            |raw| {
+                let Ok(DaemonFrame::Presence(p)) = DaemonFrame::parse(raw) else { panic!("{raw:?}") };
+                assert_eq!((p.client, p.is_partial), (ClientId(200), is_partial));
+                assert_eq!(p.instances().collect::<Vec<_>>(), instances);
+            },
         );
     }
 }

@@ -71,6 +71,7 @@ fn register() -> Register {
         times: None,
         max_stored: 0,
         priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
         name: String::new(),
     }
 }
@@ -238,13 +239,44 @@ fn heads_flags_and_types() {
     }
     for kind in 0..=u8::MAX {
         let bytes = head(8, kind, 0, 0);
-        assert_eq!(client_error(&bytes).is_none(), [3, 7].contains(&kind), "client, type {kind}, empty");
+        assert_eq!(client_error(&bytes).is_none(), [3, 7, 10].contains(&kind), "client, type {kind}, empty");
         assert_eq!(daemon_error(&bytes).is_none(), kind == 70, "daemon, type {kind}, empty");
-        assert!(client_error(&head(8, kind, 4, 0)).is_some(), "client, type {kind}, unknown flag");
+        assert!(client_error(&head(8, kind, 8, 0)).is_some(), "client, type {kind}, unknown flag");
         assert!(daemon_error(&head(8, kind, 2, 0)).is_some(), "daemon, type {kind}, unknown flag");
     }
     let long = [9, 0, 0, 0, 3, 0, 0, 0, 0];
     assert!(client_error(&long).is_some(), "READY has no body");
+}
+
+#[test]
+fn frames_about_instances() {
+    let bound = |fields: [u8; 16], node: &[u8], kind: u8| {
+        let len = u8::try_from(24 + node.len()).expect("short");
+        [&[len, 0, 0, 0, kind, 0, 0, 0][..], &fields, node].concat()
+    };
+    let fields = [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+    assert!(daemon_error(&bound(fields, b"n", 71)).is_none());
+    assert!(daemon_error(&bound(fields, &[b'n'; 65], 71)).is_some(), "a name of 65 bytes");
+    assert!(daemon_error(&bound(fields, &[0xff], 71)).is_some(), "not UTF-8");
+    let mut upto = fields;
+    upto[4] = 1;
+    assert!(daemon_error(&bound(upto, b"n", 71)).is_some(), "from a daemon it is zero");
+    assert!(client_error(&bound(upto, b"n", 9)).is_none());
+    let mut nobody = fields;
+    nobody[8] = 0;
+    assert!(client_error(&bound(nobody, b"n", 9)).is_some(), "incarnation 0");
+    for cause in 0..4 {
+        let error = daemon_error(&[12, 0, 0, 0, 72, 0, 0, 0, cause, 0, 0, 0]);
+        assert_eq!(error.is_none(), cause < 2, "cause {cause}");
+    }
+    let presence = |entry: [u8; 16]| [&[28, 0, 0, 0, 73, 0, 0, 0, 200, 0, 0, 0][..], &entry].concat();
+    assert!(daemon_error(&presence([1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0])).is_none());
+    assert!(
+        daemon_error(&presence([0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0])).is_some(),
+        "incarnation 0"
+    );
+    assert!(daemon_error(&presence([1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1])).is_some(), "not zero");
+    assert!(daemon_error(&[13, 0, 0, 0, 73, 0, 0, 0, 200, 0, 0, 0, 1]).is_some(), "a part of an entry");
 }
 
 #[test]

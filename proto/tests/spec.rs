@@ -77,6 +77,8 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         REPLY_CACHE_ENTRY_BYTES,
         MAX_CALL_TIMEOUT_MS,
         CALL_GRACE_MS,
+        MAX_PRESENT,
+        MAX_SUBSCRIPTIONS,
     ]
     .into_iter()
 }

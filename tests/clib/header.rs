@@ -13,10 +13,11 @@ use msg::{
         Code,
         send_msg::MsgT,
         types::{
-            CALL_REASONS, F_AT_LEAST_ONCE, F_IDEMPOTENT, F_LOST_REFUSE, F_LOST_RUN, F_MORE, F_REPEAT,
-            F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_NO_RETRANSMITS,
+            CALL_REASONS, D_ASKED, D_SUPERSEDED, F_AT_LEAST_ONCE, F_IDEMPOTENT, F_LOST_REFUSE, F_LOST_RUN,
+            F_MORE, F_REPEAT, F_UNORDERED, F_WAIT, O_ACK_ON_HANDLED, O_BESIDE, O_NO_RETRANSMITS, O_TAKEOVER,
+            P_ACTIVE, P_DOWN, P_UP,
         },
-        types::{CallCountersC, CallOptionsC, FailureC, MessageC, Options, RequestC, ResultC},
+        types::{CallCountersC, CallOptionsC, FailureC, MessageC, Options, PresenceC, RequestC, ResultC},
     },
 };
 use msg_proto::limits;
@@ -88,10 +89,21 @@ fn the_constants_are_those_of_the_library() {
         ("MSG_F_LOST_RUN", F_LOST_RUN),
         ("MSG_O_NO_RETRANSMITS", O_NO_RETRANSMITS),
         ("MSG_O_ACK_ON_HANDLED", O_ACK_ON_HANDLED),
+        ("MSG_O_BESIDE", O_BESIDE),
+        ("MSG_O_TAKEOVER", O_TAKEOVER),
     ];
+    let changes = [
+        ("MSG_P_UP", P_UP),
+        ("MSG_P_DOWN", P_DOWN),
+        ("MSG_P_ACTIVE", P_ACTIVE),
+        ("MSG_D_SUPERSEDED", D_SUPERSEDED),
+        ("MSG_D_ASKED", D_ASKED),
+    ];
+    let changes = changes.map(|(name, value)| (name.to_owned(), i64::from(value)));
     let flags = flags.map(|(name, value)| (name.to_owned(), i64::from(value)));
     let of_calls = CALL_REASONS.map(|(value, name, _)| (name.to_owned(), i64::from(value)));
-    let ours: BTreeMap<String, i64> = errors.chain(reasons).chain(flags).chain(of_calls).collect();
+    let ours: BTreeMap<String, i64> =
+        errors.chain(reasons).chain(flags).chain(changes).chain(of_calls).collect();
     assert_eq!(constants(), ours);
 }
 
@@ -154,6 +166,7 @@ fn a_c_compiler_sees_the_same_layout() {
         "msg_options" Options { socket_path clientid interval_ms times flags }
         "msg_failure" FailureC { msgid dst reason may_have_started tries user_len user_buff }
         "msg_message" MessageC { src msgid age_us data len }
+        "msg_presence" PresenceC { clientid event incarnation priority }
         "msg_call_options" CallOptionsC { timeout_ms retries xid flags reserved }
         "msg_result" ResultC { xid error reason data len }
         "msg_request" RequestC { call xid src procedure uid is_repeat time_left_ms node data len }

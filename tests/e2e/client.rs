@@ -1,8 +1,8 @@
-//! `msg-test-client SOCKET ID INTERVAL_MS TIMES SEED FROM TO`: a client that tests can stop and kill.
+//! `msg-test-client SOCKET ID INTERVAL_MS TIMES SEED FROM TO [MODE]...`: a client that tests can stop and kill.
 //!
 //! It says `ready` when it is registered. Told `send DST COUNT` it sends that many messages of the pattern and says
 //! `sent`; told `flush` it says `flushed ACKED FAILED` when every message has its outcome. For each message that
-//! comes, and each that fails, it says so.
+//! comes, and each that fails, it says so. Asked by its daemon to take no more, it says `drained` when it is, and ends.
 
 use std::{
     env,
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use msg::{Client, ClientId, Failure, Message, SendFlags};
+use msg::{AckMode, Arrival, Client, ClientId, Failure, Message, SendFlags};
 use msg_tests::{client_process::taken_line, party::Taken, pattern};
 use msgd::clock;
 
@@ -35,6 +35,7 @@ struct Options {
     times: u8,
     seed: u64,
     sizes: (usize, usize),
+    modes: Vec<String>,
 }
 
 impl Options {
@@ -48,13 +49,22 @@ impl Options {
             times: number(words.next())?,
             seed: number(words.next())?,
             sizes: (number(words.next())?, number(words.next())?),
+            modes: words.collect(),
         })
     }
 }
 
 fn run(options: &Options) -> ExitCode {
-    let Options { socket, id, interval, times, seed, sizes } = options;
-    let builder = Client::builder(*id).socket(socket).interval(*interval).times(*times);
+    let Options { socket, id, interval, times, seed, sizes, modes } = options;
+    let mut builder = Client::builder(*id).socket(socket).interval(*interval).times(*times);
+    for mode in modes {
+        builder = match mode.as_str() {
+            "beside" => builder.arrival(Arrival::Beside),
+            "takeover" => builder.arrival(Arrival::Takeover),
+            "handled" => builder.ack(AckMode::OnHandled),
+            _ => builder.priority(1),
+        };
+    }
     let client = match builder.connect() {
         Ok(client) => client,
         Err(error) => {
@@ -75,7 +85,11 @@ fn run(options: &Options) -> ExitCode {
     thread::scope(|scope| {
         scope.spawn(|| {
             // Until the process is ended: that is what it is for.
-            while client.dispatch(None).is_ok() {}
+            while !client.is_draining() && client.dispatch(None).is_ok() {}
+            if client.drain(None).is_ok() {
+                say("drained");
+                std::process::abort();
+            }
         });
         obey(&client, options);
     });

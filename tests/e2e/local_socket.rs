@@ -68,6 +68,7 @@ fn register_as(id: u32, versions: VersionRange) -> Vec<u8> {
         times: None,
         max_stored: 0,
         priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
         name: "raw".to_owned(),
     };
     written(|out| put::register(out, &register))

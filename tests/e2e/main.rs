@@ -3,6 +3,7 @@
 //! * `loss`: lost, doubled, delayed and corrupted datagrams. `cut`: a line that carries nothing for a while, one way.
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
+//! * `deploy`: processes and daemons that are replaced, drained and killed in turn, with other instances beside them.
 //! * `calls`: requests and replies. `truth`: what each fault makes of a call, cell by cell.
 //! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
@@ -17,6 +18,7 @@ mod crowd;
 mod cut;
 mod datagrams;
 mod death;
+mod deploy;
 mod fragments;
 mod idle;
 mod life;

@@ -63,6 +63,7 @@ impl Client {
             times: self.plan.times,
             max_stored: self.plan.max_stored,
             priority: self.plan.priority,
+            arrival: msg_proto::control::Arrival::Alone,
             ack: self.plan.ack,
             outcomes: Outcomes::All,
             name: "sim".to_owned(),

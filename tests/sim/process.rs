@@ -146,6 +146,7 @@ impl World {
                     self.check.on_told_failed(moment, life, &failure)?;
                 }
                 Event::Registered(_) => p.backoff = FIRST_BACKOFF,
+                Event::Drain(_) | Event::Presence(_) => {}
                 Event::Refused(nack) if nack.rule == LocalRule::ClientIdTaken => {}
                 Event::Refused(nack) => {
                     return self.wrong(Invariant::Refused, format!("life {life} kept the rules: {nack:?}"));

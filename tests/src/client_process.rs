@@ -33,6 +33,8 @@ pub struct ClientSpec {
     pub seed: u64,
     /// How long they are: from, to.
     pub sizes: (usize, usize),
+    /// `beside`, `takeover`, `handled` (acks then), `high` (its priority): any of them.
+    pub modes: &'static [&'static str],
     /// A command in front of the program.
     pub wrapper: Vec<OsString>,
 }
@@ -41,7 +43,7 @@ impl ClientSpec {
     /// A client with the usual times: 200 ms, ten times.
     #[must_use]
     pub const fn new(socket: PathBuf, id: u32, seed: u64, sizes: (usize, usize)) -> Self {
-        Self { socket, id, interval_ms: 200, times: 10, seed, sizes, wrapper: Vec::new() }
+        Self { socket, id, interval_ms: 200, times: 10, seed, sizes, modes: &[], wrapper: Vec::new() }
     }
 }
 
@@ -81,6 +83,7 @@ impl ClientProcess {
         let numbers = [u64::from(spec.id), spec.interval_ms, u64::from(spec.times), spec.seed];
         words.extend(numbers.map(|number| number.to_string().into()));
         words.extend([from, to].map(|size| size.to_string().into()));
+        words.extend(spec.modes.iter().map(OsString::from));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it runs");
@@ -175,6 +178,15 @@ impl ClientProcess {
     /// It has ended before.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
+        self.child.wait().expect("ended");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("read to the end");
+        }
+    }
+
+    /// Waits until it has taken its last message, as its daemon asked, and has all its outcomes; it ends then.
+    pub fn wait_for_drained(&mut self) {
+        self.answer("drained");
         self.child.wait().expect("ended");
         if let Some(reader) = self.reader.take() {
             reader.join().expect("read to the end");

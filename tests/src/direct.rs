@@ -260,6 +260,7 @@ fn session_config(client: ClientId) -> SessionConfig {
         times: None,
         max_stored: limits::DEFAULT_MAX_STORED,
         priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
         ack: AckMode::OnTake,
         outcomes: Outcomes::Failures,
         name: "direct".to_owned(),

@@ -289,9 +289,23 @@ impl Node {
     /// The body of what it answers to a request; `None` if that is not 200.
     #[must_use]
     pub fn try_get(&self, target: &str) -> Option<String> {
+        self.ask("GET", target)
+    }
+
+    /// Has its clients with that number take no more; `None`: all its clients.
+    ///
+    /// # Panics
+    ///
+    /// It does not do it.
+    pub fn drain(&self, client: Option<u32>) {
+        let whom = client.map_or("node".to_owned(), |id| format!("client={id}"));
+        self.ask("POST", &format!("/v1/drain?{whom}")).expect("it drains");
+    }
+
+    fn ask(&self, method: &str, target: &str) -> Option<String> {
         let mut stream = UnixStream::connect(self.path("status.sock")).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: msgd\r\n\r\n").ok()?;
+        write!(stream, "{method} {target} HTTP/1.1\r\nHost: msgd\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

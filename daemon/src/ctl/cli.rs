@@ -62,6 +62,8 @@ pub(super) enum Command {
     Send(SendArgs),
     /// Print the messages that come for a client
     Recv(RecvArgs),
+    /// Have clients take no more messages, and wait until they hold none: other instances go on
+    Drain(DrainArgs),
     /// Call a procedure of another process, and print its reply
     Call(CallArgs),
     /// Serve a procedure: run a command for each call
@@ -131,6 +133,38 @@ pub(super) struct RecvArgs {
     #[arg(long, value_name = "N", value_parser = count(MAX_COUNT), help = format!(
         "End after so many [messages, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
     pub(super) count: Option<u64>,
+
+    /// Among processes with this clientid, on any node, the highest gets the messages [0 to 255]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) priority: u8,
+
+    /// Register though other processes of this node have the clientid
+    #[arg(long, conflicts_with = "takeover")]
+    pub(super) beside: bool,
+
+    /// Take the clientid over from the process that has it, with nothing lost
+    #[arg(long)]
+    pub(super) takeover: bool,
+
+    /// Print the instances of this client too, and each change among them; may be given again [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) subscribe: Vec<u32>,
+}
+
+#[derive(Args, Debug)]
+#[group(id = "whom", required = true, multiple = false, args = ["client", "node"])]
+pub(super) struct DrainArgs {
+    /// The processes of this node that have this number [0 to 4294967295]
+    #[arg(value_name = "CLIENTID")]
+    pub(super) client: Option<u32>,
+
+    /// All processes of this node
+    #[arg(long)]
+    pub(super) node: bool,
+
+    /// Wait at most so long until they hold no message [milliseconds, 0 to 4294967295; 0: do not wait]
+    #[arg(long, value_name = "N", default_value_t = 30_000)]
+    pub(super) timeout_ms: u32,
 }
 
 #[derive(Args, Debug)]
@@ -347,6 +381,9 @@ mod tests {
             "msgctl chain",
             "msgctl chain 7",
             "msgctl recv --as 4294967295 --count 1",
+            "msgctl recv --as 7 --takeover --priority 3 --subscribe 8 --subscribe 9",
+            "msgctl drain 7",
+            "msgctl drain --node --timeout-ms 0",
             "msgctl call --from 1 --to 2 --procedure 3 x",
             "msgctl call --from 1 --to 2 --procedure 3 --xid 18446744073709551615 --repeated --timeout-ms 1 --at-least-once -",
             "msgctl serve --as 1 --procedure 2 --exec cat",
@@ -374,6 +411,9 @@ mod tests {
             ("msgctl send --from 1 --to 2 --rate 0 x", ErrorKind::ValueValidation),
             (&long, ErrorKind::ValueValidation),
             ("msgctl recv", ErrorKind::MissingRequiredArgument),
+            ("msgctl recv --as 7 --beside --takeover", ErrorKind::ArgumentConflict),
+            ("msgctl drain", ErrorKind::MissingRequiredArgument),
+            ("msgctl drain 7 --node", ErrorKind::ArgumentConflict),
             ("msgctl call --from 1 --to 2 --procedure 3 --timeout-ms 0 x", ErrorKind::ValueValidation),
             ("msgctl call --from 1 --to 2 --procedure 3 --repeated x", ErrorKind::MissingRequiredArgument),
             ("msgctl serve --as 1 --procedure 2", ErrorKind::MissingRequiredArgument),

@@ -54,6 +54,11 @@ pub enum CtlError {
     Output(io::Error),
     /// Signals cannot be watched for.
     Signals(io::Error),
+    /// Clients that were asked to drain still hold messages.
+    NotDrained {
+        /// How many.
+        busy: usize,
+    },
     /// The daemon keeps the config that it has.
     NotReloaded(String),
     /// A call failed.
@@ -86,6 +91,10 @@ impl fmt::Display for CtlError {
             Self::Input(what) => write!(f, "standard input: {what}"),
             Self::Output(source) => write!(f, "standard output: {source}"),
             Self::Signals(source) => write!(f, "cannot watch for signals: {source}"),
+            Self::NotDrained { busy } => write!(
+                f,
+                "{busy} clients that take no more still hold messages; msgctl clients shows them (leaving)"
+            ),
             Self::NotReloaded(why) => write!(f, "not reloaded: {why}"),
             Self::Call { xid: Some(xid), error } => write!(f, "call {xid}: {error}"),
             Self::Call { xid: None, error } => write!(f, "call: {error}"),

@@ -51,11 +51,20 @@ impl fmt::Display for HttpError {
 
 /// The body that `GET target` gives.
 pub(super) fn get(socket: &Path, target: &str) -> Result<Vec<u8>, HttpError> {
+    ask(socket, "GET", target)
+}
+
+/// The body that `POST target` gives.
+pub(super) fn post(socket: &Path, target: &str) -> Result<Vec<u8>, HttpError> {
+    ask(socket, "POST", target)
+}
+
+fn ask(socket: &Path, method: &str, target: &str) -> Result<Vec<u8>, HttpError> {
     let mut stream = UnixStream::connect(socket).map_err(HttpError::Connect)?;
     let deadline = clock::now() + Span::from(ANSWER_TIMEOUT);
     stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(HttpError::Io)?;
     let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: msgd\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: msgd\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).map_err(HttpError::Io)?;
     let mut answer = Answer { stream, bytes: Vec::new(), deadline };

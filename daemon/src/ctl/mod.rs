@@ -2,7 +2,7 @@
 //!
 //! * `cli`: the options. `error`: exit statuses and error lines. `table`, `verdicts`: tables.
 //! * `http`, `status`: what a daemon says of itself. `send`, `recv`: messages through it, with a `port`.
-//! * `reload`: has the daemon reread its config. `signals`: Ctrl-C.
+//! * `drain`: has clients take no more. `reload`: has the daemon reread its config. `signals`: Ctrl-C.
 //! * `bench`: how fast they are; `latencies`. `call`, `serve`: procedures.
 //! * `demo`: two daemons, a bad network, and a check that the promise is kept.
 
@@ -10,6 +10,7 @@ mod bench;
 mod call;
 mod cli;
 mod demo;
+mod drain;
 mod error;
 mod http;
 mod latencies;
@@ -81,6 +82,7 @@ fn obey(cli: Cli, out: &mut dyn Write) -> Result<Exit, CtlError> {
         Command::Chain { client } => status::show_chain(&dir, client, format, out)?,
         Command::Send(args) => return send::run(&dir, &args, format, out),
         Command::Recv(args) => recv::run(&dir, &args, format, out)?,
+        Command::Drain(args) => drain::run(&dir, &args, format, out)?,
         Command::Call(args) => call::run(&dir, &args, format, out)?,
         Command::Serve(args) => serve::run(&dir, &args, format, out)?,
         Command::Bench(args) => return bench::run(&dir, &args, format, out),

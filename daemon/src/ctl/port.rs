@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::mpsc, time::Duration};
 
-use msg::{Client, ClientId, Error, MsgId, SendError, SendFlags, UserBuf, Verdict};
+use msg::{Arrival, Client, ClientId, Error, MsgId, PresenceEvent, SendError, SendFlags, UserBuf, Verdict};
 use msg_proto::units::Time;
 
 use super::error::CtlError;
@@ -17,6 +17,10 @@ pub(super) struct Registration {
     pub(super) interval: Option<Duration>,
     /// `None`: the daemon's.
     pub(super) times: Option<u8>,
+    /// Among instances.
+    pub(super) priority: u8,
+    /// Beside others of this node, or instead of one.
+    pub(super) arrival: Arrival,
 }
 
 /// A failure, as the callback told it.
@@ -47,8 +51,8 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn open(registration: Registration) -> Result<Self, CtlError> {
-        let Registration { socket, id, interval, times } = registration;
-        let mut builder = Client::builder(ClientId(id)).socket(socket);
+        let Registration { socket, id, interval, times, priority, arrival } = registration;
+        let mut builder = Client::builder(ClientId(id)).socket(socket).priority(priority).arrival(arrival);
         if let Some(interval) = interval {
             builder = builder.interval(interval);
         }
@@ -82,12 +86,34 @@ impl Port {
 
     /// Takes the next message, if one is there.
     pub(super) fn take(&self) -> Result<Option<Taken>, CtlError> {
-        Ok(self.client.try_recv()?.map(|message| Taken {
+        let received = match self.client.try_recv() {
+            Err(Error::Draining) => None,
+            received => received?,
+        };
+        Ok(received.map(|message| Taken {
             src: message.src.client.0,
             msgid: message.msgid.0,
             age_us: message.age.0,
             data: message.data,
         }))
+    }
+
+    /// Has `tell` called with each change among the instances of these clients.
+    pub(super) fn subscribe(
+        &self,
+        clients: &[u32],
+        mut tell: impl FnMut(&PresenceEvent) + Send + 'static,
+    ) -> Result<(), CtlError> {
+        self.client.on_presence(move |_, event| tell(event));
+        for client in clients {
+            self.client.subscribe(ClientId(*client))?;
+        }
+        Ok(())
+    }
+
+    /// Whether no message comes any more: another process took the clientid over, or it is drained.
+    pub(super) fn is_draining(&self) -> bool {
+        self.client.is_draining()
     }
 
     /// Waits for outcomes and messages, but no longer than that.

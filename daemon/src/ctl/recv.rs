@@ -1,7 +1,8 @@
 //! `msgctl recv`: prints what comes for a client.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, sync::mpsc};
 
+use msg::{Arrival, PresenceChange, PresenceEvent};
 use serde::Serialize;
 
 use super::{
@@ -28,15 +29,49 @@ struct Line<'a> {
     hex: Option<String>,
 }
 
-/// `msgctl recv`. An interruption is its usual end.
+/// A change among the instances of a client, as `--json` prints it.
+#[derive(Serialize)]
+struct Change {
+    client: u32,
+    /// `up`, `down`, `active`.
+    change: &'static str,
+    /// Absent: no instance is active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+}
+
+/// `msgctl recv`. An interruption, and a takeover by another process, is its usual end.
 pub(super) fn run(dir: &Path, args: &RecvArgs, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {
-    let registration =
-        Registration { socket: dir.join("msgd.sock"), id: args.id, interval: None, times: None };
+    let arrival = match (args.beside, args.takeover) {
+        (true, _) => Arrival::Beside,
+        (_, true) => Arrival::Takeover,
+        (false, false) => Arrival::Alone,
+    };
+    let registration = Registration {
+        socket: dir.join("msgd.sock"),
+        id: args.id,
+        interval: None,
+        times: None,
+        priority: args.priority,
+        arrival,
+    };
     let port = Port::open(registration)?;
+    let (told, changes) = mpsc::channel();
+    // Nobody listens any more only while the port is being dropped.
+    port.subscribe(&args.subscribe, move |event| {
+        told.send(*event).ok();
+    })?;
     let stop = Stop::on_signals().map_err(CtlError::Signals)?;
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 && !stop.is_raised() {
-        match port.take()? {
+        let message = port.take()?;
+        for event in changes.try_iter() {
+            write_change(&event, format, out)?;
+        }
+        match message {
+            None if port.is_draining() => break,
             Some(message) => {
                 write_message(&message, format, out)?;
                 left -= 1;
@@ -48,6 +83,25 @@ pub(super) fn run(dir: &Path, args: &RecvArgs, format: Format, out: &mut dyn Wri
         }
     }
     Ok(())
+}
+
+fn write_change(event: &PresenceEvent, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {
+    let client = event.client.0;
+    let (change, instance) = match event.change {
+        PresenceChange::Up(instance) => ("up", Some(instance)),
+        PresenceChange::Down(instance) => ("down", Some(instance)),
+        PresenceChange::Active(instance) => ("active", instance),
+    };
+    let incarnation = instance.map(|i| i.incarnation.to_string());
+    if format == Format::Json {
+        let priority = instance.map(|i| i.priority);
+        let change = Change { client, change, incarnation, priority };
+        serde_json::to_writer(&mut *out, &change)?;
+        return Ok(writeln!(out)?);
+    }
+    let whom = incarnation.unwrap_or_else(|| "none".to_owned());
+    let priority = instance.map(|i| format!(", priority {}", i.priority)).unwrap_or_default();
+    Ok(writeln!(out, "{client} {change}: {whom}{priority}")?)
 }
 
 fn write_message(message: &Taken, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {

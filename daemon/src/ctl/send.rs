@@ -66,6 +66,8 @@ pub(super) fn run(
         id: args.from,
         interval: args.interval_ms.map(|ms| Duration::from_millis(ms.into())),
         times: args.times,
+        priority: 0,
+        arrival: msg::Arrival::Alone,
     })?;
 
     let stop = Stop::on_signals().map_err(CtlError::Signals)?;

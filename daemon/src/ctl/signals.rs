@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::event::Timespec;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -35,6 +36,13 @@ impl Stop {
 
     pub(super) fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits that long, or until a signal comes.
+    pub(super) fn sleep(&self, time: Duration) {
+        let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+        // Interrupted is as good as over.
+        if !self.is_raised() && rustix::event::poll(&mut [], Some(&time)).is_err() {}
     }
 
     pub(super) fn raise(&self) {

@@ -75,14 +75,27 @@ pub(super) fn write_json(out: &mut dyn Write, value: &impl serde::Serialize) -> 
 }
 
 fn fetch_as<T: DeserializeOwned>(dir: &Path, target: &str) -> Result<T, CtlError> {
+    read(dir, |socket| http::get(socket, target))
+}
+
+fn read<T: DeserializeOwned>(
+    dir: &Path,
+    ask: impl FnOnce(&Path) -> Result<Vec<u8>, HttpError>,
+) -> Result<T, CtlError> {
     let path = dir.join("status.sock");
-    let body = match http::get(&path, target) {
+    let body = match ask(&path) {
         Ok(body) => body,
         Err(HttpError::Connect(source)) => return Err(CtlError::NoDaemon { path, source }),
         Err(e) => return Err(CtlError::Answer { path, what: e.to_string() }),
     };
     serde_json::from_slice(&body)
         .map_err(|e| CtlError::Answer { path, what: format!("its answer is not what was expected: {e}") })
+}
+
+/// The number `field` of what a POST gives.
+pub(super) fn post_for(dir: &Path, target: &str, field: &str) -> Result<u64, CtlError> {
+    let answer: Value = read(dir, |socket| http::post(socket, target))?;
+    Ok(answer.get(field).and_then(Value::as_u64).unwrap_or(0))
 }
 
 /// One field of the status, as the daemon wrote it: a newer daemon's fields are not lost.
@@ -129,6 +142,8 @@ fn write_clients(out: &mut dyn Write, clients: &[ClientStatus]) -> io::Result<()
     let mut table = Table::new(&[
         ("ID", Right),
         ("NAME", Left),
+        ("STATE", Left),
+        ("PRIO", Right),
         ("PID", Right),
         ("UID", Right),
         ("INTERVAL", Right),
@@ -147,6 +162,8 @@ fn write_clients(out: &mut dyn Write, clients: &[ClientStatus]) -> io::Result<()
         table.row([
             c.id.to_string(),
             c.name.clone(),
+            c.state.clone(),
+            c.priority.to_string(),
             c.pid.to_string(),
             c.uid.to_string(),
             duration(c.interval_ms),

@@ -18,7 +18,14 @@ use crate::limits::{STATUS_CONNECTIONS, STATUS_GAP_US};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Question {
     Status,
-    Chain { client: Option<ClientId>, limit: usize },
+    Chain {
+        client: Option<ClientId>,
+        limit: usize,
+    },
+    /// Not a question: clients are to take no more, all or those with that number.
+    Drain {
+        client: Option<ClientId>,
+    },
 }
 
 /// What it is told.
@@ -26,6 +33,8 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     Status(Arc<StatusDocument>),
     Chain(Vec<ChainEntry>),
+    /// So many clients were asked.
+    Drain(usize),
 }
 
 #[derive(Debug)]
@@ -85,7 +94,7 @@ impl Desk {
 
     /// Answers who waits, if it is time: all who ask for the status get one document, and one question about chains is
     /// answered at most. `own` are the driver's counters, which the engine does not know.
-    pub(crate) fn answer(&mut self, now: Time, engine: &Engine, own: &[(&str, u64)]) {
+    pub(crate) fn answer(&mut self, now: Time, engine: &mut Engine, own: &[(&str, u64)]) {
         if self.due().is_none_or(|due| now < due) {
             return;
         }
@@ -96,6 +105,12 @@ impl Desk {
                 Question::Status => {
                     let document = document.get_or_insert_with(|| Arc::new(self.document(now, engine, own)));
                     give(&slip.answer, Answer::Status(Arc::clone(document)));
+                }
+                Question::Drain { client } => {
+                    let asked = engine.handle_drain(now, client);
+                    let whom = client.map_or("all clients".to_owned(), |id| format!("client {id}"));
+                    tracing::info!("drain of {whom}: {asked} asked");
+                    give(&slip.answer, Answer::Drain(asked));
                 }
                 Question::Chain { client, limit } => {
                     give(&slip.answer, Answer::Chain(engine.chain_status(now, client, limit)));

@@ -6,6 +6,9 @@ use serde_json::json;
 use super::bridge::Question;
 use crate::limits::{DEFAULT_CHAIN_ENTRIES, MAX_CHAIN_ENTRIES, MAX_STATUS_REQUEST_BYTES};
 
+/// What is said of a request that changes something and is no POST.
+const ALLOWED_POST: &str = "allowed: POST";
+
 /// Headers of a request; more are refused.
 const MAX_HEADERS: usize = 64;
 
@@ -30,6 +33,7 @@ pub(crate) struct Refusal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Status {
     BadRequest,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -40,6 +44,7 @@ impl Status {
     fn line(self) -> &'static str {
         match self {
             Self::BadRequest => "400 Bad Request",
+            Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::RequestTimeout => "408 Request Timeout",
@@ -56,7 +61,11 @@ impl Refusal {
     /// The whole answer: a JSON object with the text as `error`.
     pub(crate) fn response(&self) -> Vec<u8> {
         let body = json!({ "error": self.what }).to_string();
-        let allow = if self.status == Status::MethodNotAllowed { "Allow: GET\r\n" } else { "" };
+        let allow = match (self.status, self.what.as_str()) {
+            (Status::MethodNotAllowed, ALLOWED_POST) => "Allow: POST\r\n",
+            (Status::MethodNotAllowed, _) => "Allow: GET\r\n",
+            _ => "",
+        };
         response(self.status.line(), allow, body.as_bytes())
     }
 }
@@ -80,7 +89,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Head {
         Ok(httparse::Status::Complete(_)) => {
             let target = request.path.unwrap_or_default();
             match (route(target), request.method) {
+                (Err(refusal), Some("POST")) if target.starts_with("/v1/drain") => Head::Refused(refusal),
                 (Err(refusal), _) if refusal.status == Status::NotFound => Head::Refused(refusal),
+                (Ok(Question::Drain { .. }), method) if method != Some("POST") => {
+                    refuse(Status::MethodNotAllowed, ALLOWED_POST)
+                }
+                (Ok(question @ Question::Drain { .. }), _) => Head::Question(question),
                 (_, method) if method != Some("GET") => refuse(Status::MethodNotAllowed, "allowed: GET"),
                 (Ok(question), _) => Head::Question(question),
                 (Err(refusal), _) => Head::Refused(refusal),
@@ -95,7 +109,8 @@ fn route(target: &str) -> Result<Question, Refusal> {
         "/v1/status" if query.is_empty() => Ok(Question::Status),
         "/v1/status" => Err(Refusal::new(Status::BadRequest, "/v1/status has no parameters")),
         "/v1/chain" => chain(query),
-        _ => Err(Refusal::new(Status::NotFound, "no such path; there are /v1/status, /v1/chain")),
+        "/v1/drain" => drain(query),
+        _ => Err(Refusal::new(Status::NotFound, "no such path; there are /v1/status, /v1/chain, /v1/drain")),
     }
 }
 
@@ -118,6 +133,16 @@ fn chain(query: &str) -> Result<Question, Refusal> {
         }
     }
     Ok(Question::Chain { client, limit })
+}
+
+/// `client=ID`, or `node` for all: one of them, so that nobody drains a node by leaving something out.
+fn drain(query: &str) -> Result<Question, Refusal> {
+    let id = query.strip_prefix("client=").map(str::parse);
+    match (query, id) {
+        ("node", _) => Ok(Question::Drain { client: None }),
+        (_, Some(Ok(id))) => Ok(Question::Drain { client: Some(ClientId(id)) }),
+        _ => Err(Refusal::new(Status::BadRequest, "drain what? client=ID (0 to 4294967295), or node")),
+    }
 }
 
 fn refuse(status: Status, what: impl Into<String>) -> Head {
@@ -156,6 +181,18 @@ mod tests {
         let some = Question::Chain { client: Some(ClientId(7)), limit: 3 };
         assert_eq!(parse(get("/v1/chain?client=7&limit=3").as_bytes()), Head::Question(some));
         assert_eq!(parse(b"GET /v1/status HTTP/1.0\r\n\r\n"), Head::Question(Question::Status));
+    }
+
+    #[test]
+    fn a_drain_says_of_whom_and_is_a_post() {
+        let post = |target: &str| parse(format!("POST {target} HTTP/1.1\r\n\r\n").as_bytes());
+        let one = Question::Drain { client: Some(ClientId(7)) };
+        assert_eq!(post("/v1/drain?client=7"), Head::Question(one));
+        assert_eq!(post("/v1/drain?node"), Head::Question(Question::Drain { client: None }));
+        for query in ["", "?", "?client=", "?client=-1", "?client=7&node", "?all"] {
+            assert_eq!(refused(&format!("POST /v1/drain{query} HTTP/1.1\r\n\r\n")).0, Status::BadRequest);
+        }
+        assert_eq!(refused(&get("/v1/drain?node")), (Status::MethodNotAllowed, "allowed: POST".into()));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::{
 
 use msg_proto::units::{Span, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
 
 use super::{
-    bridge::{Answer, Visitor},
+    bridge::{Answer, Question, Visitor},
     http::{self, Head, Refusal, Status},
 };
 use crate::{
@@ -101,13 +102,25 @@ fn answer(mut stream: UnixStream, visitor: &Visitor, start: Time) -> io::Result<
     let response = match read_head(&mut stream, asked_by)? {
         Head::Incomplete => return Ok(()),
         Head::Refused(refusal) => refusal.response(),
+        Head::Question(Question::Drain { .. }) if !may_drain(&stream) => Refusal::new(
+            Status::Forbidden,
+            "only root and the user that msgd runs as may drain; run msgctl as one of them",
+        )
+        .response(),
         Head::Question(question) => match remaining(asked_by).and_then(|left| visitor.ask(question, left)) {
             Some(Answer::Status(document)) => http::ok(&serde_json::to_vec(&*document)?),
             Some(Answer::Chain(entries)) => http::ok(&serde_json::to_vec(&entries)?),
+            Some(Answer::Drain(asked)) => http::ok(&serde_json::to_vec(&json!({ "asked": asked }))?),
             None => Refusal::new(Status::Unavailable, "the daemon is busy; ask again").response(),
         },
     };
     write_all(&mut stream, &response, deadline)
+}
+
+/// Whether who asks is root, or the user that the daemon runs as.
+fn may_drain(stream: &UnixStream) -> bool {
+    let peer = rustix::net::sockopt::socket_peercred(stream);
+    peer.is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
 }
 
 /// Reads up to the head's end; `Incomplete`: the other side went away.

@@ -13,9 +13,12 @@ use msg_proto::{limits::MAX_USER_BYTES, outcome::Reason};
 use super::{
     Code,
     handle::{Handle, answer},
-    types::{FailureC, FailureFn, MessageC, MessageFn, O_ACK_ON_HANDLED, O_NO_RETRANSMITS, Options},
+    types::{
+        FailureC, FailureFn, MessageC, MessageFn, O_ACK_ON_HANDLED, O_BESIDE, O_NO_RETRANSMITS,
+        O_PRIORITY_SHIFT, O_TAKEOVER, Options,
+    },
 };
-use crate::{AckMode, Builder, Client, ClientId, ConnectError, SendFlags, UserBuf};
+use crate::{AckMode, Arrival, Builder, Client, ClientId, ConnectError, SendFlags, UserBuf};
 
 /// See `libmsg.h`.
 ///
@@ -318,9 +321,17 @@ unsafe fn builder(options: *const Options) -> Result<Builder, ConnectError> {
     let options = unsafe { options.as_ref() }.ok_or_else(|| bad("options: not NULL"))?;
     let Options { socket_path, clientid, interval_ms, times, flags } = *options;
     let mut builder = Client::builder(ClientId(clientid));
-    if flags & !(O_NO_RETRANSMITS | O_ACK_ON_HANDLED) != 0 {
+    let known = O_NO_RETRANSMITS | O_ACK_ON_HANDLED | O_BESIDE | O_TAKEOVER | 0xff << O_PRIORITY_SHIFT;
+    if flags & !known != 0 {
         return Err(bad("flags: MSG_O_* only, and no unknown ones"));
     }
+    builder = builder.priority(u8::try_from(flags >> O_PRIORITY_SHIFT).unwrap_or(u8::MAX));
+    builder = match (flags & O_BESIDE != 0, flags & O_TAKEOVER != 0) {
+        (true, true) => return Err(bad("flags: MSG_O_BESIDE or MSG_O_TAKEOVER, not both")),
+        (true, false) => builder.arrival(Arrival::Beside),
+        (false, true) => builder.arrival(Arrival::Takeover),
+        (false, false) => builder,
+    };
     if !socket_path.is_null() {
         // SAFETY: not null, and the caller's promise.
         let path = unsafe { CStr::from_ptr(socket_path) };
@@ -381,7 +392,7 @@ pub(super) fn set_errno(errno: c_int) {
     unsafe { libc::__errno_location().write(errno) };
 }
 
-fn timeout(ms: c_int) -> Result<Option<Duration>, Code> {
+pub(super) fn timeout(ms: c_int) -> Result<Option<Duration>, Code> {
     match u64::try_from(ms) {
         Ok(ms) => Ok(Some(Duration::from_millis(ms))),
         Err(_) if ms == -1 => Ok(None),

@@ -135,6 +135,8 @@ impl From<Error> for Code {
         match error {
             Error::Refused(nack) => nack.rule.into(),
             Error::Timeout { .. } => Self::Timeout,
+            // Only of calls that C does not have.
+            Error::Draining => Self::Superseded,
             Error::InCallback => Self::InCallback,
             Error::Forked => Self::Forked,
         }

@@ -3,7 +3,7 @@
 //!
 //! * `types`: structs and constants. `error`: `MSG_E_*`. A test in `msg-tests` holds both to the headers.
 //! * `handle`: `msg_client`, and what guards it. `fork`: telling a fork. `epoll`: sleeping.
-//! * `calls`: libmsg.h; `call`: what it has for procedure calls. `send_msg`: send_msg.h.
+//! * `calls`, `instances`: libmsg.h; `call`: what it has for procedure calls. `send_msg`: send_msg.h.
 //!
 //! Every function checks what can be checked of its arguments, and lets no panic out.
 
@@ -13,6 +13,7 @@ pub(crate) mod epoll;
 pub mod error;
 pub(crate) mod fork;
 pub mod handle;
+pub mod instances;
 pub mod send_msg;
 pub mod types;
 

@@ -6,7 +6,7 @@ use msg_proto::{
     call::{CallCounters, Why},
     limits::MAX_USER_BYTES,
     outcome::{Certainty, Verdict},
-    session::{Failure, Message},
+    session::{Failure, Message, PresenceChange, PresenceEvent},
 };
 
 use crate::{CallError, SendFlags};
@@ -156,10 +156,47 @@ pub type FailureFn = unsafe extern "C" fn(*const FailureC, *mut c_void);
 /// Called with each message.
 pub type MessageFn = unsafe extern "C" fn(*const MessageC, *mut c_void);
 
+/// `msg_presence`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PresenceC {
+    /// Whose instances.
+    pub clientid: u32,
+    /// `MSG_P_*`.
+    pub event: c_int,
+    /// Which instance; 0: none.
+    pub incarnation: u64,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// Called with each change of presence.
+pub type PresenceFn = unsafe extern "C" fn(*const PresenceC, *mut c_void);
+/// Called when the client is to take no more.
+pub type DrainFn = unsafe extern "C" fn(c_int, *mut c_void);
+
+/// `MSG_P_UP`.
+pub const P_UP: c_int = 1;
+/// `MSG_P_DOWN`.
+pub const P_DOWN: c_int = 2;
+/// `MSG_P_ACTIVE`.
+pub const P_ACTIVE: c_int = 3;
+
+/// `MSG_D_SUPERSEDED`.
+pub const D_SUPERSEDED: c_int = 1;
+/// `MSG_D_ASKED`.
+pub const D_ASKED: c_int = 2;
+
 /// `MSG_O_NO_RETRANSMITS`.
 pub const O_NO_RETRANSMITS: u32 = 1;
 /// `MSG_O_ACK_ON_HANDLED`.
 pub const O_ACK_ON_HANDLED: u32 = 2;
+/// `MSG_O_BESIDE`.
+pub const O_BESIDE: u32 = 4;
+/// `MSG_O_TAKEOVER`.
+pub const O_TAKEOVER: u32 = 8;
+/// `MSG_O_PRIORITY` puts a priority into the highest byte.
+pub const O_PRIORITY_SHIFT: u32 = 24;
 
 /// `MSG_F_UNORDERED`.
 pub const F_UNORDERED: u32 = 1;
@@ -228,6 +265,22 @@ impl From<&Failure> for FailureC {
             tries: *tries,
             user_len: bytes.len(),
             user_buff,
+        }
+    }
+}
+
+impl From<&PresenceEvent> for PresenceC {
+    fn from(event: &PresenceEvent) -> Self {
+        let (change, instance) = match event.change {
+            PresenceChange::Up(instance) => (P_UP, Some(instance)),
+            PresenceChange::Down(instance) => (P_DOWN, Some(instance)),
+            PresenceChange::Active(instance) => (P_ACTIVE, instance),
+        };
+        Self {
+            clientid: event.client.0,
+            event: change,
+            incarnation: instance.map_or(0, |i| i.incarnation.0),
+            priority: instance.map_or(0, |i| i.priority),
         }
     }
 }

@@ -33,6 +33,11 @@ int main(void)
     AT(msg_message, data);
     AT(msg_message, len);
 
+    SIZE(msg_presence);
+    AT(msg_presence, clientid);
+    AT(msg_presence, event);
+    AT(msg_presence, incarnation);
+    AT(msg_presence, priority);
     SIZE(msg_call_options);
     AT(msg_call_options, timeout_ms);
     AT(msg_call_options, retries);

@@ -41,6 +41,7 @@ fn the_daemon_hears_what_was_asked_for() {
             times: Some(3),
             max_stored: 50,
             priority: 9,
+            arrival: msg_proto::control::Arrival::Alone,
             name: "bgpd".to_owned(),
         };
         assert_eq!(heard.join().expect("no panic"), Said::Register(asked));

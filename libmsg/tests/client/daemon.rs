@@ -129,6 +129,7 @@ impl Daemon {
                     ClientFrame::Stale { number } => Said::Stale(number),
                     ClientFrame::Goodbye => Said::Goodbye,
                     ClientFrame::Withdraw { msgid } => Said::Withdraw(msgid.0),
+                    other => panic!("{other:?}"),
                 };
                 self.bytes.drain(..len);
                 return said;

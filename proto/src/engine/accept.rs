@@ -240,11 +240,11 @@ impl Engine {
         false
     }
 
-    /// What a departed client's inbox answers to a message that it has not seen.
+    /// What the inbox of a client that departed, or takes no more, answers to a message that it has not seen.
     fn refusal_of(&self, key: InboxKey) -> Option<Verdict> {
         let inbox = &self.inboxes[key];
-        if inbox.client.is_some() {
-            return None;
+        if let Some(client) = inbox.client {
+            return self.refusal_of_leaving(client);
         }
         // What was given while the client lived has a slot; without one it never was. Of an incarnation that
         // departed before this daemon remembers, nothing is known.

@@ -43,8 +43,8 @@ pub(crate) struct Entry {
     pub(crate) place: Option<Place>,
     /// Copies that left this node, or were handed to the inbox of a client of this node.
     pub(crate) copies: u32,
-    /// Whom copies were sent to and who has not refused them: nobody else may be given it.
-    pub(crate) sent_to: Option<Target>,
+    /// Its flow's target may have begun it: a copy left, and was not refused. Nobody else may be given it.
+    pub(crate) in_doubt: bool,
     /// Some instance that is gone may have begun (only with `at_least_once`).
     pub(crate) tainted: bool,
     /// Why the last instance refused it, for the failure.
@@ -69,6 +69,19 @@ pub(crate) enum Via {
     Local(ClientKey),
     /// Over a link.
     Link(LinkKey),
+    /// None is known: the daemon before this one knew it.
+    Nowhere,
+}
+
+/// Whether a flow's messages go to its target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// They go.
+    Open,
+    /// First the sender's library is told of the target (I6): it has read it once so much of its stream is written.
+    Telling(u64),
+    /// Only those go that the target may have begun: when none is left, the others go to another instance.
+    Closing,
 }
 
 impl Entry {
@@ -89,7 +102,7 @@ impl Entry {
 
     /// What is known of it if it fails now (I3): nothing left this node, or all that did was refused, or not.
     pub(crate) const fn certainty(&self) -> Certainty {
-        if self.sent_to.is_none() && !self.tainted { Certainty::NotStarted } else { Certainty::Unknown }
+        if self.in_doubt || self.tainted { Certainty::Unknown } else { Certainty::NotStarted }
     }
 }
 
@@ -118,6 +131,35 @@ impl Chain {
     pub(crate) fn same(&self, key: EntryKey, serial: u32) -> Option<&Entry> {
         self.entries.get(key).filter(|e| e.serial == serial)
     }
+
+    /// A copy goes to the target: it may begin from now on.
+    pub(crate) fn bind(&mut self, key: EntryKey) {
+        let entry = &mut self.entries[key];
+        if !std::mem::replace(&mut entry.in_doubt, true) {
+            self.flows[entry.flow].in_doubt += 1;
+        }
+    }
+
+    /// The target has not begun it, and never will; or its outcome is known.
+    pub(crate) fn unbind(&mut self, key: EntryKey) {
+        let entry = &mut self.entries[key];
+        if std::mem::replace(&mut entry.in_doubt, false) {
+            self.flows[entry.flow].in_doubt -= 1;
+        }
+    }
+
+    /// What was queued, or is on its way to an earlier target, is meant no more.
+    pub(crate) fn renew_serials(&mut self, flow: FlowKey) {
+        let keys: Vec<_> = self.flows[flow].unresolved().collect();
+        for key in keys {
+            let serial = self.serial();
+            let entry = &mut self.entries[key];
+            (entry.serial, entry.queued) = (serial, false);
+            if let Some(units) = &mut entry.units {
+                units.restart();
+            }
+        }
+    }
 }
 
 /// A sender's side of a flow: which of its messages are unresolved.
@@ -126,8 +168,19 @@ pub(crate) struct OutFlow {
     pub(crate) client: ClientKey,
     pub(crate) dst: ClientId,
     pub(crate) channel: Channel,
-    /// The active instance of the destination, and the way to it.
+    /// The instance that its messages go to, and the way to it. One at a time: while it may have begun any of them, no
+    /// other instance is given one, and the order holds across instances.
     pub(crate) target: Option<Target>,
+    /// Whether they go.
+    pub(crate) stage: Stage,
+    /// The target that the sender's library knows of.
+    pub(crate) known: Option<Instance>,
+    /// How many unresolved messages the target may have begun.
+    pub(crate) in_doubt: u32,
+    /// The way to the target is lost: from then on it counts as gone for good.
+    pub(crate) lost_until: Option<Time>,
+    /// The client that came back submits again what the target may have begun: up to this one.
+    pub(crate) replay: Option<Seq>,
     /// The floor is to be told to the target's node, though no message takes it there.
     pub(crate) floor_untold: bool,
     /// It stands in its client's list of flows whose floor moved.
@@ -152,6 +205,11 @@ impl OutFlow {
             dst,
             channel,
             target: None,
+            stage: Stage::Open,
+            known: None,
+            in_doubt: 0,
+            lost_until: None,
+            replay: None,
             floor_untold: false,
             is_moved: false,
             told: first,
@@ -180,6 +238,18 @@ impl OutFlow {
     /// A message was given up: nothing waits for it.
     pub(crate) const fn record_failed(&mut self, seq: Seq) {
         self.last_failed = Some(seq);
+    }
+
+    /// Whether the target may have begun any of its messages.
+    pub(crate) const fn is_in_doubt(&self) -> bool {
+        self.in_doubt > 0 || self.replay.is_some()
+    }
+
+    /// From now on its messages go to another instance, which will not be given what was decided before.
+    pub(crate) fn begin_anew(&mut self) {
+        if self.told != self.floor {
+            self.last_failed = Some(Seq(self.floor.0.wrapping_sub(1)));
+        }
     }
 
     /// How far a sequence number would be beyond the floor; `None` if it is not beyond what was added before.

@@ -47,6 +47,13 @@ impl Engine {
             let at_sender = self.chain.flows.get(entry.flow).map(|f| f.client);
             same("an entry's client and its flow's", Some(entry.client), at_sender)?;
         }
+        for (_, flow) in self.chain.flows.iter() {
+            let in_doubt = flow.unresolved().filter(|e| self.chain.entries[*e].in_doubt).count();
+            same("what a flow's target may have begun", flow.in_doubt as usize, in_doubt)?;
+            holds("what may have begun did so somewhere", in_doubt == 0 || flow.target.is_some())?;
+            let waits = flow.is_in_doubt() || flow.stage != super::chain::Stage::Closing;
+            holds("a flow that closes waits for an outcome", waits)?;
+        }
         Ok(())
     }
 

@@ -8,8 +8,10 @@ use super::{
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
     inbox::InboxKey,
+    target::Restored,
 };
 use crate::{
+    control::Arrival,
     ids::{Channel, ClientId, ConnId, Instance, MsgId, Seq},
     limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES, MAX_USER_BYTES},
     units::{Span, Time},
@@ -80,6 +82,9 @@ pub(crate) struct Client {
     pub(crate) peer: Credentials,
     pub(crate) name: String,
     pub(crate) priority: u8,
+    pub(crate) arrival: Arrival,
+    /// It takes no more messages, and sees the outcomes of its own.
+    pub(crate) is_leaving: bool,
     pub(crate) conn: Option<ConnId>,
     pub(crate) interval: Span,
     pub(crate) times: u8,
@@ -101,7 +106,16 @@ pub(crate) struct Client {
     pub(crate) moved_flows: Vec<FlowKey>,
     /// Floors that its library knows once so much of the stream is written.
     pub(crate) known_at: VecDeque<(u64, FlowKey, Seq)>,
+    /// Flows whose target its library knows then.
+    pub(crate) told_targets: VecDeque<(u64, FlowKey)>,
+    /// What it said of flows when it came back, until they are used.
+    pub(crate) restored: HashMap<(ClientId, Channel), Restored>,
+    /// Without a connection: from when on it counts as gone for good.
+    pub(crate) gone_at: Option<Time>,
     pub(crate) queue: ReceiveQueue,
+    /// The clientids whose instances it wants to know of, and those of them that it is to be told of.
+    pub(crate) subscriptions: Vec<ClientId>,
+    pub(crate) presence_due: Vec<ClientId>,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,
     pub(crate) totals: Totals,

@@ -7,7 +7,7 @@ use super::{
     client::{Client, ClientKey, Conn, ConnState, ReceiveQueue, SentMessages, Totals},
 };
 use crate::{
-    control::{LocalNack, LocalRule, Register, Registered},
+    control::{Arrival, LocalNack, LocalRule, Register, Registered},
     counters::Counter,
     ids::{ConnId, Incarnation, Instance, MsgId},
     limits,
@@ -104,6 +104,7 @@ impl Engine {
         let key = self.writable.pop_front()?;
         self.conns[key].is_listed = false;
         self.flush_resolved(key);
+        self.flush_presence(key);
         Some(key)
     }
 
@@ -209,12 +210,22 @@ impl Engine {
             (ConnState::Ready(client), ClientFrame::Withdraw { msgid }) => self.on_withdraw(client, msgid),
             (ConnState::Ready(client), ClientFrame::Taken { upto }) => self.on_taken(client, upto),
             (ConnState::Ready(client), ClientFrame::Stale { number }) => self.on_stale(client, number),
+            (ConnState::Ready(client), ClientFrame::Subscribe { client: wanted }) => {
+                self.on_subscribe(client, wanted)
+            }
+            (ConnState::Ready(client), ClientFrame::Drained) => {
+                self.on_drained(client);
+                Ok(())
+            }
             (ConnState::New, ClientFrame::Register(register)) => {
                 self.on_register(conn, &register);
                 Ok(())
             }
             (ConnState::Registered(client), ClientFrame::FlowTaken(taken)) => {
                 self.on_flow_taken(client, &taken)
+            }
+            (ConnState::Registered(client), ClientFrame::FlowBound(bound)) => {
+                self.on_flow_bound(client, &bound)
             }
             (ConnState::Registered(client), ClientFrame::Ready) => {
                 self.conns[conn].state = ConnState::Ready(client);
@@ -228,12 +239,13 @@ impl Engine {
                 Ok(())
             }
             (ConnState::New, _) => Err(Violation::new(LocalRule::OutOfTurn, "the first frame is REGISTER")),
-            (ConnState::Registered(_), _) => {
-                Err(Violation::new(LocalRule::OutOfTurn, "between REGISTER and READY: FLOW_TAKEN only"))
-            }
+            (ConnState::Registered(_), _) => Err(Violation::new(
+                LocalRule::OutOfTurn,
+                "between REGISTER and READY: FLOW_TAKEN and FLOW_BOUND only",
+            )),
             (ConnState::Ready(_), _) => Err(Violation::new(
                 LocalRule::OutOfTurn,
-                "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, GOODBYE",
+                "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, GOODBYE",
             )),
             (ConnState::Closing, _) => Ok(()),
         }
@@ -280,12 +292,7 @@ impl Engine {
         let id = register.client;
         let may_send_to = self.check_allowed(register, peer)?;
         self.drop_own_predecessor(register);
-        if let Some(owner) = self.registered.get(&id).map(|k| &self.clients[*k]) {
-            return Err(Violation::new(
-                LocalRule::ClientIdTaken,
-                format!("clientid {id} is registered by pid {}, uid {}", owner.peer.pid, owner.peer.uid),
-            ));
-        }
+        let has_place = self.check_arrival(register, peer)?;
         if self.registered.len() >= self.config.limits.max_clients {
             return Err(Violation::new(
                 LocalRule::TooManyClients,
@@ -311,7 +318,7 @@ impl Engine {
         let client = &mut self.clients[key];
         (client.interval, client.times, client.max_stored, client.may_send_to) =
             (interval, times, max_stored, may_send_to);
-        self.registered.insert(id, key);
+        self.registered.insert(instance, key);
         self.unregistered -= 1;
         self.conns[conn].state = ConnState::Registered(key);
         let registered = Registered {
@@ -328,17 +335,19 @@ impl Engine {
         local::put::registered(self.conns[conn].out.tail(), &registered);
         let missed = std::mem::take(&mut self.clients[key].missed);
         self.conns[conn].out.tail().extend_from_slice(&missed);
+        self.tell_targets_again(key);
+        if !has_place {
+            self.begin_leaving(key, Some(local::DrainCause::Superseded));
+        }
         self.wake_conn(conn);
         Ok(())
     }
 
     /// A client that comes back before its old connection's end was read takes its own place.
     fn drop_own_predecessor(&mut self, register: &Register) {
-        let Some(key) = self.registered.get(&register.client).copied() else { return };
-        let owner = &self.clients[key];
-        if owner.instance.incarnation == register.incarnation
-            && let Some(old) = owner.conn
-        {
+        let own = Instance { client: register.client, incarnation: register.incarnation };
+        let Some(key) = self.registered.get(&own).copied() else { return };
+        if let Some(old) = self.clients[key].conn {
             self.conns[old].state = ConnState::Closing;
             self.closing.push_back(old);
             self.on_departure(key, crate::control::Departure::Died);
@@ -356,6 +365,7 @@ impl Engine {
         if let Some(key) = self.by_instance.get(&instance).copied() {
             self.clients[key].conn = Some(conn);
             self.clients[key].has_returned = true;
+            self.clients[key].is_leaving |= register.arrival == Arrival::Leaving;
             self.departed.retain(|(i, _)| *i != instance);
             return key;
         }
@@ -364,6 +374,8 @@ impl Engine {
             peer,
             name: register.name.clone(),
             priority: register.priority,
+            arrival: register.arrival,
+            is_leaving: register.arrival == Arrival::Leaving,
             conn: Some(conn),
             interval: Span::ZERO,
             times: 0,
@@ -377,6 +389,11 @@ impl Engine {
             has_returned: register.incarnation != Incarnation::NONE,
             moved_flows: Vec::new(),
             known_at: std::collections::VecDeque::new(),
+            told_targets: std::collections::VecDeque::new(),
+            restored: HashMap::new(),
+            gone_at: None,
+            subscriptions: Vec::new(),
+            presence_due: Vec::new(),
             queue: ReceiveQueue::default(),
             inboxes: Vec::new(),
             totals: Totals::default(),
@@ -438,6 +455,10 @@ impl Engine {
         while let Some((_, flow, floor)) = known_at.front().copied().filter(|(at, _, _)| *at <= written) {
             known_at.pop_front();
             self.chain.flows[flow].record_known(floor);
+        }
+        self.record_told(key, written);
+        if !self.clients[key].presence_due.is_empty() {
+            self.wake_conn(conn);
         }
     }
 

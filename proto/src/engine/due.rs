@@ -131,6 +131,18 @@ impl DueLists {
         }
     }
 
+    /// An entry gets no more copies, and ends at `at` if no outcome comes before.
+    pub(crate) fn end_by(&mut self, entries: &mut Entries, key: EntryKey, at: Time) {
+        let Some(place) = entries[key].place.filter(|p| p.list != List::Last || p.at > at) else { return };
+        let scan_at = self.classes[place.class as usize].scan_at;
+        self.remove(entries, key);
+        self.classes[place.class as usize].scan_at = scan_at;
+        let entry = &mut entries[key];
+        entry.retries_left = 0;
+        entry.place = Some(Place { list: List::Last, prev: None, next: None, at, ..place });
+        self.push(entries, key);
+    }
+
     /// The next entry that is due at `now`, moved to where it stands from now on. Call until it gives `None`.
     ///
     /// Begin with [`begin_scan`](Self::begin_scan).

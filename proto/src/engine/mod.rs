@@ -8,8 +8,10 @@
 //! * `submit`: into the chain, and on towards an instance;
 //! * `transmit`: datagrams; `handshake`: hellos;
 //! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
+//! * `target`: to which instance a flow's messages go, and when to another one;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
-//! * `presence`: clients and links that come and go; `timers`; `report`: the status; `reload`: another config.
+//! * `presence`: clients and links that come and go; `leave`: clients that take no more; `subscribe`: who is
+//!   told of it; `timers`; `report`: the status; `reload`: another config.
 
 mod accept;
 mod arena;
@@ -25,6 +27,7 @@ mod due;
 mod fragments;
 mod handshake;
 mod inbox;
+mod leave;
 mod link;
 mod outcome;
 mod presence;
@@ -32,7 +35,9 @@ mod reload;
 mod report;
 mod routes;
 mod submit;
+mod subscribe;
 mod taken;
+mod target;
 mod timers;
 mod transmit;
 
@@ -40,7 +45,7 @@ pub use config::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig,
 pub use reload::ReloadConfig;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
 };
 
@@ -130,8 +135,8 @@ pub struct Engine {
     clients: Arena<ClientKey, Client>,
     /// Every client incarnation that is known here: registered, or departed with messages in the chain.
     by_instance: HashMap<Instance, ClientKey>,
-    /// The registered one of each clientid.
-    registered: HashMap<ClientId, ClientKey>,
+    /// Those with a connection.
+    registered: BTreeMap<Instance, ClientKey>,
     /// Client incarnations that departed, and when: oldest first.
     departed: VecDeque<(Instance, Time)>,
 
@@ -148,6 +153,12 @@ pub struct Engine {
     sweep_at: Option<Time>,
     /// When what departed clients and senders left behind is looked through.
     expire_at: Option<Time>,
+    /// Who wants to know of which clientid's instances.
+    watchers: HashMap<ClientId, Vec<ClientKey>>,
+    /// When they can be told that nobody else comes back from before the start.
+    settled_at: Option<Time>,
+    /// When flows whose instance is out of reach are looked through.
+    lost_at: Option<Time>,
 
     links: Arena<LinkKey, Link>,
     link_of: HashMap<SessionId, LinkKey>,
@@ -176,7 +187,7 @@ impl Engine {
             closing: VecDeque::new(),
             clients: Arena::new(),
             by_instance: HashMap::new(),
-            registered: HashMap::new(),
+            registered: BTreeMap::new(),
             departed: VecDeque::new(),
             chain: Chain::new(),
             routes: Routes::default(),
@@ -187,6 +198,9 @@ impl Engine {
             sweeping: Vec::new(),
             sweep_at: None,
             expire_at: None,
+            watchers: HashMap::new(),
+            settled_at: None,
+            lost_at: None,
             links: Arena::new(),
             link_of: HashMap::new(),
             ready_links: VecDeque::new(),

@@ -54,10 +54,11 @@ impl Engine {
     /// The reason of a failure for want of an answer (R5).
     pub(super) fn time_out_reason(&self, key: EntryKey) -> Reason {
         let entry = &self.chain.entries[key];
-        let is_begun = entry.sent_to.is_some();
+        let is_begun = entry.in_doubt;
         let has_route = self.chain.flows[entry.flow].target.is_some();
         match entry.refusal {
             _ if is_begun => Reason::NoAnswer,
+            Some(Reason::GoingAway) => Reason::GoingAway,
             _ if !has_route => Reason::NoRoute,
             Some(reason) => reason,
             None => Reason::NoAnswer,
@@ -76,11 +77,12 @@ impl Engine {
                 }
             }
             // revoke_local has told it.
-            Via::Local(_) => {}
+            Via::Local(_) | Via::Nowhere => {}
         }
     }
 
     fn remove(&mut self, key: EntryKey) {
+        self.chain.unbind(key);
         self.chain.due.remove(&mut self.chain.entries, key);
         let entry = self.chain.entries.remove(key);
         let flow = &mut self.chain.flows[entry.flow];
@@ -94,5 +96,6 @@ impl Engine {
         if self.clients[entry.client].conn.is_none() {
             self.bury(entry.client);
         }
+        self.settle(entry.flow);
     }
 }

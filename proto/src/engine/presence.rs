@@ -3,7 +3,7 @@
 use super::{
     Engine, PeerConfig,
     chain::Via,
-    client::ClientKey,
+    client::{Client, ClientKey},
     clock::Step,
     inbox::Source,
     link::{Association, Attempt, HeartbeatDue, Link, LinkKey, path_mtu::PathMtu},
@@ -20,13 +20,15 @@ use crate::{
 impl Engine {
     /// A client is ready: messages may come and go.
     pub(super) fn on_arrival(&mut self, key: ClientKey) {
-        let client = &self.clients[key];
-        let instance = client.instance;
-        self.routes.add(instance, client.priority, client.peer.uid, Via::Local(key));
-        for link in self.links.keys() {
-            self.announce(link, key);
+        let Client { instance, priority, is_leaving, peer, .. } = self.clients[key];
+        if !is_leaving {
+            self.routes.add(instance, priority, peer.uid, Via::Local(key));
+            for link in self.links.keys() {
+                self.announce(link, key);
+            }
+            self.supersede(key);
+            self.retarget_to(instance.client);
         }
-        self.retarget_to(instance.client);
         self.flush_local();
     }
 
@@ -35,19 +37,39 @@ impl Engine {
         let client = &mut self.clients[key];
         let instance = client.instance;
         let written = client.conn.take().map_or(u64::MAX, |conn| self.conns[conn].out.written());
-        if self.registered.get(&instance.client) == Some(&key) {
-            self.registered.remove(&instance.client);
+        let is_leaving = client.is_leaving;
+        if self.registered.get(&instance) == Some(&key) {
+            self.registered.remove(&instance);
         }
+        let client = &mut self.clients[key];
+        let stay = if cause == Departure::Left { Span::ZERO } else { self.config.grace };
+        client.gone_at = Some(self.clock.steady() + stay);
+        client.restored.clear();
+        let mut flows: Vec<_> = client.flows.values().copied().collect();
+        flows.sort_unstable();
+        for flow in flows {
+            if self.chain.flows[flow].replay.take().is_some() {
+                self.settle(flow);
+            }
+        }
+        self.unsubscribe(key);
         self.refuse_deliveries(key, cause, written);
         self.refuse_waiting(key);
         self.remember_departed(instance);
         self.schedule_expiry();
+        if !is_leaving {
+            self.remove_route(key, instance, cause);
+        }
+        self.bury(key);
+    }
+
+    /// A client of this node takes no messages any more.
+    pub(super) fn remove_route(&mut self, key: ClientKey, instance: Instance, cause: Departure) {
         self.routes.remove(instance, Via::Local(key));
         for link in self.links.keys() {
             self.withdraw(link, key, instance, cause);
         }
         self.retarget_to(instance.client);
-        self.bury(key);
     }
 
     /// What was given and not taken. A library that says goodbye has taken all that it will; of one that died,
@@ -65,14 +87,25 @@ impl Engine {
         }
     }
 
-    /// What waits for a client will not be given.
+    /// What waits for a client will not be given. It has no connection.
     fn refuse_waiting(&mut self, key: ClientKey) {
-        let verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };
+        self.refuse_held(key, Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted });
         let client = &mut self.clients[key];
         client.known_at.clear();
+        client.told_targets.clear();
+        for inbox in std::mem::take(&mut client.inboxes) {
+            let i = &mut self.inboxes[inbox];
+            i.client = None;
+            i.departed_at = Some(self.clock.steady());
+        }
+    }
+
+    /// What waits for a client, and was not given, will not be.
+    pub(super) fn refuse_held(&mut self, key: ClientKey, verdict: Verdict) {
+        let client = &mut self.clients[key];
         client.queue.blocked.clear();
         (client.queue.held, client.queue.held_bytes) = (0, 0);
-        for inbox in std::mem::take(&mut client.inboxes) {
+        for inbox in client.inboxes.clone() {
             for (seq, msgid) in self.inboxes[inbox].open() {
                 if let Some(held) = self.inboxes[inbox].unhold(seq) {
                     self.pool.put(held.payload);
@@ -85,9 +118,7 @@ impl Engine {
             for (_, partial) in i.partials.drain(..) {
                 self.pool.put(partial.bytes);
             }
-            i.client = None;
             i.is_blocked = false;
-            i.departed_at = Some(self.clock.steady());
         }
     }
 
@@ -186,6 +217,7 @@ impl Engine {
         if let Some(association) = &mut self.links[link].current {
             association.is_synced = true;
         }
+        self.ask_returned(link);
         let here = self.routes.over(link);
         for key in self.inboxes.keys() {
             let inbox = &mut self.inboxes[key];
@@ -240,6 +272,7 @@ impl Engine {
     pub(super) fn lose_association(&mut self, key: LinkKey) {
         let link = &mut self.links[key];
         let Some(association) = link.current.take() else { return };
+        let until = association.heard_at + Span::from_millis(limits::LINK_LOST_MS);
         let queued = link.queue.drain();
         let floors = std::mem::take(&mut link.floors);
         self.link_of.remove(&association.local);
@@ -253,6 +286,7 @@ impl Engine {
                 flow.floor_untold = false;
             }
         }
+        self.record_lost(key, until);
         self.count(Counter::LinksDown);
         for client in self.routes.remove_link(key) {
             self.retarget_to(client);
@@ -307,15 +341,14 @@ impl Engine {
     }
 
     pub(super) fn registered_sorted(&self) -> Vec<(ClientId, ClientKey)> {
-        let mut clients: Vec<_> = self.registered.iter().map(|(id, key)| (*id, *key)).collect();
-        clients.sort_unstable();
-        clients
+        self.registered.iter().map(|(instance, key)| (instance.client, *key)).collect()
     }
 
     fn ready_clients(&self) -> Vec<ClientKey> {
         let is_ready = |key: &ClientKey| {
             let conn = self.clients[*key].conn;
             conn.is_some_and(|c| matches!(self.conns[c].state, super::client::ConnState::Ready(_)))
+                && !self.clients[*key].is_leaving
         };
         self.registered_sorted().into_iter().map(|(_, key)| key).filter(is_ready).collect()
     }

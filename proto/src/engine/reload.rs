@@ -146,8 +146,7 @@ impl Engine {
     }
 
     fn is_referred_to(&self, key: LinkKey) -> bool {
-        self.chain.entries.iter().any(|(_, e)| e.sent_to.is_some_and(|t| t.via == Via::Link(key)))
-            || self.chain.flows.iter().any(|(_, f)| f.target.is_some_and(|t| t.via == Via::Link(key)))
+        self.chain.flows.iter().any(|(_, f)| f.target.is_some_and(|t| t.via == Via::Link(key)))
             || self.inboxes.iter().any(|(_, i)| i.source == Source::Link(key))
     }
 

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use super::{
     Engine,
-    chain::EntryKey,
+    chain::{EntryKey, Via},
     client::ClientKey,
     link::{Link, LinkKey},
 };
 use crate::{
     counters::Counter,
-    ids::ClientId,
-    status::{ChainEntry, ClientStatus, PathStatus, PeerStatus, StatusDocument},
+    ids::{ClientId, Instance},
+    status::{ChainEntry, ClientStatus, InstanceStatus, PathStatus, PeerStatus, StatusDocument},
     units::Time,
     wire::VERSIONS,
 };
@@ -38,8 +38,23 @@ impl Engine {
                 .map(|(_, key)| self.client_status(key, now))
                 .collect(),
             peers: peers.map(|(key, link)| self.peer_status(key, link, now)).collect(),
+            instances: self.instances_status(),
             counters,
         }
+    }
+
+    fn instances_status(&self) -> Vec<InstanceStatus> {
+        let status = |(instance, priority, via): (Instance, u8, Via)| InstanceStatus {
+            client: instance.client.0,
+            incarnation: instance.incarnation.to_string(),
+            node: match via {
+                Via::Link(link) => self.links[link].name.clone(),
+                Via::Local(_) | Via::Nowhere => self.config.node.clone(),
+            },
+            priority,
+            active: self.routes.active(instance.client).is_some_and(|t| t.instance == instance),
+        };
+        self.routes.all().into_iter().map(status).collect()
     }
 
     /// What the chains hold, of one client or of all, oldest first within a client; at most `limit` entries.
@@ -60,11 +75,18 @@ impl Engine {
 
     fn client_status(&self, key: ClientKey, now: Time) -> ClientStatus {
         let c = &self.clients[key];
+        let state = match self.routes.active(c.instance.client) {
+            _ if c.is_leaving => "leaving",
+            Some(target) if target.instance == c.instance => "active",
+            _ => "standby",
+        };
         let oldest = c.sent.iter().next().map(|e| self.chain.entries[e].submitted_at);
         ClientStatus {
             id: c.instance.client.0,
             incarnation: c.instance.incarnation.to_string(),
             name: c.name.clone(),
+            priority: c.priority,
+            state: state.to_owned(),
             pid: c.peer.pid,
             uid: c.peer.uid,
             interval_ms: c.interval.as_millis(),
@@ -115,7 +137,7 @@ impl Engine {
     fn entry_status(&self, key: EntryKey, now: Time) -> ChainEntry {
         let e = &self.chain.entries[key];
         let flow = &self.chain.flows[e.flow];
-        let waits_for = match (e.sent_to.or(flow.target), e.queued) {
+        let waits_for = match (self.target_of(key), e.queued) {
             (None, _) => "route",
             (Some(_), true) => "link",
             (Some(_), false) => "answer",

@@ -6,7 +6,10 @@ use super::{
     chain::{FlowKey, Target, Via},
     link::LinkKey,
 };
-use crate::ids::{ClientId, Instance};
+use crate::{
+    ids::{ClientId, Instance},
+    local::PresentInstance,
+};
 
 /// Instances of all clientids, and the flows that go to them.
 #[derive(Debug, Default)]
@@ -48,6 +51,29 @@ impl Routes {
         let routes = self.instances.get(&client)?;
         let best = routes.iter().max_by_key(|r| (r.priority, r.instance.incarnation))?;
         Some(Target { instance: best.instance, via: best.via })
+    }
+
+    /// The way to an instance.
+    pub(crate) fn way(&self, instance: Instance) -> Option<Via> {
+        self.instances.get(&instance.client)?.iter().find(|r| r.instance == instance).map(|r| r.via)
+    }
+
+    /// The instances of a client, the active one first.
+    pub(crate) fn present(&self, client: ClientId) -> Vec<PresentInstance> {
+        let routes = self.instances.get(&client).into_iter().flatten();
+        let mut present: Vec<_> = routes
+            .map(|r| PresentInstance { incarnation: r.instance.incarnation, priority: r.priority })
+            .collect();
+        present.sort_by_key(|i| std::cmp::Reverse((i.priority, i.incarnation)));
+        present
+    }
+
+    /// All instances, by clientid, the active one of each first: with the way to it.
+    pub(crate) fn all(&self) -> Vec<(Instance, u8, Via)> {
+        let mut all: Vec<_> =
+            self.instances.values().flatten().map(|r| (r.instance, r.priority, r.via)).collect();
+        all.sort_by_key(|(i, priority, _)| (i.client, std::cmp::Reverse((*priority, i.incarnation))));
+        all
     }
 
     /// Whom an instance's process runs as.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{ClientId, FlowId, MsgId},
+    ids::{FlowId, MsgId},
     limits,
     local::{Failed, Submit, put},
     outcome::{Certainty, Reason, Verdict},
@@ -41,6 +41,7 @@ impl Engine {
             ));
         }
         let key = self.enter(client, flow, submit);
+        self.on_replayed(key);
         let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
         if allowed {
             self.dispatch(key);
@@ -120,11 +121,12 @@ impl Engine {
                 return Err(Violation::new(LocalRule::Quota, "more than 4,096 destinations"));
             }
             None => {
-                let mut flow = OutFlow::new(client, submit.dst, submit.channel, submit.seq);
-                flow.target = self.routes.active(submit.dst);
+                let flow = OutFlow::new(client, submit.dst, submit.channel, submit.seq);
                 let flow = self.chain.flows.insert(flow);
                 self.routes.add_flow(submit.dst, flow);
                 self.clients[client].flows.insert(id, flow);
+                self.restore_target(flow);
+                self.retarget(flow);
                 flow
             }
         };
@@ -153,7 +155,7 @@ impl Engine {
             retries_left: c.times,
             place: None,
             copies: 0,
-            sent_to: None,
+            in_doubt: false,
             tainted: false,
             refusal: None,
             queued: false,
@@ -174,8 +176,9 @@ impl Engine {
         if entry.queued {
             return true;
         }
-        let Some(target) = entry.sent_to.or(self.chain.flows[entry.flow].target) else { return false };
+        let Some(target) = self.target_of(key) else { return false };
         match target.via {
+            Via::Nowhere => return false,
             // One that comes in late may have no interval left (I4). Links look for themselves, later.
             Via::Local(_) if !self.may_send_copy(key) => {}
             Via::Local(_) => self.hand_over(key, target),
@@ -214,13 +217,13 @@ impl Engine {
         };
         let hole = flow.hole_before(entry.seq);
         entry.copies += 1;
-        entry.sent_to = Some(target);
         let call_sent_at = entry.is_call.then(|| {
             // By the clock that judges: this node's, so nothing is lost in between.
             self.clock.raw().minus(self.clock.steady().since(entry.submitted_at))
         });
         let (msgid, seq, user_len) = (entry.msgid, entry.seq, usize::from(entry.user_len));
         let bytes = std::mem::take(&mut entry.bytes);
+        self.chain.bind(key);
         if let Some(inbox) = self.open_inbox(&context, Source::Local) {
             if let Some((first, count)) = hole {
                 self.on_skip(inbox, first, count);
@@ -230,32 +233,6 @@ impl Engine {
             self.accept(inbox, &copy, &bytes[user_len..]);
         }
         self.chain.entries[key].bytes = bytes;
-    }
-
-    /// The active instance of a flow's destination may be another one, or be reachable again.
-    pub(super) fn retarget(&mut self, flow: FlowKey) {
-        let target = self.routes.active(self.chain.flows[flow].dst);
-        self.chain.flows[flow].target = target;
-        let unresolved: Vec<_> = self.chain.flows[flow].unresolved().collect();
-        for key in unresolved {
-            // Handing one over can end others: look again at each.
-            let Some(entry) = self.chain.entries.get_mut(key).filter(|e| e.flow == flow) else { continue };
-            match (entry.sent_to, target) {
-                (Some(sent), Some(new)) if sent.instance == new.instance => entry.sent_to = Some(new),
-                (Some(_), _) | (None, None) => continue,
-                (None, Some(_)) => {}
-            }
-            if self.may_send_copy(key) {
-                self.dispatch(key);
-            }
-        }
-    }
-
-    /// The flows to a client look for their instance again.
-    pub(super) fn retarget_to(&mut self, client: ClientId) {
-        for flow in self.routes.flows_to(client) {
-            self.retarget(flow);
-        }
     }
 
     /// Whether a copy that leaves now is stale before the outcome is due (I4).

@@ -140,8 +140,8 @@ impl Engine {
             return;
         };
         let Verdict { reason, certainty } = nack.verdict;
+        self.chain.unbind(key);
         let entry = &mut self.chain.entries[key];
-        let refused_by = entry.sent_to.take();
         entry.refusal = Some(reason);
         if let Some(units) = &mut entry.units {
             units.restart();
@@ -159,12 +159,8 @@ impl Engine {
             }
             (Certainty::NotStarted, _) => {}
         }
-        // It goes to another instance, if there is one; else it waits out its time.
-        let flow = self.chain.entries[key].flow;
-        let other = |t: &Target| refused_by.is_none_or(|r| r.instance != t.instance);
-        if self.chain.flows[flow].target.as_ref().is_some_and(other) && self.may_send_copy(key) {
-            self.dispatch(key);
-        }
+        // It goes to another instance with those behind it, once none is in doubt; else it waits out its time.
+        self.settle(self.chain.entries[key].flow);
     }
 
     /// Which units of a large message a peer has.
@@ -197,7 +193,8 @@ impl Engine {
         let key = self.clients[client].sent.find(msgid)?;
         let entry = &self.chain.entries[key];
         let is_it = entry.seq == seq
-            && entry.sent_to.is_some_and(|t| t.instance == flow.dst)
+            && entry.in_doubt
+            && self.chain.flows[entry.flow].target.is_some_and(|t| t.instance == flow.dst)
             && self.chain.flows[entry.flow].channel == flow.channel;
         is_it.then_some(key)
     }
@@ -205,8 +202,10 @@ impl Engine {
     /// What this node's inbox knows of a message that was handed over here.
     pub(super) fn revoke_local(&mut self, key: EntryKey, reason: Reason) {
         let entry = &self.chain.entries[key];
-        let Some(Target { instance, via: Via::Local(_) }) = entry.sent_to else { return };
         let (src, flow) = (self.clients[entry.client].instance, &self.chain.flows[entry.flow]);
+        let Some(Target { instance, via: Via::Local(_) }) = flow.target.filter(|_| entry.in_doubt) else {
+            return;
+        };
         let id = FlowId { src, dst: instance, channel: flow.channel };
         let seq = entry.seq;
         let Some(inbox) = self.inbox_of.get(&id).copied() else { return };
@@ -214,7 +213,7 @@ impl Engine {
         match self.inboxes[inbox].revoke(seq, verdict) {
             super::inbox::Revoked::Begun => {}
             super::inbox::Revoked::NotStarted(held) => {
-                self.chain.entries[key].sent_to = None;
+                self.chain.unbind(key);
                 if let Some(held) = held {
                     let client = self.inboxes[inbox].client;
                     self.release(client, held.payload.len(), 1);

@@ -33,6 +33,12 @@ impl Engine {
         if self.expire_at.is_some_and(|at| at <= now) {
             self.expire_departed();
         }
+        if self.next_settling().is_some_and(|at| at <= now) {
+            self.settle_presence();
+        }
+        if self.lost_at.is_some_and(|at| at <= now) {
+            self.give_up_lost();
+        }
         self.flush_local();
     }
 
@@ -44,7 +50,8 @@ impl Engine {
 
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
-        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.next_register_timeout()];
+        let (register, settling) = (self.next_register_timeout(), self.next_settling());
+        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.lost_at, register, settling];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
             None if self.is_shutting_down || link.is_removed => None,
             None => Some(link.hello_at),
@@ -223,7 +230,8 @@ impl Engine {
             return;
         }
         let entry = &mut self.chain.entries[entry_key];
-        let is_here = entry.sent_to.is_some_and(|t| t.via == Via::Link(key));
+        let target = self.chain.flows[entry.flow].target;
+        let is_here = entry.in_doubt && target.is_some_and(|t| t.via == Via::Link(key));
         if is_here && !entry.queued {
             entry.queued = true;
             self.links[key].queue.push_front(entry.client, entry_key, serial);

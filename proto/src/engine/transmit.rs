@@ -336,8 +336,9 @@ impl Engine {
                 self.links[key].queue.pop_front();
                 continue;
             };
-            let target = entry.sent_to.or(self.chain.flows[entry.flow].target);
-            let Some(target) = target.filter(|t| t.via == Via::Link(key) && self.may_send_copy(entry_key))
+            let Some(target) = self
+                .target_of(entry_key)
+                .filter(|t| t.via == Via::Link(key) && self.may_send_copy(entry_key))
             else {
                 self.unqueue(key, entry_key);
                 continue;
@@ -353,7 +354,7 @@ impl Engine {
             }
             let entry = &mut self.chain.entries[entry_key];
             entry.copies += 1;
-            entry.sent_to = Some(target);
+            self.chain.bind(entry_key);
             self.unqueue(key, entry_key);
         }
     }
@@ -423,7 +424,6 @@ impl Engine {
                 return Written::Full;
             }
             draft.is_eliciting = true;
-            entry.sent_to = entry.sent_to.or(self.chain.flows[flow.0].target);
             let narrow = |n: usize| u16::try_from(n).unwrap_or(0);
             let (first, count) = (narrow(run.start), narrow(run.len()));
             let is_ask = entry.units.as_mut().is_some_and(|units| units.record_sent(run));
@@ -431,6 +431,7 @@ impl Engine {
                 true => Item::Ask { entry: entry_key, serial },
                 false => Item::Units { entry: entry_key, serial, first, count },
             };
+            self.chain.bind(entry_key);
             self.links[key].queue.charge(to - from);
             self.push_item(key, item);
         }

@@ -1,6 +1,9 @@
 //! The frames of the local socket, as values that borrow what is long.
 
-use super::{LocalError, RawFrame};
+use super::{
+    LocalError, RawFrame,
+    instances::{Bound, DrainCause, Presence, parse_bound, parse_drain, parse_presence, parse_subscribe},
+};
 use crate::{
     bytes::Reader,
     control::{self, LocalNack, Register, Registered},
@@ -19,17 +22,24 @@ pub(super) mod kind {
     pub(crate) const STALE: u8 = 6;
     pub(crate) const CLIENT_GOODBYE: u8 = 7;
     pub(crate) const WITHDRAW: u8 = 8;
+    pub(crate) const FLOW_BOUND: u8 = 9;
+    pub(crate) const DRAINED: u8 = 10;
+    pub(crate) const SUBSCRIBE: u8 = 11;
     pub(crate) const REGISTERED: u8 = 65;
     pub(crate) const DELIVER: u8 = 66;
     pub(crate) const RESOLVED: u8 = 67;
     pub(crate) const FAILED: u8 = 68;
     pub(crate) const NACK: u8 = 69;
     pub(crate) const DAEMON_GOODBYE: u8 = 70;
+    pub(crate) const BOUND: u8 = 71;
+    pub(crate) const DRAIN: u8 = 72;
+    pub(crate) const PRESENCE: u8 = 73;
 }
 
 pub(super) mod flag {
     pub(crate) const UNORDERED: u8 = 1;
     pub(crate) const AT_LEAST_ONCE: u8 = 2;
+    pub(crate) const PARTIAL: u8 = 1;
     /// SUBMIT, DELIVER: a message of the call layer.
     pub(crate) const CALL: u8 = 4;
 }
@@ -59,6 +69,15 @@ pub enum ClientFrame<'a> {
     },
     /// The client leaves.
     Goodbye,
+    /// Which instance may have begun messages of a flow that are submitted again. Between REGISTER and READY.
+    FlowBound(Bound<'a>),
+    /// Nothing but what was reported taken was begun, nor will be: the client takes no more.
+    Drained,
+    /// The client wants to know of the instances of another.
+    Subscribe {
+        /// Which.
+        client: ClientId,
+    },
     /// A message of the call layer is of no use any more: it ends at once, with what is known of it.
     Withdraw {
         /// Which.
@@ -81,6 +100,12 @@ pub enum DaemonFrame<'a> {
     Nack(LocalNack),
     /// The daemon goes away.
     Goodbye,
+    /// To which instance a flow's messages go from now on.
+    Bound(Bound<'a>),
+    /// The client is to take no more, and to say so.
+    Drain(DrainCause),
+    /// The instances of a clientid that the client has subscribed to.
+    Presence(Presence<'a>),
 }
 
 /// A message, from the library to the daemon.
@@ -202,7 +227,7 @@ impl<'a> ClientFrame<'a> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
             kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE | flag::CALL,
-            kind::FLOW_TAKEN => flag::UNORDERED,
+            kind::FLOW_TAKEN | kind::FLOW_BOUND => flag::UNORDERED,
             _ => 0,
         };
         check_flags(raw.flags, allowed)?;
@@ -215,7 +240,10 @@ impl<'a> ClientFrame<'a> {
             kind::READY => parse_empty(raw.body, Self::Ready),
             kind::CLIENT_GOODBYE => parse_empty(raw.body, Self::Goodbye),
             kind::WITHDRAW => parse_withdraw(r),
-            _ => Err(LocalError("frame type: 1 to 8 from a client")),
+            kind::FLOW_BOUND => parse_bound(r, raw.flags).map(Self::FlowBound),
+            kind::DRAINED => parse_empty(raw.body, Self::Drained),
+            kind::SUBSCRIBE => parse_subscribe(r),
+            _ => Err(LocalError("frame type: 1 to 11 from a client")),
         }
     }
 }
@@ -229,7 +257,13 @@ impl<'a> DaemonFrame<'a> {
     #[inline]
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
-        check_flags(raw.flags, if raw.kind == kind::DELIVER { flag::UNORDERED | flag::CALL } else { 0 })?;
+        let allowed = match raw.kind {
+            kind::DELIVER => flag::UNORDERED | flag::CALL,
+            kind::BOUND => flag::UNORDERED,
+            kind::PRESENCE => flag::PARTIAL,
+            _ => 0,
+        };
+        check_flags(raw.flags, allowed)?;
         match raw.kind {
             kind::DELIVER => parse_deliver(r, raw.flags),
             kind::RESOLVED => parse_resolved(raw.body),
@@ -237,7 +271,13 @@ impl<'a> DaemonFrame<'a> {
             kind::REGISTERED => parse_registered(raw.body),
             kind::NACK => body(raw.body, "NACK body").map(Self::Nack),
             kind::DAEMON_GOODBYE => parse_empty(raw.body, Self::Goodbye),
-            _ => Err(LocalError("frame type: 65 to 70 from a daemon")),
+            kind::BOUND => match parse_bound(r, raw.flags)? {
+                Bound { upto: Seq(0), .. } => parse_bound(r, raw.flags).map(Self::Bound),
+                _ => Err(LocalError("BOUND: bytes 4 to 7 of the body are zero")),
+            },
+            kind::DRAIN => parse_drain(r),
+            kind::PRESENCE => parse_presence(r, raw.flags),
+            _ => Err(LocalError("frame type: 65 to 73 from a daemon")),
         }
     }
 }
@@ -255,7 +295,7 @@ fn check_interval(ms: u32) -> Result<(), LocalError> {
     }
 }
 
-fn check_incarnation(incarnation: Incarnation) -> Result<(), LocalError> {
+pub(super) fn check_incarnation(incarnation: Incarnation) -> Result<(), LocalError> {
     if incarnation == Incarnation::NONE { Err(LocalError("incarnation: not 0")) } else { Ok(()) }
 }
 
@@ -267,7 +307,7 @@ fn check_payload(payload: &[u8]) -> Result<(), LocalError> {
     }
 }
 
-fn channel(flags: u8) -> Channel {
+pub(super) fn channel(flags: u8) -> Channel {
     if flags & flag::UNORDERED == 0 { Channel::Ordered } else { Channel::Unordered }
 }
 

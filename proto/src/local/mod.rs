@@ -4,11 +4,13 @@
 //! `put` writes them.
 
 mod frame;
+mod instances;
 pub mod put;
 
 pub use frame::{
     CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit, UNKNOWN_UID,
 };
+pub use instances::{Bound, DrainCause, Presence, PresentInstance};
 
 /// Versions of the local format that this crate speaks.
 pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };

@@ -1,14 +1,17 @@
 //! Writes frames of the local socket behind what a buffer holds. Sizes have been checked by the caller.
 
 use super::{
-    CallOrigin, Deliver, Failed, FlowTaken, HEAD_BYTES, Submit,
+    Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance, Submit,
     frame::{flag, kind},
+    instances::PRESENCE_ENTRY,
 };
 use crate::{
     bytes::{Put, len_u32},
     control::{self, LocalNack, Register, Registered},
-    ids::{Channel, MsgId},
-    limits::{MAX_LOCAL_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_NACK_TEXT_BYTES, MAX_NODE_NAME_BYTES},
+    ids::{Channel, ClientId, MsgId},
+    limits::{
+        MAX_LOCAL_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_NACK_TEXT_BYTES, MAX_NODE_NAME_BYTES, MAX_PRESENT,
+    },
     outcome::Verdict,
 };
 
@@ -143,6 +146,56 @@ pub fn nack(out: &mut Vec<u8>, body: &LocalNack) {
 /// GOODBYE, from the daemon.
 pub fn daemon_goodbye(out: &mut Vec<u8>) {
     head(out, kind::DAEMON_GOODBYE, 0, 0);
+}
+
+/// FLOW_BOUND.
+pub fn flow_bound(out: &mut Vec<u8>, b: &Bound<'_>) {
+    put_bound(out, kind::FLOW_BOUND, b);
+}
+
+/// DRAINED.
+pub fn drained(out: &mut Vec<u8>) {
+    head(out, kind::DRAINED, 0, 0);
+}
+
+/// SUBSCRIBE.
+pub fn subscribe(out: &mut Vec<u8>, client: ClientId) {
+    head(out, kind::SUBSCRIBE, 0, 4);
+    out.put_u32(client.0);
+}
+
+/// BOUND. Its `upto` is 0.
+pub fn bound(out: &mut Vec<u8>, b: &Bound<'_>) {
+    put_bound(out, kind::BOUND, b);
+}
+
+/// DRAIN.
+pub fn drain(out: &mut Vec<u8>, cause: DrainCause) {
+    head(out, kind::DRAIN, 0, 4);
+    out.put_u32(match cause {
+        DrainCause::Superseded => 0,
+        DrainCause::Asked => 1,
+    });
+}
+
+/// PRESENCE, the active instance first. `is_partial`: there may be others.
+pub fn presence(out: &mut Vec<u8>, client: ClientId, is_partial: bool, instances: &[PresentInstance]) {
+    let instances = &instances[..instances.len().min(MAX_PRESENT)];
+    let flags = if is_partial { flag::PARTIAL } else { 0 };
+    head(out, kind::PRESENCE, flags, 4 + instances.len() * PRESENCE_ENTRY);
+    out.put_u32(client.0);
+    for instance in instances {
+        out.put_u64(instance.incarnation.0);
+        out.put(&[instance.priority, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}
+
+fn put_bound(out: &mut Vec<u8>, kind: u8, b: &Bound<'_>) {
+    head(out, kind, channel_flag(b.channel), 16 + b.node.len());
+    out.put_u32(b.dst.client.0);
+    out.put_u32(b.upto.0);
+    out.put_u64(b.dst.incarnation.0);
+    out.put(b.node.as_bytes());
 }
 
 #[inline]

@@ -1,7 +1,7 @@
 //! What a session is told when it starts, and with each send.
 
 use crate::{
-    control::Register,
+    control::{Arrival, Register},
     ids::{ClientId, Incarnation},
     local::VERSIONS,
 };
@@ -22,6 +22,8 @@ pub struct SessionConfig {
     pub max_stored: u32,
     /// Among instances of one clientid, the highest is active.
     pub priority: u8,
+    /// What becomes of other instances of the clientid on its node.
+    pub arrival: Arrival,
     /// When the daemon is told that a message was taken.
     pub ack: AckMode,
     /// Which outcomes become events.
@@ -58,7 +60,7 @@ pub struct SendFlags {
 }
 
 impl SessionConfig {
-    pub(super) fn register(&self, incarnation: Incarnation) -> Register {
+    pub(super) fn register(&self, incarnation: Incarnation, arrival: Arrival) -> Register {
         Register {
             versions: VERSIONS,
             client: self.client,
@@ -67,6 +69,7 @@ impl SessionConfig {
             times: self.times,
             max_stored: self.max_stored,
             priority: self.priority,
+            arrival,
             name: self.name.clone(),
         }
     }

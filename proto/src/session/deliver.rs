@@ -45,10 +45,16 @@ impl Session {
     /// The next message, as [`poll_event`](Self::poll_event) returns it. One of the call layer is dropped: for a driver
     /// that knows of no calls. Others use [`poll_delivery`](Self::poll_delivery).
     pub fn poll_message(&mut self, now: Time) -> Option<Message<'_>> {
+        let (head, len) = self.next_plain(now)?;
+        Some(Message { data: self.input.last(len), ..head })
+    }
+
+    /// The next message that is not of the call layer, without its bytes, which are the last that were polled.
+    pub(super) fn next_plain(&mut self, now: Time) -> Option<(Message<'static>, usize)> {
         loop {
             let (head, call, len) = self.next_taken(now)?;
             if call.is_none() {
-                return Some(Message { data: self.input.last(len), ..head });
+                return Some((head, len));
             }
             self.deliveries.on_handled();
             self.counters.calls_dropped += 1;
@@ -71,7 +77,8 @@ impl Session {
     fn next_taken(&mut self, now: Time) -> Option<(Message<'static>, Option<Origin>, usize)> {
         loop {
             // Behind the deliveries there may be a frame that broke the stream.
-            if self.deliveries.handling.is_some() || self.input.deliveries() == 0 {
+            let is_held = self.deliveries.handling.is_some() || self.has_presence();
+            if is_held || self.input.deliveries() == 0 {
                 return None;
             }
             let DaemonFrame::Deliver(d) = DaemonFrame::parse(self.input.next()?).ok()? else { continue };
@@ -84,6 +91,16 @@ impl Session {
             self.input.forget_delivery();
             if judgement == Judgement::Take {
                 return Some((head, call, len));
+            }
+        }
+    }
+
+    /// Forgets what was delivered and not polled: it is not taken.
+    pub(super) fn discard_deliveries(&mut self) {
+        while self.input.deliveries() > 0 {
+            let Some(frame) = self.input.next() else { return };
+            if matches!(DaemonFrame::parse(frame), Ok(DaemonFrame::Deliver(_))) {
+                self.input.forget_delivery();
             }
         }
     }
@@ -111,6 +128,11 @@ impl Deliveries {
         }
         self.scanned = d.number;
         Ok(())
+    }
+
+    /// Deliveries of this stream that have come.
+    pub(super) const fn scanned(&self) -> u64 {
+        self.scanned
     }
 
     pub(super) fn on_handled(&mut self) {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::{SessionConfig, UserBuf};
+use super::{PresenceEvent, SessionConfig, UserBuf};
 use crate::{
     control::{LocalNack, LocalRule, Registered},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId},
     limits,
-    local::LocalError,
+    local::{DrainCause, LocalError},
     outcome::Verdict,
     units::{Span, Time},
 };
@@ -30,6 +30,10 @@ pub enum Event<'a> {
     Refused(LocalNack),
     /// The daemon is of no use any more: the stream will end, or must be ended.
     DaemonGone(Gone),
+    /// Nothing more is taken from now on: the daemon asked for it, for this reason. Outcomes still come.
+    Drain(DrainCause),
+    /// The instances of a clientid that was subscribed to are others. In its place among the messages.
+    Presence(PresenceEvent),
 }
 
 /// Why a daemon is of no use any more.
@@ -185,6 +189,7 @@ pub(super) enum Notice {
     Failed(Failure),
     Refused(LocalNack),
     Gone(Gone),
+    Drain(DrainCause),
 }
 
 impl From<Notice> for Event<'static> {
@@ -195,6 +200,7 @@ impl From<Notice> for Event<'static> {
             Notice::Failed(failure) => Self::Failed(failure),
             Notice::Refused(nack) => Self::Refused(nack),
             Notice::Gone(gone) => Self::DaemonGone(gone),
+            Notice::Drain(cause) => Self::Drain(cause),
         }
     }
 }

@@ -18,6 +18,7 @@ mod input;
 mod out_flows;
 mod outcome;
 mod output;
+mod presence;
 mod stream;
 mod taken;
 mod unresolved;
@@ -30,6 +31,7 @@ pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
 pub use event::{
     CallMessage, Delivery, Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State,
 };
+pub use presence::{PresenceChange, PresenceEvent};
 pub use user::{UserBuf, UserTooLong};
 
 use std::{collections::VecDeque, mem};
@@ -38,7 +40,8 @@ use crate::{
     control::LocalNack,
     engine::clock::Clock,
     ids::{Channel, ClientId, Incarnation, MsgId, Seq},
-    limits, local,
+    limits,
+    local::{self, put},
     outcome::Verdict,
     units::{Span, Time},
 };
@@ -47,6 +50,7 @@ use event::Notice;
 use input::Input;
 use out_flows::OutFlows;
 use output::Output;
+use presence::Subscriptions;
 use unresolved::{NewEntry, Unresolved};
 
 /// A client's side of the local socket.
@@ -72,6 +76,13 @@ pub struct Session {
     /// Those, and how many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
     outcomes_waiting: usize,
     counters: SessionCounters,
+    subscriptions: Subscriptions,
+    /// Nothing more is taken...
+    is_draining: bool,
+    /// ... the daemon was told so...
+    is_drained: bool,
+    /// ... and asked for it, which was not polled yet.
+    is_drain_untold: bool,
     /// From the first call on.
     clock: Option<Clock>,
 }
@@ -95,6 +106,10 @@ impl Session {
             call_outcomes: VecDeque::new(),
             outcomes_waiting: 0,
             counters: SessionCounters::default(),
+            subscriptions: Subscriptions::default(),
+            is_draining: false,
+            is_drained: false,
+            is_drain_untold: false,
             clock: None,
             config,
         }
@@ -166,7 +181,14 @@ impl Session {
     pub fn poll_event(&mut self, now: Time) -> Option<Event<'_>> {
         self.advance(now);
         if self.notices.is_empty() {
-            return self.poll_message(now).map(Event::Message);
+            if let Some(event) = self.poll_presence() {
+                return Some(Event::Presence(event));
+            }
+            // It may come to a change of presence first.
+            return match self.next_plain(now) {
+                Some((head, len)) => Some(Event::Message(Message { data: self.input.last(len), ..head })),
+                None => self.poll_presence().map(Event::Presence),
+            };
         }
         self.poll_notice()
     }
@@ -177,7 +199,21 @@ impl Session {
         if matches!(notice, Notice::Acked(_) | Notice::Failed(_)) {
             self.outcomes_waiting -= 1;
         }
+        self.is_drain_untold &= !matches!(notice, Notice::Drain(_));
         Some(notice.into())
+    }
+
+    /// Takes nothing more: what was delivered and not taken goes to another instance, or fails *not started*. What was sent
+    /// goes on, and outcomes come. Close the session when there is nothing unresolved any more.
+    pub fn drain(&mut self, _now: Time) {
+        self.is_draining = true;
+        self.discard_deliveries();
+    }
+
+    /// Whether nothing more is taken: [`drain`](Self::drain) was called, or the daemon asked for it.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.is_draining
     }
 
     /// The next outcome of a message of the call layer: taken, or failed.
@@ -204,6 +240,12 @@ impl Session {
         self.outcomes_waiting > 0
     }
 
+    /// Whether [`Event::Drain`] waits to be polled.
+    #[must_use]
+    pub const fn has_drain_notice(&self) -> bool {
+        self.is_drain_untold
+    }
+
     /// Whether deliveries wait to be polled. Some of them may turn out to be stale or duplicates.
     #[must_use]
     pub const fn has_messages(&self) -> bool {
@@ -214,6 +256,11 @@ impl Session {
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
+            if self.is_draining && !self.is_drained && !self.deliveries.is_handling() {
+                // Behind TAKEN: what is not reported by now was not begun, and never will be.
+                self.is_drained = true;
+                put::drained(self.output.frames());
+            }
         }
         self.output.bytes()
     }
@@ -290,6 +337,7 @@ impl Session {
             + self.unresolved.memory_bytes()
             + self.deliveries.memory_bytes()
             + self.out_flows.memory_bytes()
+            + self.subscriptions.memory_bytes()
             + self.notices.capacity() * size_of::<Notice>()
             + self.call_outcomes.capacity() * size_of::<(MsgId, Result<(), Verdict>)>()
     }
@@ -313,12 +361,7 @@ impl Session {
     }
 
     fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
-        if let Some(nack) = &self.refusal {
-            return Err(SendError::Refused(nack.rule));
-        }
-        if self.state == State::Closed {
-            return Err(SendError::Closed);
-        }
+        self.check_open()?;
         if user.len() > limits::MAX_USER_BYTES {
             return Err(SendError::UserDataTooLong { limit: limits::MAX_USER_BYTES });
         }
@@ -331,6 +374,14 @@ impl Session {
             && self.unresolved.bytes() + charge <= self.granted.max_stored_bytes
             && self.output.len() + charge <= self.granted.max_stored_bytes;
         if fits { Ok(()) } else { Err(SendError::WouldBlock) }
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        match &self.refusal {
+            Some(nack) => Err(SendError::Refused(nack.rule)),
+            None if self.state == State::Closed => Err(SendError::Closed),
+            None => Ok(()),
+        }
     }
 
     fn notify(&mut self, notice: Notice) {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{SendError, unresolved::Unresolved};
 use crate::{
-    ids::{Channel, ClientId, MsgId, Seq},
+    ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     limits::{MAX_FLOWS_PER_CLIENT, SEQ_SPAN},
+    local::{Bound, put},
 };
 
 /// The flows that go out, at most [`MAX_FLOWS_PER_CLIENT`]. They stay as long as the session: a receiver
@@ -28,6 +29,10 @@ struct OutFlow {
     floor: Seq,
     /// Where the message with that number is, or was.
     floor_msgid: MsgId,
+    /// The instance that its unresolved messages go to, and its node: no other may have begun any of them (I6).
+    bound: Option<(Incarnation, String)>,
+    /// While it is told: the last message that was written to an earlier stream.
+    upto: Option<Seq>,
 }
 
 /// Where a send goes.
@@ -69,7 +74,15 @@ impl OutFlows {
             Slot::Existing(at) => at,
             Slot::New => {
                 let first = self.first_seq;
-                self.flows.push(OutFlow { dst, channel, next: first, floor: first, floor_msgid: msgid });
+                self.flows.push(OutFlow {
+                    dst,
+                    channel,
+                    next: first,
+                    floor: first,
+                    floor_msgid: msgid,
+                    bound: None,
+                    upto: None,
+                });
                 self.last = self.flows.len() - 1;
                 self.index.insert((dst, channel), self.last);
                 self.last
@@ -79,6 +92,30 @@ impl OutFlows {
         let seq = flow.next;
         flow.next = seq.next();
         seq
+    }
+
+    /// The daemon says where a flow's messages go from now on.
+    pub(super) fn on_bound(&mut self, bound: &Bound<'_>) {
+        if let Some(at) = self.find(bound.dst.client, bound.channel) {
+            self.flows[at].bound = Some((bound.dst.incarnation, bound.node.to_owned()));
+        }
+    }
+
+    /// FLOW_BOUND for each flow of which an earlier daemon was written something that is unresolved.
+    pub(super) fn report(&mut self, unresolved: &mut Unresolved, out: &mut Vec<u8>) {
+        for (_, entry) in unresolved.iter_mut().filter(|(_, e)| e.written_before) {
+            if let Some(at) = self.find(entry.dst, entry.channel) {
+                self.flows[at].upto = Some(entry.seq);
+            }
+        }
+        for flow in &mut self.flows {
+            if let Some(upto) = flow.upto.take()
+                && let Some((incarnation, node)) = &flow.bound
+            {
+                let dst = Instance { client: flow.dst, incarnation: *incarnation };
+                put::flow_bound(out, &Bound { dst, channel: flow.channel, upto, node });
+            }
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -4,9 +4,9 @@ use std::mem;
 
 use super::{Gone, Granted, Session, State, event::Notice, input::Input, unresolved::NOWHERE};
 use crate::{
-    control::{LocalNack, LocalRule, Registered},
+    control::{Arrival, LocalNack, LocalRule, Registered},
     ids::Incarnation,
-    local::{DaemonFrame, LocalError, VERSIONS, put},
+    local::{DaemonFrame, DrainCause, LocalError, VERSIONS, put},
     units::Time,
 };
 
@@ -24,9 +24,15 @@ impl Session {
         self.input.clear();
         self.output.clear();
         self.state = State::Registering;
-        put::register(self.output.frames(), &self.config.register(self.granted.incarnation));
+        let arrival = if self.is_draining { Arrival::Leaving } else { self.config.arrival };
+        self.is_drained = self.is_draining;
+        let register = self.config.register(self.granted.incarnation, arrival);
+        put::register(self.output.frames(), &register);
         self.deliveries.handle_connected(self.output.frames());
+        self.out_flows.report(&mut self.unresolved, self.output.frames());
         put::ready(self.output.frames());
+        self.subscriptions.handle_connected();
+        self.subscriptions.report(self.output.frames());
         for (msgid, entry) in self.unresolved.iter_mut() {
             entry.start_at = self.output.position();
             // Its age by the steady clock, as the daemon counts it.
@@ -78,6 +84,9 @@ impl Session {
         }
         input.finish_scan();
         self.input = input;
+        if self.is_draining {
+            self.discard_deliveries();
+        }
     }
 
     /// The same as reading into [`input_space`](Self::input_space), by copying. Returns how many bytes were taken:
@@ -116,6 +125,9 @@ impl Session {
         match frame {
             DaemonFrame::Resolved(resolved) if self.state != State::Registering => self.on_resolved(resolved),
             DaemonFrame::Failed(failed) if self.state != State::Registering => self.on_failed(failed),
+            DaemonFrame::Bound(bound) if self.state != State::Registering => self.out_flows.on_bound(bound),
+            DaemonFrame::Presence(presence) if self.state != State::Registering => self.on_presence(presence),
+            DaemonFrame::Drain(cause) if self.state != State::Registering => self.on_drain(*cause),
             DaemonFrame::Registered(body) if self.state == State::Registering => self.on_registered(body),
             DaemonFrame::Nack(nack) => self.on_nack(nack),
             DaemonFrame::Goodbye => self.on_goodbye(),
@@ -164,6 +176,13 @@ impl Session {
         self.notify(Notice::Refused(nack.clone()));
         self.fail_refused(was_read);
         self.output.clear();
+    }
+
+    fn on_drain(&mut self, cause: DrainCause) {
+        if !mem::replace(&mut self.is_draining, true) {
+            self.is_drain_untold = true;
+            self.notify(Notice::Drain(cause));
+        }
     }
 
     fn on_goodbye(&mut self) {

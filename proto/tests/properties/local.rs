@@ -1,12 +1,12 @@
 //! The frames of the local socket, as values that own their bytes, one at a time and as a stream.
 
 use msg_proto::{
-    control::{LocalNack, LocalRule, Register, Registered, VersionRange},
+    control::{Arrival, LocalNack, LocalRule, Register, Registered, VersionRange},
     ids::{ClientId, MsgId, Seq},
     limits,
     local::{
-        CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, HEAD_BYTES, RawFrame, Submit, put,
-        split,
+        Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES,
+        PresentInstance, RawFrame, Submit, put, split,
     },
     units::Time,
 };
@@ -24,6 +24,9 @@ fn put_client(out: &mut Vec<u8>, frame: &ClientFrame<'_>) {
         ClientFrame::Taken { upto } => put::taken(out, *upto),
         ClientFrame::Stale { number } => put::stale(out, *number),
         ClientFrame::Goodbye => put::client_goodbye(out),
+        ClientFrame::FlowBound(bound) => put::flow_bound(out, bound),
+        ClientFrame::Drained => put::drained(out),
+        ClientFrame::Subscribe { client } => put::subscribe(out, *client),
         ClientFrame::Withdraw { msgid } => put::withdraw(out, *msgid),
     }
 }
@@ -36,6 +39,11 @@ fn put_daemon(out: &mut Vec<u8>, frame: &DaemonFrame<'_>) {
         DaemonFrame::Failed(failed) => put::failed(out, failed),
         DaemonFrame::Nack(nack) => put::nack(out, nack),
         DaemonFrame::Goodbye => put::daemon_goodbye(out),
+        DaemonFrame::Bound(bound) => put::bound(out, bound),
+        DaemonFrame::Drain(cause) => put::drain(out, *cause),
+        DaemonFrame::Presence(p) => {
+            put::presence(out, p.client, p.is_partial, &p.instances().collect::<Vec<_>>());
+        }
     }
 }
 
@@ -47,8 +55,15 @@ fn kept(bytes: Vec<u8>) -> &'static [u8] {
 fn register() -> impl Strategy<Value = Register> {
     let interval_ms = prop_oneof![Just(0), limits::MIN_INTERVAL_MS..=limits::MAX_INTERVAL_MS];
     let who = (any::<(u8, u8)>(), any::<u32>(), any::<u64>(), "[ -~\u{e4}]{0,32}");
-    (who, interval_ms, any::<Option<u8>>(), 0..=limits::MAX_STORED_CEILING, any::<u8>()).prop_map(
-        |(((lowest, highest), client, incarnation, name), interval_ms, times, max_stored, priority)| {
+    let place = (any::<u8>(), arrival());
+    (who, interval_ms, any::<Option<u8>>(), 0..=limits::MAX_STORED_CEILING, place).prop_map(
+        |(
+            ((lowest, highest), client, incarnation, name),
+            interval_ms,
+            times,
+            max_stored,
+            (priority, arrival),
+        )| {
             Register {
                 versions: VersionRange { lowest, highest },
                 client: ClientId(client),
@@ -57,10 +72,36 @@ fn register() -> impl Strategy<Value = Register> {
                 times,
                 max_stored,
                 priority,
+                arrival,
                 name,
             }
         },
     )
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    select(vec![Arrival::Alone, Arrival::Beside, Arrival::Takeover, Arrival::Leaving])
+}
+
+fn bound() -> impl Strategy<Value = Bound<'static>> {
+    (instance(), channel(), any::<u32>(), "[a-z0-9-]{0,64}").prop_map(|(dst, channel, upto, node)| Bound {
+        dst,
+        channel,
+        upto: Seq(upto),
+        node: Box::leak(node.into_boxed_str()),
+    })
+}
+
+fn presence() -> impl Strategy<Value = DaemonFrame<'static>> {
+    let instances = vec((incarnation(), any::<u8>()), 0..20);
+    (any::<u32>(), any::<bool>(), instances).prop_map(|(client, is_partial, instances)| {
+        let present = |(incarnation, priority)| PresentInstance { incarnation, priority };
+        let instances: Vec<_> = instances.into_iter().map(present).collect();
+        let mut out = Vec::new();
+        put::presence(&mut out, ClientId(client), is_partial, &instances);
+        let (raw, _) = split(kept(out)).expect("a head").expect("whole");
+        DaemonFrame::parse(raw).expect("a frame")
+    })
 }
 
 fn registered() -> impl Strategy<Value = Registered> {
@@ -112,6 +153,9 @@ fn client_frame() -> impl Strategy<Value = ClientFrame<'static>> {
         any::<u64>().prop_map(|upto| ClientFrame::Taken { upto }),
         any::<u64>().prop_map(|number| ClientFrame::Stale { number }),
         Just(ClientFrame::Goodbye),
+        bound().prop_map(ClientFrame::FlowBound),
+        Just(ClientFrame::Drained),
+        any::<u32>().prop_map(|client| ClientFrame::Subscribe { client: ClientId(client) }),
         any::<u32>().prop_map(|msgid| ClientFrame::Withdraw { msgid: MsgId(msgid) }),
     ]
 }
@@ -172,12 +216,15 @@ fn daemon_frame() -> impl Strategy<Value = DaemonFrame<'static>> {
         }),
         nack,
         Just(DaemonFrame::Goodbye),
+        bound().prop_map(|bound| DaemonFrame::Bound(Bound { upto: Seq(0), ..bound })),
+        select(vec![DrainCause::Superseded, DrainCause::Asked]).prop_map(DaemonFrame::Drain),
+        presence(),
     ]
 }
 
 /// A frame of any type and flags whose length is right, and whose body is anything.
 fn raw_frame() -> impl Strategy<Value = (u8, u8, Vec<u8>)> {
-    let kind = prop_oneof![0..9u8, 64..72u8, any::<u8>()];
+    let kind = prop_oneof![0..12u8, 64..75u8, any::<u8>()];
     let body = prop_oneof![bytes(80), vec(prop_oneof![3 => Just(0u8), 1 => any::<u8>()], 0..80)];
     (kind, 0..4u8, body)
 }
@@ -213,7 +260,7 @@ proptest! {
         let (kind, flags, body) = raw(&out);
         let known = match client {
             ClientFrame::Submit(_) => 3,
-            ClientFrame::FlowTaken(_) => 1,
+            ClientFrame::FlowTaken(_) | ClientFrame::FlowBound(_) => 1,
             _ => 0,
         };
         prop_assert_eq!(ClientFrame::parse(RawFrame { kind, flags, body: &body }).is_ok(), bit < known);
@@ -221,7 +268,8 @@ proptest! {
         put_daemon(&mut out, &daemon);
         let (kind, flags, body) = raw(&out);
         let is_deliver = matches!(daemon, DaemonFrame::Deliver(_));
-        let is_known = is_deliver && (bit == 0 || bit == 2);
+        let is_flagged = matches!(daemon, DaemonFrame::Bound(_) | DaemonFrame::Presence(_));
+        let is_known = (is_deliver && (bit == 0 || bit == 2)) || (is_flagged && bit == 0);
         let parsed = DaemonFrame::parse(RawFrame { kind, flags, body: &body });
         // A plain one is cut differently when it says that it is a call.
         let is_recut = matches!(daemon, DaemonFrame::Deliver(Deliver { call: None, .. })) && bit == 2;

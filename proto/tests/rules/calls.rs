@@ -22,7 +22,7 @@ fn a_call_message_says_who_sent_it_and_when_in_the_receivers_clock() {
     // Node 1's clock is three hours ahead. The call waits 300 ms for its way, and is 40 KB and a few bytes long.
     for len in [3, 40_000] {
         let mut w =
-            World::with(&Options { clocks: [1 << 40, (1 << 40) + 10_800_000_000], ..Options::default() });
+            World::with(&Options { clocks: vec![1 << 40, (1 << 40) + 10_800_000_000], ..Options::default() });
         let (a, b) = (w.client(0, 100, 100, 20), w.client(1, 200, 100, 20));
         w.run(50);
         w.network = cut();

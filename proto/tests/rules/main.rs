@@ -1,9 +1,11 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
 mod calls;
+mod deploy;
 mod faults;
 mod goodput;
 mod hellos;
+mod instances;
 mod path_mtu;
 mod peers;
 mod reload;
@@ -391,7 +393,7 @@ fn half_a_message_expires_by_r6() {
 #[test]
 fn clocks_that_differ_by_a_day_and_by_signs_do_no_harm() {
     let day = 86_400_000_000;
-    for clocks in [[5, 5 + day], [5 + 40 * day, 77], [1, u64::MAX / 2]] {
+    for clocks in [[5, 5 + day], [5 + 40 * day, 77], [1, u64::MAX / 2]].map(Vec::from) {
         let mut w = World::with(&Options { clocks, ..Options::default() });
         let (a, b) = (w.client(0, 100, 20, 3), w.client(1, 200, 20, 3));
         w.run(20);

@@ -1,16 +1,18 @@
-//! Two engines, their clients, and a network between them that a test bends. Time is the test's.
+//! Engines, two unless a test wants more, their clients, and a network between them that a test bends. Time is the test's.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use msg_proto::{
+    control::Arrival,
     counters::Counter,
     engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery, Transmit},
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
+    local::DrainCause,
     outcome::Verdict,
     session::{
-        AckMode, CallMessage, Delivery, Event, Failure, Outcomes, SendError, SendFlags, Session,
-        SessionConfig,
+        AckMode, CallMessage, Delivery, Event, Failure, Outcomes, PresenceEvent, SendError, SendFlags,
+        Session, SessionConfig,
     },
     units::{Span, Time},
 };
@@ -28,6 +30,8 @@ pub(crate) struct Client {
     pub(crate) node: usize,
     pub(crate) session: Session,
     conn: Option<ConnId>,
+    /// Its process was not killed.
+    is_alive: bool,
     /// It takes nothing while this is set.
     pub(crate) is_stopped: bool,
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
@@ -35,6 +39,9 @@ pub(crate) struct Client {
     pub(crate) call_outcomes: Vec<(MsgId, Result<(), Verdict>)>,
     pub(crate) acked: Vec<(u32, u64)>,
     pub(crate) failed: Vec<(Failure, u64)>,
+    pub(crate) drain: Option<DrainCause>,
+    /// Changes, and how many messages were taken before each.
+    pub(crate) presence: Vec<(PresenceEvent, usize)>,
 }
 
 /// A message of the call layer that was taken.
@@ -52,9 +59,11 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) engines: Vec<Engine>,
     /// Each node's clock is true time plus this.
-    pub(crate) clocks: [u64; 2],
+    pub(crate) clocks: Vec<u64>,
     pub(crate) clients: Vec<Client>,
     pub(crate) network: Network,
+    /// From one node to another everything is lost.
+    pub(crate) cuts: Vec<(usize, usize)>,
     /// (due, order) to (node, from, bytes).
     pub(crate) wire: BTreeMap<(u64, u64), (usize, SocketAddr, Vec<u8>)>,
     order: u64,
@@ -67,7 +76,8 @@ pub(crate) struct Options {
     pub(crate) recovery: Recovery,
     pub(crate) max_stored: u32,
     pub(crate) client_queue_bytes: usize,
-    pub(crate) clocks: [u64; 2],
+    /// One for each node.
+    pub(crate) clocks: Vec<u64>,
     pub(crate) max_mtu: usize,
 }
 
@@ -78,30 +88,42 @@ impl Client {
                 Event::Acked { msgid } => self.acked.push((msgid.0, at)),
                 Event::Failed(failure) => self.failed.push((failure, at)),
                 Event::Registered(_) => {}
+                Event::Drain(cause) => self.drain = Some(cause),
                 other => panic!("{other:?}"),
             }
         }
         while let Some((msgid, outcome)) = self.session.poll_call_outcome() {
             self.call_outcomes.push((msgid, outcome));
         }
-        while let Some(delivery) = self.session.poll_delivery(now) {
-            match delivery {
-                Delivery::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
-                Delivery::Call(CallMessage { sent_at, uid, node, data, .. }) => {
-                    self.calls.push(Call { data: data.to_vec(), sent_at, uid, node });
-                }
+        loop {
+            while let Some(event) = self.session.poll_presence() {
+                self.presence.push((event, self.taken.len()));
             }
+            if let Some(delivery) = self.session.poll_delivery(now) {
+                match delivery {
+                    Delivery::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
+                    Delivery::Call(CallMessage { sent_at, uid, node, data, .. }) => {
+                        self.calls.push(Call { data: data.to_vec(), sent_at, uid, node });
+                    }
+                }
+            } else if !self.session.has_presence() {
+                return;
+            }
+            self.session.message_handled();
         }
     }
 }
 
 fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
     EngineConfig {
-        node: ["a", "b"][node].to_owned(),
-        start: 1_700_000_000_000_000 + starts,
+        node: NAMES[node].to_owned(),
+        start: 1_700_000_000_000_000 + starts + 1000 * node as u64,
         seed: 7 + node as u64 + starts * 1000,
         listeners: 1,
-        peers: vec![PeerConfig { name: ["b", "a"][node].to_owned(), addresses: vec![address(1 - node)] }],
+        peers: (0..options.clocks.len())
+            .filter(|peer| *peer != node)
+            .map(|peer| PeerConfig { name: NAMES[peer].to_owned(), addresses: vec![address(peer)] })
+            .collect(),
         chain: ChainConfig {
             interval: Span::from_millis(1000),
             times: 10,
@@ -110,7 +132,7 @@ fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
         },
         limits: LimitConfig {
             max_message_bytes: limits::MAX_MESSAGE_BYTES,
-            max_clients: 8,
+            max_clients: 64,
             client_queue_bytes: options.client_queue_bytes,
         },
         mtu: 1200,
@@ -127,7 +149,7 @@ impl Default for Options {
             recovery: Recovery::Adaptive,
             max_stored: limits::DEFAULT_MAX_STORED,
             client_queue_bytes: limits::DEFAULT_CLIENT_QUEUE_BYTES,
-            clocks: [1_000_000, 90_000_000_000],
+            clocks: vec![1_000_000, 90_000_000_000],
             max_mtu: limits::MIN_MTU,
         }
     }
@@ -141,10 +163,13 @@ impl World {
     pub(crate) fn with(options: &Options) -> Self {
         let mut world = Self {
             now: 0,
-            engines: (0..2).map(|n| Engine::new(config(options, n, 0), Time(options.clocks[n]))).collect(),
+            engines: (0..options.clocks.len())
+                .map(|n| Engine::new(config(options, n, 0), Time(options.clocks[n])))
+                .collect(),
             options: options.clone(),
             starts: 0,
-            clocks: options.clocks,
+            clocks: options.clocks.clone(),
+            cuts: Vec::new(),
             clients: Vec::new(),
             network: Box::new(|_, _| Fate::Arrive(vec![100])),
             wire: BTreeMap::new(),
@@ -156,17 +181,11 @@ impl World {
 
     /// A client of a node, registered. `interval_ms` and `times` as R4 and R5 have them.
     pub(crate) fn client(&mut self, node: usize, id: u32, interval_ms: u32, times: u8) -> usize {
-        let config = SessionConfig {
-            client: ClientId(id),
-            incarnation: Incarnation::NONE,
-            interval_ms,
-            times: Some(times),
-            max_stored: 0,
-            priority: 0,
-            ack: AckMode::OnTake,
-            outcomes: Outcomes::All,
-            name: "test".to_owned(),
-        };
+        self.client_with(node, SessionConfig { interval_ms, times: Some(times), ..session_config(id) })
+    }
+
+    /// A client of a node, registered.
+    pub(crate) fn client_with(&mut self, node: usize, config: SessionConfig) -> usize {
         let mut session = Session::new(config, MsgId(1), Seq(1));
         session.handle_connected(self.clock(node));
         let now = self.clock(node);
@@ -177,12 +196,15 @@ impl World {
             node,
             session,
             conn: Some(conn),
+            is_alive: true,
             is_stopped: false,
             taken,
             calls,
             call_outcomes: Vec::new(),
             acked,
             failed,
+            drain: None,
+            presence: Vec::new(),
         });
         self.drain();
         self.clients.len() - 1
@@ -238,7 +260,7 @@ impl World {
             client.session.handle_disconnected(now);
         }
         self.engines[node] = Engine::new(config(&self.options, node, self.starts), now);
-        for client in self.clients.iter_mut().filter(|c| c.node == node) {
+        for client in self.clients.iter_mut().filter(|c| c.node == node && c.is_alive) {
             let peer = Credentials { pid: 1, uid: 0, gid: 0 };
             client.session.handle_connected(now);
             client.conn = Some(self.engines[node].handle_connect(now, peer).expect("few connections"));
@@ -249,10 +271,31 @@ impl World {
     /// The client's process dies.
     pub(crate) fn kill(&mut self, client: usize) {
         let now = self.clock(self.clients[client].node);
+        self.clients[client].is_alive = false;
         if let Some(conn) = self.clients[client].conn.take() {
             self.engines[self.clients[client].node].handle_disconnect(now, conn);
         }
         self.drain();
+    }
+
+    /// The client says that it takes no more.
+    pub(crate) fn drain_client(&mut self, client: usize) {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.drain(now);
+        self.drain();
+    }
+
+    /// The client says goodbye and ends.
+    pub(crate) fn leave(&mut self, client: usize) {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.close(now);
+        self.drain();
+        self.kill(client);
+    }
+
+    /// Whether a client of a node has a connection.
+    pub(crate) fn is_registered(&self, node: usize, id: u32) -> bool {
+        self.engines[node].status(self.clock(node)).clients.iter().any(|c| c.id == id)
     }
 
     /// Lets everything happen for some time, in milliseconds.
@@ -264,8 +307,8 @@ impl World {
         let end = self.now + micros;
         self.drain();
         loop {
-            let timers =
-                (0..2).filter_map(|n| self.engines[n].poll_timeout().map(|at| at.0 - self.clocks[n]));
+            let timers = (0..self.engines.len())
+                .filter_map(|n| self.engines[n].poll_timeout().map(|at| at.0 - self.clocks[n]));
             let wire = self.wire.keys().next().map(|(due, _)| *due);
             let next = timers.chain(wire).min().unwrap_or(u64::MAX).max(self.now);
             if next > end {
@@ -278,7 +321,7 @@ impl World {
                 let now = self.clock(node);
                 self.engines[node].handle_datagram(now, 0, from, &bytes);
             }
-            for node in 0..2 {
+            for node in 0..self.engines.len() {
                 let now = self.clock(node);
                 if self.engines[node].poll_timeout().is_some_and(|at| at <= now) {
                     self.engines[node].handle_timeout(now);
@@ -302,7 +345,7 @@ impl World {
             for index in 0..self.clients.len() {
                 is_busy |= self.turn_client(index);
             }
-            for node in 0..2 {
+            for node in 0..self.engines.len() {
                 is_busy |= self.drain_engine(node);
             }
             if !is_busy {
@@ -344,14 +387,18 @@ impl World {
         }
         let mut out = Vec::new();
         while let Some(transmit) = self.engines[node].poll_transmit(now, &mut out, 10) {
-            let Transmit { len, segment, .. } = transmit;
+            let Transmit { len, segment, to, .. } = transmit;
             assert_eq!(len, out.len());
+            // An address that is nobody's leads to the other one, too.
+            let to = Some(usize::from(to.port() - 7400)).filter(|to| *to != node).unwrap_or_else(|| 1 - node);
             for datagram in out.chunks(segment) {
                 assert!(datagram.len() <= self.options.max_mtu);
-                if let Fate::Arrive(delays) = (self.network)(node, datagram) {
+                if let Fate::Arrive(delays) = (self.network)(node, datagram)
+                    && !self.cuts.contains(&(node, to))
+                {
                     for delay in delays {
                         self.order += 1;
-                        let entry = (1 - node, address(node), datagram.to_vec());
+                        let entry = (to, address(node), datagram.to_vec());
                         self.wire.insert((self.now + delay, self.order), entry);
                     }
                 }
@@ -362,9 +409,27 @@ impl World {
     }
 }
 
+/// Client `id`, with the daemon's interval and times.
+pub(crate) fn session_config(id: u32) -> SessionConfig {
+    SessionConfig {
+        client: ClientId(id),
+        incarnation: Incarnation::NONE,
+        interval_ms: 0,
+        times: None,
+        max_stored: 0,
+        priority: 0,
+        arrival: Arrival::Alone,
+        ack: AckMode::OnTake,
+        outcomes: Outcomes::All,
+        name: "test".to_owned(),
+    }
+}
+
 pub(crate) fn address(node: usize) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7400 + u16::try_from(node).expect("a small number")))
 }
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Everything is lost, in both directions.
 pub(crate) fn cut() -> Network {

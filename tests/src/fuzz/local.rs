@@ -41,6 +41,9 @@ fn rewrite(mut stream: &[u8]) {
             ClientFrame::Taken { upto } => put::taken(&mut out, *upto),
             ClientFrame::Stale { number } => put::stale(&mut out, *number),
             ClientFrame::Goodbye => put::client_goodbye(&mut out),
+            ClientFrame::FlowBound(bound) => put::flow_bound(&mut out, bound),
+            ClientFrame::Drained => put::drained(&mut out),
+            ClientFrame::Subscribe { client } => put::subscribe(&mut out, *client),
             ClientFrame::Withdraw { msgid } => put::withdraw(&mut out, *msgid),
         }
         assert_eq!(out, stream[..len], "{frame:?}");

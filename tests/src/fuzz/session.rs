@@ -67,6 +67,12 @@ fn rewrite(mut stream: &[u8]) {
             DaemonFrame::Nack(nack) if nack.text.len() > limits::MAX_NACK_TEXT_BYTES => return,
             DaemonFrame::Nack(nack) => put::nack(&mut out, nack),
             DaemonFrame::Goodbye => put::daemon_goodbye(&mut out),
+            DaemonFrame::Bound(bound) => put::bound(&mut out, bound),
+            DaemonFrame::Drain(cause) => put::drain(&mut out, *cause),
+            DaemonFrame::Presence(p) => {
+                let instances: Vec<_> = p.instances().collect();
+                put::presence(&mut out, p.client, p.is_partial, &instances);
+            }
         }
         assert_eq!(out, stream[..len], "{frame:?}");
         stream = &stream[len..];
@@ -90,6 +96,7 @@ impl Library {
             times: None,
             max_stored: 0,
             priority: 0,
+            arrival: msg_proto::control::Arrival::Alone,
             ack,
             outcomes: Outcomes::All,
             name: "fuzz".to_owned(),

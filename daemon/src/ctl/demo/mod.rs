@@ -215,7 +215,14 @@ impl Stage {
     }
 
     fn registration(&self, node: usize, id: u32, interval: Duration, times: Option<u8>) -> Registration {
-        Registration { socket: self.nodes[node].socket(), id, interval: Some(interval), times }
+        Registration {
+            socket: self.nodes[node].socket(),
+            id,
+            interval: Some(interval),
+            times,
+            priority: 0,
+            arrival: msg::Arrival::Alone,
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn config() -> SessionConfig {
         times: None,
         max_stored: 0,
         priority: 0,
+        arrival: crate::control::Arrival::Alone,
         ack: AckMode::OnTake,
         outcomes: Outcomes::Failures,
         name: "test".to_owned(),

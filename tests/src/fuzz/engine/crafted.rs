@@ -62,6 +62,7 @@ fn registration(a: u8, b: u8) -> Register {
         times: [None, Some(0), Some(1), Some(6)][usize::from(b >> 4) % 4],
         max_stored: u32::from(b >> 6) * 7,
         priority: a >> 6,
+        arrival: msg_proto::control::Arrival::Alone,
         ..register(client_id(a))
     }
 }

@@ -90,6 +90,7 @@ pub(super) fn register(client: u32) -> Register {
         times: None,
         max_stored: 0,
         priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
         name: "fuzz".to_owned(),
     }
 }

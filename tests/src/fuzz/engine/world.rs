@@ -84,6 +84,7 @@ impl World {
             times: Some(3),
             max_stored: 0,
             priority: 0,
+            arrival: msg_proto::control::Arrival::Alone,
             ack: AckMode::OnTake,
             outcomes: Outcomes::All,
             name: "fuzz".to_owned(),

@@ -1,0 +1,138 @@
+//! Clients that take no more and go on with what they have: superseded by a newer process, or drained.
+//!
+//! ```text
+//!    active --- takeover, drain: DRAIN ---> leaving --- DRAINED ---> drained --- GOODBYE ---> gone
+//! ```
+//!
+//! What was not given to it goes back at once, *not started*. What was given goes back when its library has said
+//! DRAINED: behind that everything that it has taken is reported taken, so what is not was not begun, and never will be.
+//! What it sent goes on to its end, and it is told the outcomes.
+
+use super::{Credentials, Engine, client::ClientKey, connections::Violation};
+use crate::{
+    control::{Arrival, Departure, LocalRule, Register},
+    ids::{ClientId, Incarnation, Instance},
+    local::{self, DrainCause},
+    outcome::{Certainty, Reason, Verdict},
+    units::Time,
+};
+
+impl Engine {
+    /// Has the clients of this node take no more: all with that number, or simply all. Returns how many are asked.
+    /// What registers later is not concerned.
+    pub fn handle_drain(&mut self, now: Time, client: Option<ClientId>) -> usize {
+        self.advance(now);
+        let all = self.registered_sorted().into_iter();
+        let asked: Vec<_> = all
+            .filter(|(id, key)| client.is_none_or(|c| c == *id) && !self.clients[*key].is_leaving)
+            .map(|(_, key)| key)
+            .collect();
+        for key in &asked {
+            self.begin_leaving(*key, Some(DrainCause::Asked));
+        }
+        self.flush_local();
+        asked.len()
+    }
+
+    /// A client is to take no more. `None`: that is what it says itself.
+    pub(super) fn begin_leaving(&mut self, key: ClientKey, asked: Option<DrainCause>) {
+        let client = &mut self.clients[key];
+        if std::mem::replace(&mut client.is_leaving, true) {
+            return;
+        }
+        let (instance, conn) = (client.instance, client.conn);
+        if let (Some(cause), Some(conn)) = (asked, conn) {
+            local::put::drain(self.conns[conn].out.tail(), cause);
+            self.wake_conn(conn);
+        }
+        self.refuse_held(key, GOING_AWAY);
+        self.remove_route(key, instance, Departure::GoingAway);
+    }
+
+    /// A client has said that it takes no more: what it was given and has not reported taken was not begun.
+    pub(super) fn on_drained(&mut self, key: ClientKey) {
+        self.begin_leaving(key, None);
+        while let Some(delivery) = self.clients[key].queue.pop(u64::MAX) {
+            if !delivery.is_stale {
+                self.refuse(delivery.inbox, delivery.msgid, delivery.seq, GOING_AWAY);
+            }
+        }
+    }
+
+    /// What a message that comes for a client that takes no more is answered.
+    pub(super) fn refusal_of_leaving(&self, key: ClientKey) -> Option<Verdict> {
+        self.clients[key].is_leaving.then_some(GOING_AWAY)
+    }
+
+    /// Whether there is a place for one more instance beside those that this node has. `Ok(false)`: it comes back, and
+    /// a newer one took over meanwhile, so it has to leave.
+    pub(super) fn check_arrival(&self, register: &Register, peer: Credentials) -> Result<bool, Violation> {
+        let others = self.others(register.client, register.incarnation);
+        let arrivals = || others.iter().map(|key| (self.clients[*key].arrival, self.clients[*key].instance));
+        let is_back = register.incarnation != Incarnation::NONE;
+        let is_superseded = is_back
+            && arrivals().any(|(a, i)| a == Arrival::Takeover && i.incarnation > register.incarnation);
+        let is_taken = match register.arrival {
+            Arrival::Leaving => return Ok(true),
+            _ if is_superseded => return Ok(false),
+            Arrival::Alone if is_back => arrivals().any(|(arrival, _)| arrival != Arrival::Beside),
+            Arrival::Alone => !others.is_empty(),
+            Arrival::Beside | Arrival::Takeover => false,
+        };
+        let id = register.client;
+        if let Some(owner) = others.first().map(|key| &self.clients[*key]).filter(|_| is_taken) {
+            return Err(Violation::new(
+                LocalRule::ClientIdTaken,
+                format!("clientid {id} is registered by pid {}, uid {}", owner.peer.pid, owner.peer.uid),
+            ));
+        }
+        let has_rule = self.config.clients.iter().any(|rule| rule.id == id);
+        let stranger = others.iter().map(|key| self.clients[*key].peer).find(|owner| owner.uid != peer.uid);
+        if let Some(owner) = stranger.filter(|_| !has_rule && peer.uid != 0) {
+            return Err(Violation::new(
+                LocalRule::NotAllowed,
+                format!(
+                    "clientid {id} is registered by uid {}; this process has uid {}",
+                    owner.uid, peer.uid
+                ),
+            ));
+        }
+        Ok(true)
+    }
+
+    /// A client that takes over is ready: the one that it replaces leaves.
+    pub(super) fn supersede(&mut self, key: ClientKey) {
+        let client = &self.clients[key];
+        if client.arrival != Arrival::Takeover || client.is_leaving {
+            return;
+        }
+        let (instance, priority, is_back) = (client.instance, client.priority, client.has_returned);
+        let rank = |k: &ClientKey| (self.clients[*k].priority, self.clients[*k].instance.incarnation);
+        let others = self.others(instance.client, instance.incarnation);
+        let replaced: Vec<_> = if is_back {
+            // It took over before this daemon was started; who comes late beside it is not concerned.
+            let is_older = |k: &ClientKey| {
+                let other = &self.clients[*k];
+                other.arrival != Arrival::Beside && other.instance < instance
+            };
+            others.into_iter().filter(is_older).collect()
+        } else {
+            let not_above = others.iter().copied().filter(|k| self.clients[*k].priority <= priority);
+            let best = not_above.max_by_key(rank).or(others.iter().copied().min_by_key(rank));
+            best.into_iter().collect()
+        };
+        for old in replaced {
+            self.begin_leaving(old, Some(DrainCause::Superseded));
+        }
+    }
+
+    /// The registered instances of a clientid that take messages, but for one.
+    fn others(&self, client: ClientId, but: Incarnation) -> Vec<ClientKey> {
+        let from = Instance { client, incarnation: Incarnation::NONE };
+        let to = Instance { client, incarnation: Incarnation(u64::MAX) };
+        let all = self.registered.range(from..=to).filter(|(i, _)| i.incarnation != but);
+        all.map(|(_, key)| *key).filter(|key| !self.clients[*key].is_leaving).collect()
+    }
+}
+
+const GOING_AWAY: Verdict = Verdict { reason: Reason::GoingAway, certainty: Certainty::NotStarted };

@@ -1,0 +1,206 @@
+//! Hot deployment and rolling restarts, under traffic: nothing is lost, doubled or disordered.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use msg_tests::{
+    client_process::{ClientProcess, ClientSpec},
+    node::{Node, NodeSpec, join},
+    party::Party,
+    promise::{self, Outcomes, Receiver},
+    report, wait,
+};
+
+const SIZES: (usize, usize) = (4, 60);
+
+/// Sends a few at a time to each of `services` until told to stop.
+fn keep_sending(party: &Party, services: &[u32], batch: u32, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        for service in services {
+            party.send(*service, batch);
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// [`promise::check_all`], and the order held from one instance to the next: all clocks are this host's.
+fn check(from: &Party, to: &[ClientProcess]) -> Outcomes {
+    let receivers: Vec<&dyn Receiver> = to.iter().map(|process| process as &dyn Receiver).collect();
+    let outcomes = promise::check_all(from, &receivers);
+    let mut taken: Vec<_> = to.iter().flat_map(|process| process.taken_from(from.id())).collect();
+    taken.sort_by_key(|taken| taken.at);
+    let numbers: Vec<_> =
+        taken.iter().filter_map(|taken| msg_tests::pattern::index_of(&taken.data)).collect();
+    assert!(numbers.is_sorted(), "I5 across instances");
+    outcomes
+}
+
+#[test]
+fn a_server_is_replaced_50_times_by_takeover_under_traffic() {
+    let seed = report::seed("takeovers", 20_260_909);
+    let spec = |name| NodeSpec::new(name).chain("interval_ms = 500\ntimes = 20");
+    let (mut a, mut b) = (spec("a"), spec("b"));
+    join(&mut a, &mut b);
+    let (a, b) = (Node::start(&a), Node::start(&b));
+    let sizes = SIZES.0..=SIZES.1;
+    let callers =
+        [Party::join(100, a.client(100), seed, sizes.clone()), Party::join(101, b.client(101), seed, sizes)];
+    let server =
+        |modes| ClientProcess::start(ClientSpec { modes, ..ClientSpec::new(b.socket(), 200, seed, SIZES) });
+    let mut servers = vec![server(&[])];
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for caller in &callers {
+            scope.spawn(|| keep_sending(caller, &[200], 25, &stop));
+        }
+        for _ in 0..50 {
+            let next = server(&["takeover"]);
+            servers.last_mut().expect("the first").wait_for_drained();
+            servers.push(next);
+            let taken = servers.last().expect("the new one").taken();
+            servers.last().expect("the new one").wait_for_taken(taken + 50);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    for caller in &callers {
+        let outcomes = check(caller, &servers);
+        report::line(format_args!("takeovers: {outcomes}"));
+        assert_eq!(outcomes.failures(), 0, "{outcomes}");
+    }
+}
+
+/// Three nodes, two services with two instances each, and a caller on each node.
+struct Cluster {
+    nodes: Vec<Node>,
+    callers: Vec<Party>,
+    /// Of each service: all processes that it had.
+    processes: [Vec<ClientProcess>; 2],
+    seed: u64,
+}
+
+/// Service and node, and whether it has the higher priority.
+const INSTANCES: [(usize, usize, bool); 4] = [(0, 0, true), (0, 1, false), (1, 1, true), (1, 2, false)];
+const SERVICES: [u32; 2] = [200, 300];
+
+impl Cluster {
+    fn start(seed: u64) -> Self {
+        let spec = |name| NodeSpec::new(name).chain("interval_ms = 200\ntimes = 150");
+        let mut specs = [spec("a"), spec("b"), spec("c")];
+        let [a, b, c] = &mut specs;
+        join(a, b);
+        join(b, c);
+        join(a, c);
+        let nodes: Vec<_> = specs.iter().map(Node::start).collect();
+        nodes.iter().for_each(Node::wait_for_links);
+        let sizes = || SIZES.0..=SIZES.1;
+        let numbered = nodes.iter().zip(100..);
+        let callers = numbered.map(|(node, id)| Party::join(id, node.client(id), seed, sizes())).collect();
+        let mut cluster = Self { nodes, callers, processes: [Vec::new(), Vec::new()], seed };
+        for instance in INSTANCES {
+            cluster.start_instance(instance);
+        }
+        cluster
+    }
+
+    /// Starts an instance's process; returns its place among its service's.
+    fn start_instance(&mut self, (service, node, is_high): (usize, usize, bool)) -> usize {
+        let modes: &[&str] = if is_high { &["handled", "high"] } else { &["handled"] };
+        let socket = self.nodes[node].socket();
+        let spec = ClientSpec { modes, ..ClientSpec::new(socket, SERVICES[service], self.seed, SIZES) };
+        self.processes[service].push(ClientProcess::start(spec));
+        self.processes[service].len() - 1
+    }
+
+    /// Has `act` done under traffic, with a moment of it after each step.
+    fn under_traffic(&mut self, act: impl FnOnce(&mut Self, &dyn Fn())) {
+        let callers = std::mem::take(&mut self.callers);
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for caller in &callers {
+                scope.spawn(|| keep_sending(caller, &SERVICES, 3, &stop));
+            }
+            let a_moment = || {
+                let acked = || callers.iter().map(|c| c.client().counters().acked).sum::<u64>();
+                let before = acked();
+                wait::until("traffic goes on", || acked() >= before + 200);
+            };
+            a_moment();
+            act(self, &a_moment);
+            a_moment();
+            stop.store(true, Ordering::Relaxed);
+        });
+        self.callers = callers;
+    }
+
+    /// Outcomes of each caller with each service.
+    fn check(&self, test: &str) -> Vec<Outcomes> {
+        let mut all = Vec::new();
+        for caller in &self.callers {
+            for processes in &self.processes {
+                all.push(check(caller, processes));
+                report::line(format_args!("{test}: {}", all[all.len() - 1]));
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn everything_is_drained_and_restarted_in_turn_and_no_message_fails() {
+    let mut cluster = Cluster::start(report::seed("rolling drain", 20_260_910));
+    cluster.under_traffic(|cluster, a_moment| {
+        let mut current = [0, 1, 0, 1];
+        for (i, instance) in INSTANCES.into_iter().enumerate() {
+            let (service, node, _) = instance;
+            cluster.nodes[node].drain(Some(SERVICES[service]));
+            cluster.processes[service][current[i]].wait_for_drained();
+            a_moment();
+            current[i] = cluster.start_instance(instance);
+            a_moment();
+        }
+        for node in 0..3 {
+            cluster.nodes[node].drain(None);
+            let here = || INSTANCES.into_iter().enumerate().filter(|(_, instance)| instance.1 == node);
+            for (i, (service, ..)) in here() {
+                cluster.processes[service][current[i]].wait_for_drained();
+            }
+            a_moment();
+            cluster.nodes[node].terminate();
+            cluster.nodes[node].start_again();
+            for (i, instance) in here() {
+                current[i] = cluster.start_instance(instance);
+            }
+            a_moment();
+        }
+    });
+    for outcomes in cluster.check("rolling drain") {
+        assert_eq!(outcomes.failures(), 0, "{outcomes}");
+    }
+}
+
+#[test]
+fn everything_is_killed_and_restarted_in_turn_and_only_what_was_begun_is_unknown() {
+    let mut cluster = Cluster::start(report::seed("rolling kill", 20_260_911));
+    cluster.under_traffic(|cluster, a_moment| {
+        let mut current = [0, 1, 0, 1];
+        for (i, instance) in INSTANCES.into_iter().enumerate() {
+            cluster.processes[instance.0][current[i]].kill();
+            a_moment();
+            current[i] = cluster.start_instance(instance);
+            a_moment();
+        }
+        for node in 0..3 {
+            cluster.nodes[node].kill();
+            cluster.nodes[node].start_again();
+            a_moment();
+        }
+    });
+    for outcomes in cluster.check("rolling kill") {
+        assert!(outcomes.failed.keys().all(|kind| kind.ends_with("/Unknown")), "{outcomes}");
+        // What a process has taken and not acked when it dies: a batch of one, with acks on handled, for each death.
+        assert!(outcomes.taken + outcomes.failures() >= outcomes.sent, "{outcomes}");
+    }
+}
