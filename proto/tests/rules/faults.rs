@@ -42,6 +42,7 @@ fn registration(max_stored: u32) -> Vec<u8> {
         times: None,
         max_stored,
         priority: 0,
+        arrival: msg_proto::control::Arrival::Alone,
         name: "test".to_owned(),
     };
     let mut stream = Vec::new();

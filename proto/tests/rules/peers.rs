@@ -24,7 +24,7 @@ fn a_daemon_that_goes_says_so_to_its_peers() {
 
 #[test]
 fn i6_a_daemon_knows_again_what_its_clients_have_taken() {
-    let mut w = World::with(&Options { clocks: [1_000_000, 2_000_000], ..Options::default() });
+    let mut w = World::with(&Options { clocks: vec![1_000_000, 2_000_000], ..Options::default() });
     let (a, b) = (w.client(0, 100, 1000, 10), w.client(1, 200, 1000, 10));
     w.run(20);
     // Taken, and no ack comes back.
