@@ -146,7 +146,7 @@ enum {
 /* Flags of msg_options. */
 enum {
     MSG_O_NO_RETRANSMITS = 1, /* each message is sent once: times = 0 retransmissions (times must be 0) */
-    MSG_O_ACK_ON_HANDLED = 2  /* senders learn that a message was taken when the message callback has returned, not
+    MSG_O_ACK_ON_HANDLED = 2, /* senders learn that a message was taken when the message callback has returned, not
                                  before it is called: a process that dies in its callback then makes the message fail
                                  with may_have_started = 1. Messages are handed over one at a time. */
     MSG_O_BESIDE = 4,         /* other processes of this node may have the clientid: of all instances, on whatever node, the

@@ -122,7 +122,7 @@ fn offences() -> Vec<(&'static str, Vec<u8>, LocalRule, &'static str)> {
         ("a daemon's frame", then(&[head(8, 66)]), Malformed, "type"),
         ("a flag of REGISTER", with(register(), 5, 1), Malformed, "flag"),
         ("a flag of READY", [register(), with(ready.clone(), 5, 1)].concat(), Malformed, "flag"),
-        ("a flag of SUBMIT", then(&[with(submit(1, 1), 5, 4)]), Malformed, "flag"),
+        ("a flag of SUBMIT", then(&[with(submit(1, 1), 5, 8)]), Malformed, "flag"),
         ("65 bytes of user data", then(&[with(submit(1, 1), 20, 65)]), Malformed, "64 bytes"),
         ("another version", register_as(50, VersionRange { lowest: 9, highest: 9 }), Version, "9..9"),
         ("SUBMIT first", submit(1, 1), OutOfTurn, "REGISTER"),

@@ -401,12 +401,12 @@ impl Engine {
             if pending.is_none() {
                 return Written::More;
             }
-            let age_bytes = DatagramBuilder::age_bytes(self.chain.entries[entry_key].is_call);
-            let needed = DatagramBuilder::fragment_bytes(FRAGMENT_UNIT) + age_bytes;
+            let is_call = self.chain.entries[entry_key].is_call;
+            let needed = DatagramBuilder::fragment_bytes(FRAGMENT_UNIT) + DatagramBuilder::age_bytes(is_call);
             if !self.put_flow_for(key, draft, entry_key, flow, needed) {
                 return Written::Full;
             }
-            let max = draft.builder.fragment_room() / FRAGMENT_UNIT;
+            let max = draft.builder.fragment_room(is_call) / FRAGMENT_UNIT;
             let entry = &mut self.chain.entries[entry_key];
             let Some(run) = entry.units.as_mut().and_then(|u| u.next_run(max)) else { return Written::Full };
             let (serial, payload) = (entry.serial, entry.payload());

@@ -173,10 +173,10 @@ impl<'a> DatagramBuilder<'a> {
         FRAME_HEAD + FRAGMENT_HEAD + len
     }
 
-    /// Bytes of a message that a FRAGMENT can carry now, whatever its kind: whole units.
+    /// Bytes of a message that a FRAGMENT can carry now: whole units.
     #[must_use]
-    pub fn fragment_room(&self) -> usize {
-        let room = self.remaining().saturating_sub(FRAME_HEAD + FRAGMENT_HEAD + AGE);
+    pub fn fragment_room(&self, is_call: bool) -> usize {
+        let room = self.remaining().saturating_sub(Self::fragment_bytes(0) + Self::age_bytes(is_call));
         room / FRAGMENT_UNIT * FRAGMENT_UNIT
     }
 

@@ -137,11 +137,13 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
 #[test]
 fn room_for_fragments_is_counted_in_whole_units() {
     for (units, more) in [(0, 0), (0, FRAGMENT_UNIT - 1), (1, 0), (1, FRAGMENT_UNIT - 1), (2, 0), (7, 5)] {
-        let head = DatagramBuilder::fragment_bytes(0) + DatagramBuilder::age_bytes(true);
-        let room = head + units * FRAGMENT_UNIT + more;
-        build(Kind::Frames, HEADER_BYTES + DatagramBuilder::flow_bytes() + room, |d| {
-            assert!(d.put_flow(&FLOW, 0));
-            assert_eq!(d.fragment_room(), units * FRAGMENT_UNIT, "{units} units and {more} bytes");
-        });
+        for is_call in [false, true] {
+            let head = DatagramBuilder::fragment_bytes(0) + DatagramBuilder::age_bytes(is_call);
+            let room = head + units * FRAGMENT_UNIT + more;
+            build(Kind::Frames, HEADER_BYTES + DatagramBuilder::flow_bytes() + room, |d| {
+                assert!(d.put_flow(&FLOW, 0));
+                assert_eq!(d.fragment_room(is_call), units * FRAGMENT_UNIT, "{units} units and {more} bytes");
+            });
+        }
     }
 }

@@ -9,6 +9,7 @@ mod instances;
 mod path_mtu;
 mod peers;
 mod reload;
+mod storm;
 mod waiting;
 mod world;
 
