@@ -25,6 +25,8 @@ pub(crate) struct Congestion {
     limited_until: u64,
     bandwidth: Bandwidth,
     least: Option<(Span, Time)>,
+    /// The round trip as it varies, but for what queues.
+    usual: Span,
     /// A round ends once what is out at its beginning has been delivered.
     round_end: u64,
     round: Round,
@@ -125,6 +127,7 @@ impl Congestion {
             limited_until: 0,
             bandwidth: Bandwidth::default(),
             least: None,
+            usual: Span::ZERO,
             round_end: 0,
             round: Round::default(),
             random_loss: RandomLoss::default(),
@@ -190,12 +193,14 @@ impl Congestion {
         }
     }
 
-    /// Datagrams were acknowledged: so many bytes, the last of them sent as `last` says.
+    /// Datagrams were acknowledged: so many bytes, the last of them sent as `last` says. `rtt`: the smoothed round trip and
+    /// its deviation.
     pub(crate) fn record_acked(
         &mut self,
         bytes: usize,
         datagrams: u32,
         last: Delivered,
+        rtt: (Span, Span),
         in_flight: usize,
         now: Time,
     ) {
@@ -205,7 +210,7 @@ impl Congestion {
         self.round.acked += bytes;
         self.round.datagrams += datagrams;
         self.record_rate(last, now);
-        self.record_round_trip(now.since(last.sent_at), now);
+        self.record_round_trip(now.since(last.sent_at), rtt, now);
         if last.snapshot.delivered >= self.round_end {
             self.end_round();
         }
@@ -247,12 +252,15 @@ impl Congestion {
         }
     }
 
-    fn record_round_trip(&mut self, sample: Span, now: Time) {
+    fn record_round_trip(&mut self, sample: Span, (smoothed, deviation): (Span, Span), now: Time) {
         let sample = sample.max(Span(1));
         match self.least {
             Some((least, _)) if sample > least => {}
             _ => self.least = Some((sample, now)),
         }
+        // A queue that stands makes a longer round trip, one that does not deviate; jitter makes one that does.
+        let least = self.least.map_or(sample, |(least, _)| least);
+        self.usual = smoothed.min(least + deviation.times(4)).max(least);
     }
 
     fn end_round(&mut self) {
@@ -329,8 +337,7 @@ impl Congestion {
 
     /// What the path holds when it is full and nothing queues, so many times.
     fn carried(&self, times: usize) -> usize {
-        let least = self.least.map_or(0, |(least, _)| least.0);
-        let bytes = self.bandwidth.max().saturating_mul(least) / 1_000_000;
+        let bytes = self.bandwidth.max().saturating_mul(self.usual.0) / 1_000_000;
         usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(times)
     }
 

@@ -13,6 +13,8 @@ struct Path {
     /// Bytes that wait at most.
     queue: u64,
     loss_percent: u64,
+    /// Up to so much more on the way.
+    jitter: Span,
 }
 
 #[derive(Default, Debug)]
@@ -38,6 +40,7 @@ fn run(path: &Path, seconds: u64, c: &mut Congestion) -> Outcome {
     let mut way: VecDeque<OnItsWay> = VecDeque::new();
     let (mut in_flight, mut narrow_free, mut random) = (0, Time(0), 12_345_u64);
     let mut outcome = Outcome::default();
+    let (mut smoothed, mut deviation) = (path.round_trip, path.round_trip.div(2));
     while now < end {
         let is_settled = now >= Time(2_000_000);
         while way.front().is_some_and(|d| d.at <= now) {
@@ -46,7 +49,10 @@ fn run(path: &Path, seconds: u64, c: &mut Congestion) -> Outcome {
             if d.is_lost {
                 c.record_lost(SIZE, 1);
             } else {
-                c.record_acked(SIZE, 1, d.delivered, in_flight, now);
+                let sample = now.since(d.delivered.sent_at);
+                deviation = Span((deviation.0 * 3 + smoothed.0.abs_diff(sample.0)) / 4);
+                smoothed = Span((smoothed.0 * 7 + sample.0) / 8);
+                c.record_acked(SIZE, 1, d.delivered, (smoothed, deviation), in_flight, now);
                 outcome.goodput += if is_settled { SIZE as u64 } else { 0 };
             }
         }
@@ -64,10 +70,11 @@ fn run(path: &Path, seconds: u64, c: &mut Congestion) -> Outcome {
                 }
             }
             outcome.overflown += u64::from(overflows);
-            let at = now + waits + path.round_trip;
+            let at = now + waits + path.round_trip + Span((random >> 40) % (path.jitter.0 + 1));
             let is_lost = overflows || (random >> 33) % 100 < path.loss_percent;
             let delivered = Delivered { snapshot, sent_at: now };
-            way.push_back(OnItsWay { at, is_lost, delivered });
+            let place = way.partition_point(|d| d.at <= at);
+            way.insert(place, OnItsWay { at, is_lost, delivered });
         }
         let next = [way.front().map(|d| d.at), c.timeout()].into_iter().flatten().min();
         // Timers wake up within a millisecond.
@@ -80,7 +87,13 @@ fn run(path: &Path, seconds: u64, c: &mut Congestion) -> Outcome {
 
 fn path(rate: u64, round_trip_ms: u64) -> Path {
     let carried = rate * round_trip_ms / 1000;
-    Path { rate, round_trip: Span::from_millis(round_trip_ms), queue: 4 * carried + 200_000, loss_percent: 0 }
+    Path {
+        rate,
+        round_trip: Span::from_millis(round_trip_ms),
+        queue: 4 * carried + 200_000,
+        loss_percent: 0,
+        jitter: Span::ZERO,
+    }
 }
 
 #[test]
@@ -101,6 +114,21 @@ fn random_loss_is_no_congestion() {
         let outcome = run(&path, 5, &mut Congestion::new(8 << 20, Time(0)));
         let possible = path.rate / 100 * (100 - loss);
         assert!(outcome.goodput > possible / 100 * 80, "{loss} %: {outcome:?} of {possible}");
+    }
+}
+
+#[test]
+fn jitter_is_no_queue() {
+    for loss_percent in [0, 10] {
+        let path = Path {
+            round_trip: Span(200),
+            jitter: Span::from_millis(8),
+            loss_percent,
+            queue: 1_000_000,
+            ..path(50_000_000, 1)
+        };
+        let outcome = run(&path, 5, &mut Congestion::new(1 << 20, Time(0)));
+        assert!(outcome.goodput > path.rate / 100 * 65, "{loss_percent} %: {outcome:?}");
     }
 }
 
@@ -141,7 +169,8 @@ fn light_traffic_never_waits() {
         let snapshot = c.record_sent(300, 0, now);
         c.record_idle(300);
         let sent_at = now;
-        c.record_acked(300, 1, Delivered { snapshot, sent_at }, 0, now + Span(200));
+        let rtt = (Span(200), Span(10));
+        c.record_acked(300, 1, Delivered { snapshot, sent_at }, rtt, 0, now + Span(200));
     }
     assert!(matches!(c.mode, Mode::Startup { .. }), "nothing was learnt of the network's limit");
 }

@@ -174,7 +174,8 @@ impl Recovery {
         self.largest_acked = self.largest_acked.max(Some(ack.largest));
         self.detect_lost(now, fates);
         if let Some((_, last)) = last {
-            self.congestion.record_acked(bytes, datagrams, last, self.sent.in_flight(), now);
+            let rtt = self.rtt().unwrap_or((INITIAL_RTT, Span::ZERO));
+            self.congestion.record_acked(bytes, datagrams, last, rtt, self.sent.in_flight(), now);
         }
     }
 
