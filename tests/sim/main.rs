@@ -170,9 +170,8 @@ impl Summary {
             s.steps
         );
         println!(
-            "messages: {} sent, {} taken, {} acked, {} failed; excused: {} by a falsified clock (I4), {} by a lost \
-             binding (I3)",
-            s.sent, s.taken, s.acked, s.failed, s.excused, s.unbound
+            "messages: {} sent, {} taken, {} acked, {} failed; excused: {} by a falsified clock (I4)",
+            s.sent, s.taken, s.acked, s.failed, s.excused
         );
         let faults: Vec<_> =
             Fault::ALL.iter().map(|f| format!("{} {}", f.name(), s.faults[*f as usize])).collect();

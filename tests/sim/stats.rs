@@ -21,8 +21,6 @@ pub struct Stats {
     pub datagrams: u64,
     /// Messages handed over late, by no more than a clock had been falsified: the excuse of I4.
     pub excused: u64,
-    /// Messages taken by two instances, since a daemon that died was the only one to know the first (I3).
-    pub unbound: u64,
     /// How often each fault happened.
     pub faults: [u64; Fault::ALL.len()],
 }
@@ -43,7 +41,6 @@ impl Stats {
         self.failed += other.failed;
         self.datagrams += other.datagrams;
         self.excused += other.excused;
-        self.unbound += other.unbound;
         for (a, b) in self.faults.iter_mut().zip(other.faults) {
             *a += b;
         }

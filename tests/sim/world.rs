@@ -240,7 +240,6 @@ impl World {
         if self.nodes[n].engine.is_none() {
             let now = self.now;
             self.nodes[n].start(now, &self.scenario, n, &mut self.turns);
-            self.check.on_daemon_start(n);
             self.check.log.note(now, None, || format!("node {n} starts"));
             self.wake_node(n, now);
         }
@@ -271,12 +270,7 @@ impl World {
     /// What happened so far, in numbers.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats {
-            excused: self.check.excused,
-            unbound: self.check.unbound,
-            simulated: self.now,
-            ..self.stats.clone()
-        }
+        Stats { excused: self.check.excused, simulated: self.now, ..self.stats.clone() }
     }
 
     /// Something that must not be, about no message.

@@ -62,10 +62,6 @@ pub(super) struct Sent {
     pub(super) sent_at: Moment,
     /// When the daemon read it.
     pub(super) accepted_at: Option<Moment>,
-    /// Which of its node's daemons read it first.
-    pub(super) daemon: Option<u64>,
-    /// A later one read it again, and does not know whom the first gave it to.
-    pub(super) is_unbound: bool,
     /// Copies that left the node, or were written to a client of it.
     pub(super) copies: u32,
     /// Which instances copies were sent to, to other nodes.
@@ -195,8 +191,6 @@ impl Checker {
             uid,
             sent_at: at,
             accepted_at: None,
-            daemon: None,
-            is_unbound: false,
             copies: 0,
             addressed: Vec::new(),
             unanswered: 0,

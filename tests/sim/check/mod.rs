@@ -114,10 +114,6 @@ pub struct Checker {
     has_fast_streams: bool,
     /// Messages handed over late by no more than a clock was falsified.
     pub excused: u64,
-    /// Messages taken by two instances, since a daemon that died was the only one to know the first.
-    pub unbound: u64,
-    /// By node: how many daemons have started there.
-    daemons: BTreeMap<usize, u64>,
     /// What happened.
     pub log: Log,
     scratch: Vec<u8>,
@@ -139,17 +135,10 @@ impl Checker {
             touched: BTreeMap::new(),
             has_fast_streams,
             excused: 0,
-            unbound: 0,
-            daemons: BTreeMap::new(),
             log,
             scratch: Vec::new(),
             suspects: Vec::new(),
         }
-    }
-
-    /// A node's daemon starts.
-    pub fn on_daemon_start(&mut self, node: usize) {
-        *self.daemons.entry(node).or_default() += 1;
     }
 
     /// A daemon ends in the middle of its turn: not all that it decided was seen to leave.

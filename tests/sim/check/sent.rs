@@ -33,13 +33,11 @@ impl Checker {
     /// The message was never sent.
     pub fn on_submit(&mut self, at: Moment, life: LifeId, submit: &Submit<'_>) -> Result<(), Violation> {
         let about = Some((life, submit.msgid.0));
-        let daemon = self.daemons.get(&self.lives[life].plan.node).copied().unwrap_or(0);
         let Some(sent) = self.lives[life].find_mut(submit.msgid) else {
             let text = "a SUBMIT of what was not sent".to_owned();
             return Err(violation(Invariant::NothingInvented, at.now, about, text));
         };
         sent.accepted_at.get_or_insert(at);
-        sent.is_unbound |= *sent.daemon.get_or_insert(daemon) != daemon;
         let is_open = match sent.told {
             None => true,
             // It stood whole in a slow socket when its library gave it up; its daemon finds it overdue.

@@ -57,11 +57,8 @@ impl Checker {
         let Some(sent) = self.lives[life].find(m.msgid) else { return Ok(()) };
         let before = sent.taken.iter().find(|(who, _)| *who == by || !sent.at_least_once);
         if let Some((who, at)) = before {
-            if *who == by || !sent.is_unbound {
-                let text = format!("taken by life {by}, and before by life {who} at {at} us");
-                return Err(violation(Invariant::I2AckedMeansTaken, now, about, text));
-            }
-            self.unbound += 1;
+            let text = format!("taken by life {by}, and before by life {who} at {at} us");
+            return Err(violation(Invariant::I2AckedMeansTaken, now, about, text));
         }
         let daemon = sent.decided.filter(|_| !self.lives[life].reconnected);
         for (at, outcome) in [sent.told, daemon].into_iter().flatten() {
