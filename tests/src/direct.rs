@@ -240,7 +240,7 @@ fn engine(node: usize, peers: &[&str], now: Time) -> Engine {
             client_queue_bytes: 1 << 30,
         },
         mtu: limits::MIN_MTU,
-        max_mtu: limits::MAX_MTU,
+        max_mtu: limits::MIN_MTU,
         receive_window: 4 << 20,
         grace: Span::ZERO,
         clients: Vec::new(),

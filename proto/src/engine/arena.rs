@@ -67,6 +67,18 @@ impl<K: Into<usize> + From<u32> + Copy, T> Arena<K, T> {
         self.slab.iter().map(|(k, v)| (K::from(u32::try_from(k).unwrap_or(u32::MAX)), v))
     }
 
+    /// The next key from `from` on, which moves behind it: for loops that change what they go through, and come often.
+    pub(crate) fn next_key(&self, from: &mut u32) -> Option<K> {
+        while (*from as usize) < self.slab.capacity() {
+            let index = *from;
+            *from += 1;
+            if self.slab.contains(index as usize) {
+                return Some(K::from(index));
+            }
+        }
+        None
+    }
+
     /// The keys as they are now, for loops that change what they go through.
     pub(crate) fn keys(&self) -> Vec<K> {
         self.iter().map(|(k, _)| k).collect()
@@ -85,5 +97,32 @@ impl<K: Into<usize> + From<u32> + Copy, T> ops::IndexMut<K> for Arena<K, T> {
     #[inline]
     fn index_mut(&mut self, key: K) -> &mut T {
         &mut self.slab[key.into()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    key! {
+        /// A test's.
+        Key
+    }
+
+    #[test]
+    fn a_loop_over_keys_survives_what_it_removes_and_adds() {
+        let mut arena = Arena::<Key, u8>::new();
+        let keys: Vec<_> = (0..5).map(|n| arena.insert(n)).collect();
+        arena.remove(keys[1]);
+        let (mut from, mut seen) = (0, Vec::new());
+        while let Some(key) = arena.next_key(&mut from) {
+            seen.push(arena[key]);
+            if key == keys[2] {
+                arena.remove(keys[2]);
+                arena.remove(keys[3]);
+            }
+        }
+        assert_eq!(seen, [0, 2, 4]);
+        assert_eq!(Arena::<Key, u8>::new().next_key(&mut 0), None);
     }
 }

@@ -108,7 +108,8 @@ impl Engine {
     /// Links whose next hello is due.
     pub(super) fn send_hellos(&mut self) {
         let now = self.clock.steady();
-        for key in self.links.keys() {
+        let mut from = 0;
+        while let Some(key) = self.links.next_key(&mut from) {
             let link = &mut self.links[key];
             if link.current.is_some() || link.is_removed || link.hello_at > now {
                 continue;

@@ -20,7 +20,8 @@ impl Engine {
         self.scan();
         self.expire_unregistered();
         self.send_hellos();
-        for key in self.links.keys() {
+        let mut from = 0;
+        while let Some(key) = self.links.next_key(&mut from) {
             self.on_link_timeout(key);
         }
         let now = self.clock.steady();
