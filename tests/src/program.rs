@@ -51,8 +51,11 @@ pub fn libmsg() -> &'static Path {
     PATH.get_or_init(|| {
         let place = Place::of_this_test();
         let libraries = |folder: &Path| ["libmsg.so", "libmsg.a"].map(|name| folder.join(name));
-        if libraries(&place.folder).iter().all(|library| is_up_to_date(library)) {
-            return place.folder;
+        // `cargo test` leaves them where it leaves what programs are linked with.
+        for folder in [place.folder.clone(), place.folder.join("deps")] {
+            if libraries(&folder).iter().all(|library| is_up_to_date(library)) {
+                return folder;
+            }
         }
         let folder = place.build(&["-p", "libmsg"]);
         for library in libraries(&folder) {
@@ -108,16 +111,36 @@ impl Place {
     }
 }
 
-/// Whether a program is newer than all that it was made of, as cargo's dep-info beside it says.
+/// Whether a program is newer than all that it was made of: as cargo's dep-info beside it says, or, where `cargo test` has
+/// left none, than all sources.
 fn is_up_to_date(program: &Path) -> bool {
-    let Ok(info) = fs::read_to_string(program.with_extension("d")) else { return false };
     let Some(built) = modified(program) else { return false };
+    let Ok(info) = fs::read_to_string(program.with_extension("d")) else {
+        return newest_source().is_some_and(|changed| changed <= built);
+    };
     // A line for each file that is made at once of the same sources.
     let Some((_, sources)) = info.lines().next().and_then(|line| line.split_once(": ")) else { return false };
     // In a path, a blank is written `\ `.
     let sources = sources.replace("\\ ", "\0");
     let mut sources = sources.split(' ').map(|path| PathBuf::from(path.replace('\0', " ")));
     sources.all(|path| modified(&path).is_some_and(|changed| changed <= built))
+}
+
+/// When the last of the sources changed that msgd and libmsg are made of.
+fn newest_source() -> Option<SystemTime> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let mut left: Vec<_> = ["Cargo.toml", "Cargo.lock"].map(|name| root.join(name)).into();
+    for member in ["proto", "daemon", "libmsg"] {
+        left.extend(["Cargo.toml", "src"].map(|name| root.join(member).join(name)));
+    }
+    let mut newest = None;
+    while let Some(path) = left.pop() {
+        match fs::read_dir(&path) {
+            Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
+            Err(_) => newest = newest.max(Some(modified(&path)?)),
+        }
+    }
+    newest
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
