@@ -152,7 +152,7 @@ pub(super) struct RecvArgs {
 }
 
 #[derive(Args, Debug)]
-#[group(id = "whom", required = true, multiple = false, args = ["client", "node"])]
+#[command(group(clap::ArgGroup::new("whom").required(true).args(["client", "node"])))]
 pub(super) struct DrainArgs {
     /// The processes of this node that have this number [0 to 4294967295]
     #[arg(value_name = "CLIENTID")]

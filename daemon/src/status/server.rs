@@ -235,7 +235,11 @@ mod tests {
                 "400 Bad Request",
                 "{\"error\":\"not an HTTP/1.1 request: invalid token\"}\n",
             ),
-            (b"GET /metrics HTTP/1.1\r\n\r\n", "404 Not Found", "there are /v1/status, /v1/chain\"}\n"),
+            (
+                b"GET /metrics HTTP/1.1\r\n\r\n",
+                "404 Not Found",
+                "there are /v1/status, /v1/chain, /v1/drain\"}\n",
+            ),
             (b"PUT /v1/chain HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "{\"error\":\"allowed: GET\"}\n"),
             (&[b'x'; MAX_STATUS_REQUEST_BYTES + 9], "400 Bad Request", "longer than 8192 bytes\"}\n"),
         ] {

@@ -50,8 +50,9 @@ fn analyze(words: &[&str]) -> Option<Output> {
 fn systemd_finds_nothing_to_complain_about() {
     let dir = tempfile::tempdir().expect("a directory");
     for name in ["msgd.service", "msgd.socket"] {
-        // The program that this test was built with stands for the one that is not installed.
+        // The programs that this test was built with stand for those that are not installed.
         let unit = text(name).replace("/usr/bin/msgd", env!("CARGO_BIN_EXE_msgd"));
+        let unit = unit.replace("/usr/bin/msgctl", env!("CARGO_BIN_EXE_msgctl"));
         fs::write(dir.path().join(name), unit).expect("written");
     }
     let paths = ["msgd.service", "msgd.socket"].map(|name| dir.path().join(name));
