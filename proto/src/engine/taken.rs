@@ -140,6 +140,8 @@ impl Engine {
             return;
         };
         let Verdict { reason, certainty } = nack.verdict;
+        // It came back after it was taken for gone: it has decided the message, and is given those behind it.
+        let is_back = self.routes.active(flow.dst.client).is_some_and(|t| t.instance == flow.dst);
         self.chain.unbind(key);
         let entry = &mut self.chain.entries[key];
         entry.refusal = Some(reason);
@@ -147,7 +149,7 @@ impl Engine {
             units.restart();
         }
         match (certainty, reason) {
-            (Certainty::Unknown, _) if !entry.at_least_once => {
+            (Certainty::Unknown, _) if !entry.at_least_once || is_back => {
                 entry.tainted = true;
                 self.fail(key, reason);
                 return;

@@ -145,7 +145,10 @@ impl Engine {
         let out = &mut self.conns[conn].out;
         local::put::bound(out.tail(), &Bound { dst, channel, upto: Seq(0), node });
         let at = out.end();
-        self.chain.flows[key].stage = Stage::Telling(at);
+        let flow = &mut self.chain.flows[key];
+        // Until it has read that, nobody can say which of the two it knows: one that is switched to meanwhile, though it be
+        // the one before, is told again.
+        (flow.stage, flow.known) = (Stage::Telling(at), None);
         self.clients[client].told_targets.push_back((at, key));
         self.wake_conn(conn);
     }
