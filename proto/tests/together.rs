@@ -46,7 +46,7 @@ fn worlds_where_daemons_die_alone() {
 
 /// More of them, for mutants that all the rest has let pass. The simulator's own tests run these seeds, too.
 #[test]
-#[ignore = "it takes seconds; asked for by name"]
+#[ignore = "the simulator's own test runs these seeds; tests/mutants/run.sh runs it for what all the rest lets pass"]
 fn many_worlds() {
     worlds_with(48..200, &Options { seconds: 10, ..Options::default() });
 }

@@ -1,6 +1,6 @@
 //! Every seed, every input that once found something, and a short run of any bytes, on stable: see README.md.
 
-use std::{fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
 use msg_tests::fuzz::{ALL, EntryPoint, seeds};
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -43,7 +43,7 @@ fn any_bytes(entry: EntryPoint, corpus: Vec<Vec<u8>>) {
             bytes
         });
     let strategy = prop_oneof![prop::collection::vec(any::<u8>(), 0..400), edited];
-    let cases = std::env::var("PROPTEST_CASES").map_or(200, |cases| cases.parse().expect("a number"));
+    let cases = env::var("PROPTEST_CASES").map_or(200, |cases| cases.parse().expect("a number"));
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(&strategy, |bytes| {
         entry(&bytes);
@@ -65,19 +65,16 @@ macro_rules! targets {
 
 targets!(wire_datagram control_bodies local_client_frames local_daemon_frames config status_http engine);
 
+/// `UPDATE_SEEDS=1` writes them.
 #[test]
 fn seeds_are_as_written() {
+    let is_update = env::var_os("UPDATE_SEEDS").is_some();
     for seed in seeds() {
         let file = folder(seed.target).join(seed.name);
-        assert_eq!(fs::read(&file).ok(), Some(seed.bytes), "{}: run write_seeds", file.display());
-    }
-}
-
-#[test]
-#[ignore = "writes the seeds"]
-fn write_seeds() {
-    for seed in seeds() {
-        fs::create_dir_all(folder(seed.target)).expect("a folder");
-        fs::write(folder(seed.target).join(seed.name), seed.bytes).expect("a seed");
+        if is_update {
+            fs::create_dir_all(folder(seed.target)).expect("a folder");
+            fs::write(&file, &seed.bytes).expect("a seed");
+        }
+        assert_eq!(fs::read(&file).ok(), Some(seed.bytes), "{}: UPDATE_SEEDS=1 writes it", file.display());
     }
 }
