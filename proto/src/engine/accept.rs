@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    client::{ClientKey, ConnState, Delivery},
+    client::{Client, ClientKey, ConnState, Delivery},
     connections::Violation,
     fragments::Reassembly,
     inbox::{Arrival, Held, Inbox, InboxKey, Source, is_expired},
@@ -117,6 +117,23 @@ impl Engine {
             self.clients[client].inboxes.push(key);
         }
         Ok(())
+    }
+
+    /// What came for an incarnation while it was away, and of which it had taken nothing, is its own again: what was
+    /// refused meanwhile stays refused, and what comes from now on is given.
+    pub(super) fn adopt_inboxes(&mut self, client: ClientKey) {
+        let Client { instance, has_returned, .. } = self.clients[client];
+        if !has_returned {
+            return;
+        }
+        for key in self.inboxes.keys() {
+            let inbox = &mut self.inboxes[key];
+            if inbox.id.dst == instance && inbox.client.is_none() {
+                (inbox.client, inbox.departed_at) = (Some(client), None);
+                inbox.round = self.clients[client].queue.first_round;
+                self.clients[client].inboxes.push(key);
+            }
+        }
     }
 
     /// The sender's floor came (R8: what is below it is decided).

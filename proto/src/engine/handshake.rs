@@ -95,7 +95,7 @@ impl Engine {
         let remote = Remote::from_hello(hello, version, self.clock.raw());
         let link = &mut self.links[key];
         let Some(attempt) = &mut link.attempt else { return };
-        attempt.remote = Some(remote);
+        attempt.record_hello(remote);
         let attempt = *attempt;
         if hello.echo == attempt.local {
             self.establish(key, attempt);
@@ -113,6 +113,9 @@ impl Engine {
             let link = &mut self.links[key];
             if link.current.is_some() || link.is_removed || link.hello_at > now {
                 continue;
+            }
+            if let Some(attempt) = &mut link.attempt {
+                attempt.age();
             }
             link.hellos.extend(0..link.paths.len());
             link.hello_at = now + link.hello_backoff;

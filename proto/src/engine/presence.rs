@@ -21,6 +21,7 @@ impl Engine {
     /// A client is ready: messages may come and go.
     pub(super) fn on_arrival(&mut self, key: ClientKey) {
         let Client { instance, priority, is_leaving, peer, .. } = self.clients[key];
+        self.adopt_inboxes(key);
         if !is_leaving {
             self.routes.add(instance, priority, peer.uid, Via::Local(key));
             for link in self.links.keys() {
@@ -262,7 +263,7 @@ impl Engine {
             None => (local, true),
         };
         if is_new {
-            link.attempt = Some(Attempt { local: session, remote: None });
+            link.attempt = Some(Attempt::new(session));
         }
         link.hello_at = now;
         link.hello_backoff = Span::from_millis(limits::HELLO_MS);
@@ -371,7 +372,7 @@ impl Engine {
 
     /// A new attempt's session replaces an older one's.
     pub(super) fn replace_attempt(&mut self, key: LinkKey, local: SessionId) {
-        if let Some(old) = self.links[key].attempt.replace(Attempt { local, remote: None }) {
+        if let Some(old) = self.links[key].attempt.replace(Attempt::new(local)) {
             self.link_of.remove(&old.local);
         }
         self.link_of.insert(local, key);

@@ -31,6 +31,21 @@ fn a_forged_hello_tears_no_link_down() {
     }
 }
 
+#[test]
+fn a_hello_of_long_ago_does_not_keep_a_link_down() {
+    let mut w = World::new();
+    w.client(0, 100, 200, 10);
+    w.run(100);
+    // One side has left the session, and the other has not; what comes first is a hello that was late.
+    w.clocks[0] -= 1_000_000;
+    let now = w.clock(0);
+    w.engines[0].handle_datagram(now, 0, address(1), &hello("b", 999, 0));
+    w.run(500);
+    let state = |node: usize| w.engines[node].status(w.clock(node)).peers[0].state.to_string();
+    assert_eq!([state(0), state(1)], ["up", "up"]);
+    assert_eq!(w.counter(0, Counter::LinksUp), 2);
+}
+
 fn hello(node: &str, session: u64, echo: u64) -> Vec<u8> {
     let hello = Hello {
         node: node.to_owned(),

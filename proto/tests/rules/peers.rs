@@ -57,3 +57,26 @@ fn a_clock_that_goes_back_ends_the_session_and_its_stamps() {
     assert!(w.counter(1, Counter::UnknownSessions) > 0 && w.counter(1, Counter::LinksDown) == 1);
     assert_eq!((w.clients[b].taken.len(), w.clients[a].acked.len()), (1, 1), "in the next session");
 }
+
+#[test]
+fn a_client_that_comes_back_late_is_given_what_comes_from_then_on() {
+    let mut w = World::with(&Options { clocks: vec![1_000_000, 2_000_000], ..Options::default() });
+    let (a, b) = (w.client(0, 100, 220, 10), w.client(1, 200, 1000, 10));
+    w.run(20);
+    // It may have begun when both daemons die, and is sent again, to a process that stands still for longer than the
+    // grace: it is refused.
+    w.network = super::cut_from(0);
+    w.send(a, 200, b"early", b"").unwrap();
+    w.run(1);
+    w.clients[b].is_alive = false;
+    w.restart(1);
+    w.restart(0);
+    w.network = super::clear();
+    w.run(3_000);
+    assert_eq!(w.clients[a].failed.len(), 1);
+    w.connect(b);
+    w.run(1_000);
+    w.send(a, 200, b"late", b"").unwrap();
+    w.run(1_000);
+    assert_eq!(w.payloads(b).last().map(Vec::as_slice), Some(&b"late"[..]), "{:?}", w.clients[a].failed);
+}

@@ -31,7 +31,7 @@ pub(crate) struct Client {
     pub(crate) session: Session,
     conn: Option<ConnId>,
     /// Its process was not killed.
-    is_alive: bool,
+    pub(crate) is_alive: bool,
     /// It takes nothing while this is set.
     pub(crate) is_stopped: bool,
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
@@ -260,12 +260,23 @@ impl World {
             client.session.handle_disconnected(now);
         }
         self.engines[node] = Engine::new(config(&self.options, node, self.starts), now);
-        for client in self.clients.iter_mut().filter(|c| c.node == node && c.is_alive) {
-            let peer = Credentials { pid: 1, uid: 0, gid: 0 };
-            client.session.handle_connected(now);
-            client.conn = Some(self.engines[node].handle_connect(now, peer).expect("few connections"));
+        for client in 0..self.clients.len() {
+            if self.clients[client].node == node && self.clients[client].is_alive {
+                self.connect(client);
+            }
         }
         self.drain();
+    }
+
+    /// A client that has no connection comes back.
+    pub(crate) fn connect(&mut self, client: usize) {
+        let now = self.clock(self.clients[client].node);
+        let client = &mut self.clients[client];
+        let peer = Credentials { pid: 1, uid: 0, gid: 0 };
+        client.is_alive = true;
+        client.session.handle_connected(now);
+        let conn = self.engines[client.node].handle_connect(now, peer);
+        client.conn = Some(conn.expect("few connections"));
     }
 
     /// The client's process dies.

@@ -105,6 +105,29 @@ pub(crate) struct Attempt {
     pub(crate) local: SessionId,
     /// What the peer's hello told.
     pub(crate) remote: Option<Remote>,
+    /// A hello of ours that was due has echoed it.
+    is_asked: bool,
+}
+
+impl Attempt {
+    pub(crate) const fn new(local: SessionId) -> Self {
+        Self { local, remote: None, is_asked: false }
+    }
+
+    /// A hello of the peer came.
+    pub(crate) const fn record_hello(&mut self, remote: Remote) {
+        (self.remote, self.is_asked) = (Some(remote), false);
+    }
+
+    /// The next hello is due. An echo that was not answered is not repeated: the hello that it echoes may have been
+    /// one of a session long past that came late, and a peer for which that is not the session it has with us refuses
+    /// it. One without an echo asks anew.
+    pub(crate) const fn age(&mut self) {
+        if self.is_asked {
+            self.remote = None;
+        }
+        self.is_asked = self.remote.is_some();
+    }
 }
 
 /// What a peer's hello told.
@@ -193,7 +216,7 @@ impl Link {
             paths: Path::all(addresses, listeners, mtu),
             active: 0,
             current: None,
-            attempt: Some(Attempt { local, remote: None }),
+            attempt: Some(Attempt::new(local)),
             hello_at: now,
             hello_backoff: Span::from_millis(HELLO_MS),
             hellos: Vec::new(),
