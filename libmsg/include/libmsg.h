@@ -16,8 +16,9 @@
  * taken it, exactly once; nobody is told of that, it only makes room. Or it has failed: then the failure callback is
  * called, with the user data that were given, why, and whether the destination may have begun to process it; and from
  * then on it is never handed over. The outcome is known within interval * (times + 1) + interval / 2 + 10 ms, whatever
- * happens to processes, daemons and nodes meanwhile. A client's messages to one destination are handed over in the
- * order in which they were sent, failed ones skipped.
+ * happens to processes, daemons and nodes meanwhile; half an interval and 500 ms later where the own daemon lives and
+ * does not run (a signal stopped it). A client's messages to one destination are handed over in the order in which they
+ * were sent, failed ones skipped.
  *
  * CALLS return 0 (or a count) or a negative MSG_E_*; msg_strerror explains it. None exits, prints or raises a signal
  * (SIGPIPE neither). errno means something after MSG_E_SYSTEM only: it is what the system said.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::Span;
+
 /// Why a message failed. Whether the peer may have begun is [`Certainty`], never implied by the reason.
 ///
 /// The values are those of the wire, of the local socket and of `MSG_R_*` in `libmsg.h`; they never change.
@@ -100,3 +102,11 @@ pub struct Verdict {
     /// What is known.
     pub certainty: Certainty,
 }
+
+/// How long after the send the outcome is known at the latest (I1): the first copy and `times` retransmissions, each
+/// given one `interval` to be answered, a scan, and 10 ms.
+pub(crate) fn lifetime(interval: Span, times: u8) -> Span {
+    interval.times(u64::from(times) + 1) + interval.div(2) + Span::from_millis(SLACK_MS)
+}
+
+const SLACK_MS: u64 = 10;

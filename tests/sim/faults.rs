@@ -59,6 +59,7 @@ impl World {
                     self.end_daemon(n, span);
                 }
             }
+            Fault::Hang => self.hang(n, until),
             _ => {}
         }
         Ok(())
@@ -114,7 +115,7 @@ impl World {
     fn pause(&mut self, n: usize, until: u64, stops_clock: bool) {
         let now = self.now;
         let node = &mut self.nodes[n];
-        if node.paused_until.is_some() {
+        if node.paused_until.is_some() || node.hangs.is_some() {
             return;
         }
         node.paused_until = Some(until);
@@ -143,6 +144,30 @@ impl World {
         self.check.log.note(now, None, || format!("node {n} goes on"));
         self.excuse_clients(n, now);
         self.wake_all(n);
+    }
+
+    fn hang(&mut self, n: usize, until: u64) {
+        let node = &mut self.nodes[n];
+        if node.hangs.is_some() || node.paused_until.is_some() || node.engine.is_none() {
+            return;
+        }
+        node.hangs = Some((self.now, until));
+        for c in self.clients.iter().filter(|c| c.plan.node == n) {
+            if let Some(p) = &c.process {
+                self.check.on_hang(p.life, until);
+            }
+        }
+        self.schedule(until, Event::Unhang(n));
+    }
+
+    pub(super) fn unhang(&mut self, n: usize) {
+        let now = self.now;
+        let Some((since, _)) = self.nodes[n].hangs.take() else { return };
+        self.nodes[n].is_touched = true;
+        self.check.on_stood(now, n, now - since);
+        self.check.on_touched(now, n);
+        self.check.log.note(now, None, || format!("node {n}: its daemon goes on"));
+        self.wake_node_soon(n);
     }
 
     fn stall(&mut self, c: usize, until: u64) {
@@ -175,7 +200,7 @@ impl World {
     fn crash(&mut self, n: usize, span: u64) {
         let now = self.now;
         let back = now + span.min(3_000_000);
-        self.nodes[n].engine = None;
+        (self.nodes[n].engine, self.nodes[n].hangs) = (None, None);
         self.nodes[n].streams.clear();
         self.nodes[n].inbox.clear();
         self.nodes[n].inbox_bytes = 0;
@@ -196,7 +221,7 @@ impl World {
         if self.nodes[n].engine.take().is_none() {
             return;
         }
-        self.nodes[n].is_doomed = None;
+        (self.nodes[n].is_doomed, self.nodes[n].hangs) = (None, None);
         self.check.on_daemon_death();
         self.check.log.note(self.now, None, || format!("node {n}: its daemon dies"));
         for (_, stream) in std::mem::take(&mut self.nodes[n].streams).into_iter().flatten() {
@@ -219,6 +244,7 @@ impl World {
         for n in 0..self.nodes.len() {
             self.nodes[n].is_doomed = None;
             self.resume(n);
+            self.unhang(n);
         }
         for c in 0..self.clients.len() {
             if let Some(p) = &mut self.clients[c].process {

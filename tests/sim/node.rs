@@ -34,6 +34,8 @@ pub(super) struct Node {
     /// It stands still until then.
     pub(super) paused_until: Option<u64>,
     pub(super) paused_at: u64,
+    /// Its daemon stands still alone: since, until.
+    pub(super) hangs: Option<(u64, u64)>,
     pub(super) is_clock_stopped: bool,
     /// Time that I1 does not count.
     pub(super) excluded: u64,
@@ -64,6 +66,7 @@ impl Node {
             turn_at: None,
             paused_until: None,
             paused_at: 0,
+            hangs: None,
             is_clock_stopped: false,
             excluded: 0,
             called_at: 0,
@@ -82,6 +85,12 @@ impl Node {
         self.called_at = now;
         self.is_touched = false;
         self.streams.clear();
+        self.hangs = None;
+    }
+
+    /// Until when its daemon does nothing.
+    pub(super) fn still_until(&self) -> u64 {
+        self.paused_until.unwrap_or(0).max(self.hangs.map_or(0, |(_, until)| until))
     }
 
     /// The time of I1: true time less what does not count.

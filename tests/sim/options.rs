@@ -65,6 +65,8 @@ faults! {
     Crash => "crash",
     /// A daemon dies alone, in the middle of a turn or between two; its clients come back to the next one (I6).
     LoneCrash => "lone-crash",
+    /// A daemon stands still alone (a signal, a debugger); its clients, the clock and the sockets go on.
+    Hang => "hang",
 }
 
 /// Some kinds of faults.

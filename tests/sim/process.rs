@@ -164,6 +164,12 @@ impl World {
             return Ok(());
         }
         let n = self.clients[c].plan.node;
+        if let Some((_, until)) = self.nodes[n].hangs {
+            // The connection waits in the listener's queue.
+            p.connect_at = until;
+            self.wake_client(c, until);
+            return Ok(());
+        }
         let raw = self.nodes[n].call(self.now);
         let peer = Credentials { pid: c as u32, uid: 0, gid: 0 };
         let Some(Ok(conn)) = self.nodes[n].engine.as_mut().map(|e| e.handle_connect(raw, peer)) else {

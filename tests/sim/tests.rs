@@ -42,6 +42,9 @@ fn seeds_that_found_something() {
         while let Some(word) = words.next() {
             match word {
                 "--seconds" => options.seconds = words.next().and_then(|w| w.parse().ok()).expect("seconds"),
+                "--without" => {
+                    options.without = FaultSet::parse(words.next().expect("faults")).expect("faults");
+                }
                 other => panic!("seeds.txt: {other}"),
             }
         }

@@ -20,8 +20,9 @@ impl World {
         if self.nodes[n].engine.is_none() {
             return Ok(());
         }
-        if let Some(until) = self.nodes[n].paused_until.filter(|until| *until > now) {
-            self.wake_node(n, until);
+        let still_until = self.nodes[n].still_until();
+        if still_until > now {
+            self.wake_node(n, still_until);
             return Ok(());
         }
         let doom = self.nodes[n].is_doomed;

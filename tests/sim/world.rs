@@ -60,6 +60,8 @@ pub(super) enum Event {
     Born(usize),
     /// A node goes on.
     Resume(usize),
+    /// A daemon that stood still alone goes on.
+    Unhang(usize),
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -176,6 +178,12 @@ impl World {
                 }
                 Ok(())
             }
+            Event::Unhang(n) => {
+                if self.nodes[n].hangs.is_some_and(|(_, until)| until == now) {
+                    self.unhang(n);
+                }
+                Ok(())
+            }
             Event::Born(c) => {
                 self.start_client(c);
                 Ok(())
@@ -190,7 +198,7 @@ impl World {
 
     /// A daemon has something to do, at that time at the latest.
     pub(super) fn wake_node(&mut self, n: usize, at: u64) {
-        let at = at.max(self.now).max(self.nodes[n].paused_until.unwrap_or(0));
+        let at = at.max(self.now).max(self.nodes[n].still_until());
         if self.nodes[n].turn_at.is_none_or(|set| set > at) {
             self.nodes[n].turn_at = Some(at);
             self.schedule(at, Event::Node(n));

@@ -156,18 +156,19 @@ impl Engine {
         self.give_waiting(key);
     }
 
-    /// The sender has decided these numbers.
-    pub(super) fn on_skip(&mut self, key: InboxKey, first: Seq, count: u32) {
+    /// The sender has decided these numbers. Returns how many were looked at.
+    pub(super) fn on_skip(&mut self, key: InboxKey, first: Seq, count: u32) -> u32 {
         let inbox = &mut self.inboxes[key];
         let (pool, client) = (&mut self.pool, inbox.client);
         let (mut bytes, mut held) = (0, 0);
-        inbox.skip(first, count, |h| {
+        let looked_at = inbox.skip(first, count, |h| {
             bytes += h.payload.len();
             held += 1;
             pool.put(h.payload);
         });
         self.release(client, bytes, held);
         self.give_waiting(key);
+        looked_at
     }
 
     /// A whole message has come, fresh.

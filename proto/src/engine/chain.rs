@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) bytes: Vec<u8>,
     pub(crate) user_len: u8,
     pub(crate) submitted_at: Time,
+    /// The same on the raw clock, as the library counts it.
+    pub(crate) sent_at: Time,
     pub(crate) retries_left: u8,
     pub(crate) place: Option<Place>,
     /// Copies that left this node, or were handed to the inbox of a client of this node.

@@ -10,9 +10,18 @@ use super::{
 };
 use crate::{
     counters::Counter,
+    limits,
     units::{Span, Time},
     wire::{Flow, Frame, Frames, Header, Heartbeat, Kind, WireError},
 };
+
+/// How far a datagram has been read.
+struct Reading {
+    /// The flow that DATA, FRAGMENT and SKIP belong to.
+    context: Option<Context>,
+    /// How many numbers its SKIPs may still have looked at: a frame of twelve bytes can name 65,536.
+    skips_left: u32,
+}
 
 /// The flow that the DATA, FRAGMENT and SKIP of a datagram belong to, once checked.
 struct Context {
@@ -72,7 +81,7 @@ impl Engine {
         let now = self.clock.steady();
         let Some(path) = self.record_number(key, header.number.0, from) else { return };
         let mut handled = Handled::Unwanted;
-        let mut context = None;
+        let mut reading = Reading { context: None, skips_left: MAX_SKIPS };
         for frame in Frames::new(header.kind, frames) {
             let frame = match frame {
                 Ok(frame) => frame,
@@ -81,7 +90,7 @@ impl Engine {
                     break;
                 }
             };
-            let this = self.on_frame(key, path, frame, &mut context);
+            let this = self.on_frame(key, path, frame, &mut reading);
             if this == Handled::Early {
                 return;
             }
@@ -122,27 +131,21 @@ impl Engine {
         Some(path)
     }
 
-    fn on_frame(
-        &mut self,
-        key: LinkKey,
-        path: usize,
-        frame: Frame<'_>,
-        context: &mut Option<Context>,
-    ) -> Handled {
+    fn on_frame(&mut self, key: LinkKey, path: usize, frame: Frame<'_>, reading: &mut Reading) -> Handled {
         match frame {
             Frame::Flow(flow) => match self.on_flow(key, &flow) {
-                Some(new) => *context = Some(new),
+                Some(new) => reading.context = Some(new),
                 None => return Handled::Early,
             },
             Frame::Data(data) => {
-                if let Some(Context { inbox: Some(inbox), send_time, interval }) = *context {
+                if let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context {
                     let call_sent_at = data.call_age.map(|age| send_time.minus(age));
                     let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval, call_sent_at };
                     self.accept(inbox, &copy, data.payload);
                 }
             }
             Frame::Fragment(fragment) => {
-                if let Some(Context { inbox: Some(inbox), send_time, interval }) = *context {
+                if let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context {
                     let call_sent_at = fragment.call_age.map(|age| send_time.minus(age));
                     let (msgid, seq) = (fragment.msgid, fragment.seq);
                     let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
@@ -150,8 +153,13 @@ impl Engine {
                 }
             }
             Frame::Skip(skip) => {
-                if let Some(Context { inbox: Some(inbox), .. }) = *context {
-                    self.on_skip(inbox, skip.seq, skip.count);
+                if let Some(Context { inbox: Some(inbox), .. }) = reading.context {
+                    let looked_at = self.on_skip(inbox, skip.seq, skip.count);
+                    match reading.skips_left.checked_sub(looked_at) {
+                        Some(left) => reading.skips_left = left,
+                        // It comes again, in other company; what has been skipped costs nothing then.
+                        None => return Handled::Early,
+                    }
                 }
             }
             Frame::Ack(ack) => self.on_ack(&ack),
@@ -262,3 +270,7 @@ const fn counter_of(error: WireError) -> Counter {
         WireError::Checksum => Counter::ChecksumErrors,
     }
 }
+
+/// Numbers that the SKIPs of one datagram have looked at, at most. What a daemon sends stays far below: it takes many
+/// flows, each with tens of thousands of failures behind one message that has no outcome.
+const MAX_SKIPS: u32 = 16 * limits::SEQ_SPAN;

@@ -4,7 +4,7 @@ use super::{
     Engine,
     accept::Copy,
     chain::{Entry, EntryKey, FlowKey, OutFlow, Target, Via},
-    client::ClientKey,
+    client::{Client, ClientKey},
     connections::Violation,
     due::Life,
     fragments::Units,
@@ -16,7 +16,7 @@ use crate::{
     ids::{FlowId, MsgId},
     limits,
     local::{Failed, Submit, put},
-    outcome::{Certainty, Reason, Verdict},
+    outcome::{Certainty, Reason, Verdict, lifetime},
     wire::{DatagramBuilder, Flow},
 };
 
@@ -152,6 +152,7 @@ impl Engine {
             bytes,
             user_len: u8::try_from(submit.user.len()).unwrap_or(0),
             submitted_at: sent_at,
+            sent_at: submit.send_time,
             retries_left: c.times,
             place: None,
             copies: 0,
@@ -235,11 +236,14 @@ impl Engine {
         self.chain.entries[key].bytes = bytes;
     }
 
-    /// Whether a copy that leaves now is stale before the outcome is due (I4).
+    /// Whether a copy that leaves now is stale before the outcome is due (I4): as this daemon counts, and as the
+    /// library does, which goes on, and gives its messages up in time, while this daemon is stopped alone.
     pub(super) fn may_send_copy(&self, key: EntryKey) -> bool {
         let entry = &self.chain.entries[key];
-        let interval = self.clients[entry.client].interval;
-        entry.retries_left > 0 || entry.place.is_none_or(|p| self.clock.steady() + interval <= p.at)
+        let Client { interval, times, .. } = self.clients[entry.client];
+        let is_open = self.clock.raw().since(entry.sent_at) + interval <= lifetime(interval, times);
+        is_open
+            && (entry.retries_left > 0 || entry.place.is_none_or(|p| self.clock.steady() + interval <= p.at))
     }
 }
 

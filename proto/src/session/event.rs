@@ -247,7 +247,7 @@ impl Granted {
     }
 
     pub(super) fn give_up_at(&self, sent_at: Time, state: State) -> Time {
-        let at = sent_at + super::lifetime(self.interval, self.times);
+        let at = sent_at + crate::outcome::lifetime(self.interval, self.times);
         let hang = self.interval.div(2) + Span::from_millis(super::HANG_SLACK_MS);
         if state == State::Registered { at + hang } else { at }
     }

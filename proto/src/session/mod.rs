@@ -395,14 +395,6 @@ impl Session {
     }
 }
 
-/// How long after the send the library itself gives an outcome while no daemon does: I1.
-fn lifetime(interval: Span, times: u8) -> Span {
-    interval.times(u64::from(times) + 1) + interval.div(2) + Span::from_millis(OUTCOME_SLACK_MS)
-}
-
-/// The last term of I1.
-const OUTCOME_SLACK_MS: u64 = 10;
-
 /// How often a session that waits for an outcome wants to be called. Less than the daemon's tolerance
 /// ([`limits::CLOCK_GAP_MS`]), so that a session never counts more of a standstill than the daemon does.
 pub const TICK_MS: u64 = 200;

@@ -4,7 +4,7 @@ use msg_proto::{counters::Counter, engine::Recovery, limits, wire::Frame};
 
 use super::{
     frames,
-    world::{Fate, Options, Random, World, clear},
+    world::{Fate, Options, Random, World, clear, cut},
 };
 
 #[test]
@@ -99,4 +99,24 @@ fn what_went_stale_behind_a_missing_one_is_refreshed_ahead_of_the_timer() {
     // One scan, whatever of it is lost: not one scan for each stretch between two losses.
     w.run(400);
     assert_eq!(w.clients[b].taken.len(), 300);
+}
+
+#[test]
+fn i4_what_a_library_gave_up_while_its_daemon_stood_still_is_not_sent_again() {
+    for to in [0, 1] {
+        let mut w = World::new();
+        let (a, b) = (w.client(0, 100, 200, 3), w.client(to, 200, 200, 3));
+        w.run(20);
+        w.network = cut();
+        w.clients[b].is_stopped = true;
+        w.send(a, 200, b"x", b"").unwrap();
+        w.run(10);
+        // All that the library waits: 4.5 intervals and 10 ms, and while a daemon hangs half of one and 500 ms more.
+        // For the daemon, the time in which it did not run has not passed.
+        w.now += 1_510_000;
+        (w.network, w.clients[b].is_stopped) = (clear(), false);
+        w.run(2_000);
+        assert_eq!(w.payloads(b).len(), 0, "to node {to}");
+        assert_eq!(w.clients[a].failed.len(), 1);
+    }
 }

@@ -48,6 +48,8 @@ pub(super) struct Life {
     pub(super) floods_until: u64,
     /// Until when its outcomes may wait for itself: it did not read.
     pub(super) stalled_until: u64,
+    /// Until when its daemon stood still.
+    pub(super) hung_until: u64,
     pub(super) is_dead: bool,
 }
 
@@ -102,6 +104,7 @@ impl Checker {
             reconnected: false,
             floods_until: 0,
             stalled_until: 0,
+            hung_until: 0,
             is_dead: false,
         });
         self.note(now, None, || format!("life {life}: client {} on node {}", plan.client, plan.node));
@@ -144,6 +147,12 @@ impl Checker {
     pub fn on_stall(&mut self, life: LifeId, until: u64) {
         let life = &mut self.lives[life];
         life.stalled_until = life.stalled_until.max(until);
+    }
+
+    /// Its daemon stands still until then.
+    pub fn on_hang(&mut self, life: LifeId, until: u64) {
+        let life = &mut self.lives[life];
+        life.hung_until = life.hung_until.max(until);
     }
 
     /// It sends as fast as it can until then.

@@ -170,7 +170,11 @@ impl Checker {
     /// the other's lost, and what its own gained. Estimates remember what was for [`ESTIMATE_MEMORY`], and longer where
     /// what came waited in a socket.
     fn falsified(&self, from: usize, to: usize, since: u64) -> u64 {
-        let since = since.saturating_sub(ESTIMATE_MEMORY);
+        self.falsified_for(from, to, since, ESTIMATE_MEMORY)
+    }
+
+    fn falsified_for(&self, from: usize, to: usize, since: u64, memory: u64) -> u64 {
+        let since = since.saturating_sub(memory);
         let stood =
             self.stood.get(from).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, n)| n).sum());
         let since = since.saturating_sub(stood);
@@ -191,6 +195,10 @@ impl Checker {
 
 /// How long an estimate of a clock remembers: 10 s (`CLOCK_WINDOW_MS`), and a heartbeat.
 const ESTIMATE_MEMORY: u64 = 11_000_000;
+
+/// How long a node may stamp in a session that a peer, whose clock went back, has left: what is on its way for as long
+/// as eight intervals keeps the link up, and then 5 s of silence (`LINK_LOST_MS`). The peer takes none of it.
+const LEFT_SESSION_MEMORY: u64 = 14_000_000;
 
 fn push(of: &mut Vec<Vec<(u64, u64)>>, node: usize, entry: (u64, u64)) {
     if of.len() <= node {

@@ -105,10 +105,12 @@ impl Checker {
         let about = Some((life, msgid.0));
         self.note(at.now, about, || format!("the process is told {outcome:?}"));
         let l = &mut self.lives[life];
-        let (stalled_until, ppm) = (l.stalled_until, l.plan.ppm);
-        // A socket that is full keeps a message from the daemon; the library's patience with it ends, too.
-        let stream = if self.has_fast_streams { STREAM_SLACK } else { l.plan.interval / 2 + HANG_SLACK };
-        let bound = bound(l.plan.interval, l.plan.times) + stream;
+        let (stalled_until, hung_until, ppm) = (l.stalled_until, l.hung_until, l.plan.ppm);
+        let soon = bound(l.plan.interval, l.plan.times) + STREAM_SLACK;
+        // A socket that is full keeps a message from the daemon, and so does one that stands still; the library's
+        // patience with it ends, too.
+        let late = bound(l.plan.interval, l.plan.times) + l.plan.interval / 2 + HANG_SLACK;
+        let has_fast_streams = self.has_fast_streams;
         let Some(sent) = l.find_mut(msgid) else {
             let text = format!("{outcome:?} of what was not sent");
             return Err(violation(Invariant::NothingInvented, at.now, about, text));
@@ -119,6 +121,7 @@ impl Checker {
         }
         check_true(sent, outcome, at.now, about)?;
         let took = spent(sent.sent_at, at, ppm);
+        let bound = if has_fast_streams && hung_until < sent.sent_at.now { soon } else { late };
         if took > bound && stalled_until < sent.sent_at.now {
             let text = format!("{outcome:?} came {took} us after the send; the bound is {bound} us");
             return Err(violation(Invariant::I1Bounded, at.now, about, text));

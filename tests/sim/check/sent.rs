@@ -8,7 +8,7 @@ use msg_proto::{
     wire::{Ack, Frame, Frames, HEADER_BYTES, Kind, Nack},
 };
 
-use super::{About, Checker, Invariant, LifeId, Moment, Outcome, Violation, violation};
+use super::{About, Checker, Invariant, LEFT_SESSION_MEMORY, LifeId, Moment, Outcome, Violation, violation};
 
 /// A datagram that leaves a node.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +189,8 @@ impl Checker {
     /// DESIGN section 3: a stamp is early by at most a delay, and never late.
     fn check_stamp(&self, d: &Leaving<'_>, stamp: Time) -> Result<(), Violation> {
         let ahead = stamp.0.saturating_sub(d.clock.0);
-        if ahead <= STAMP_ROUNDING || self.falsified(d.from, d.to, d.now) > 0 {
+        let falsified = self.falsified_for(d.from, d.to, d.now, LEFT_SESSION_MEMORY);
+        if ahead <= STAMP_ROUNDING || falsified > 0 {
             return Ok(());
         }
         let text = format!("node {} stamps {ahead} us ahead of node {}'s clock", d.from, d.to);

@@ -66,6 +66,14 @@ fn a_floor_or_a_skip_lets_go_on_what_waited() {
 }
 
 #[test]
+fn what_was_skipped_in_order_is_not_looked_at_again() {
+    let mut inbox = inbox(Channel::Ordered, 0);
+    assert_eq!(inbox.skip(Seq(0), SEQ_SPAN, |_| ()), SEQ_SPAN);
+    assert_eq!(inbox.skip(Seq(0), SEQ_SPAN, |_| ()), 0);
+    assert_eq!(inbox.skip(Seq(40_000), u32::MAX, |_| ()), 40_000);
+}
+
+#[test]
 fn a_stale_delivery_is_given_again_in_its_place() {
     let mut inbox = inbox(Channel::Ordered, 0);
     for seq in 0..3 {
