@@ -1,6 +1,7 @@
 //! A client: a process that registers, sends, takes, and comes to an end.
 
 use msg_proto::{
+    control::Arrival,
     ids::{ConnId, Incarnation, MsgId, Seq},
     session::{Outcomes, Session, SessionConfig},
 };
@@ -15,6 +16,10 @@ pub(super) struct Client {
     pub(super) process: Option<Process>,
     /// When its next turn is.
     pub(super) turn_at: Option<u64>,
+    /// Another has taken its number over: it is not started again.
+    pub(super) is_retired: bool,
+    /// How its first process comes.
+    arrival: Arrival,
 }
 
 /// A running process.
@@ -51,7 +56,12 @@ pub(super) enum Stall {
 
 impl Client {
     pub(super) const fn new(plan: ClientPlan) -> Self {
-        Self { plan, process: None, turn_at: None }
+        Self { plan, process: None, turn_at: None, is_retired: false, arrival: Arrival::Alone }
+    }
+
+    /// One that takes over from another.
+    pub(super) fn successor(plan: ClientPlan) -> Self {
+        Self { arrival: Arrival::Takeover, ..Self::new(plan) }
     }
 
     /// A new process.
@@ -63,7 +73,7 @@ impl Client {
             times: self.plan.times,
             max_stored: self.plan.max_stored,
             priority: self.plan.priority,
-            arrival: msg_proto::control::Arrival::Alone,
+            arrival: std::mem::replace(&mut self.arrival, Arrival::Alone),
             ack: self.plan.ack,
             outcomes: Outcomes::All,
             name: "sim".to_owned(),

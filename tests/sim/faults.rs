@@ -2,7 +2,7 @@
 
 use super::{
     check::Violation,
-    client::Stall,
+    client::{Client, Stall},
     options::Fault,
     world::{Event, World},
 };
@@ -60,6 +60,8 @@ impl World {
                 }
             }
             Fault::Hang => self.hang(n, until),
+            Fault::Drain => self.drain_client(n, c)?,
+            Fault::Takeover => self.take_over(c),
             _ => {}
         }
         Ok(())
@@ -195,6 +197,49 @@ impl World {
             p.is_leaving = true;
             self.wake_client_soon(c);
         }
+    }
+
+    fn drain_client(&mut self, n: usize, c: usize) -> Result<(), Violation> {
+        let asks_node = self.chance.chance(200_000);
+        if asks_node || self.chance.chance(400_000) {
+            // An operator asks.
+            let (n, id) = if asks_node {
+                (n, None)
+            } else {
+                (self.clients[c].plan.node, Some(self.clients[c].plan.id))
+            };
+            if self.nodes[n].still_until() > self.now || self.nodes[n].engine.is_none() {
+                return Ok(());
+            }
+            let raw = self.nodes[n].call(self.now);
+            if let Some(engine) = &mut self.nodes[n].engine {
+                engine.handle_drain(raw, id);
+            }
+            self.wake_node_soon(n);
+            return self.drain(n);
+        }
+        let raw = self.nodes[self.clients[c].plan.node].clock.at(self.now);
+        if let Some(p) = &mut self.clients[c].process {
+            p.session.drain(raw);
+            self.check.on_drained(self.now, p.life);
+            self.wake_client_soon(c);
+        }
+        Ok(())
+    }
+
+    /// A new process takes the number of a client over; the old one ends when what it sent has ended.
+    fn take_over(&mut self, c: usize) {
+        let client = &mut self.clients[c];
+        if client.is_retired || client.process.is_none() {
+            return;
+        }
+        client.is_retired = true;
+        let plan = client.plan.clone();
+        let (new, gap) = (self.clients.len(), plan.gap);
+        self.clients.push(Client::successor(plan));
+        self.schedule(self.now, Event::Born(new));
+        let at = self.now + self.chance.around(gap);
+        self.schedule(at, Event::Script(new));
     }
 
     fn crash(&mut self, n: usize, span: u64) {

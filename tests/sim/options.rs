@@ -67,6 +67,11 @@ faults! {
     LoneCrash => "lone-crash",
     /// A daemon stands still alone (a signal, a debugger); its clients, the clock and the sockets go on.
     Hang => "hang",
+    /// A client takes no more, by itself or because an operator asks it or all of its node; it ends when it has nothing
+    /// unresolved any more.
+    Drain => "drain",
+    /// A new process takes a client's number over.
+    Takeover => "takeover",
 }
 
 /// Some kinds of faults.

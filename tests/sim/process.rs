@@ -4,6 +4,7 @@ use msg_proto::{
     control::LocalRule,
     engine::Credentials,
     session::{AckMode, Event, State},
+    units::Time,
 };
 
 use super::{
@@ -65,6 +66,7 @@ impl World {
             }
             _ => {}
         }
+        self.go_when_drained(p, raw);
         if p.conn.is_none() && p.lost.is_none() && !p.is_leaving {
             self.connect(c, p)?;
         }
@@ -78,6 +80,16 @@ impl World {
             self.wake_client(c, at);
         }
         Ok(true)
+    }
+
+    /// What takes no more ends when all that it sent has ended.
+    fn go_when_drained(&mut self, p: &mut Process, raw: Time) {
+        let has_more = p.session.unresolved() > 0 || p.session.has_outcomes() || p.handling_until.is_some();
+        if p.session.is_draining() && !has_more && !p.is_leaving {
+            self.check.log.note(self.now, None, || format!("life {} has drained", p.life));
+            p.session.close(raw);
+            p.is_leaving = true;
+        }
     }
 
     fn read_daemon(&mut self, c: usize, p: &mut Process) {
@@ -143,10 +155,15 @@ impl World {
                 }
                 Event::Failed(failure) => {
                     self.stats.failed += 1;
+                    self.stats.failed_as[failure.verdict.reason as usize] += 1;
                     self.check.on_told_failed(moment, life, &failure)?;
                 }
                 Event::Registered(_) => p.backoff = FIRST_BACKOFF,
-                Event::Drain(_) | Event::Presence(_) => {}
+                Event::Drain(_) => {
+                    p.session.drain(raw);
+                    self.check.on_drained(self.now, life);
+                }
+                Event::Presence(_) => {}
                 Event::Refused(nack) if nack.rule == LocalRule::ClientIdTaken => {}
                 Event::Refused(nack) => {
                     return self.wrong(Invariant::Refused, format!("life {life} kept the rules: {nack:?}"));
@@ -228,7 +245,7 @@ impl World {
     /// Its end of the stream is closed.
     pub(super) fn hang_up(&mut self, n: usize, p: &mut Process) {
         p.lost = None;
-        let is_error_first = self.turns.chance(300_000);
+        let is_error_first = self.turns.chance(300_000) && !p.is_leaving;
         if let Some(stream) = p.conn.take().and_then(|conn| self.nodes[n].stream(conn)) {
             stream.client = None;
             if is_error_first {

@@ -14,7 +14,7 @@ use super::{
 impl World {
     /// A client sends some messages.
     pub(super) fn script(&mut self, c: usize) -> Result<(), Violation> {
-        if self.is_healed {
+        if self.is_healed || self.clients[c].is_retired {
             return Ok(());
         }
         let now = self.now;
@@ -46,7 +46,11 @@ impl World {
         let plan = &self.clients[c].plan;
         let is_paused = self.nodes[plan.node].paused_until.is_some_and(|until| until > self.now);
         let is_early = !plan.sends_early && p.session.state() != State::Registered;
-        !is_paused && !is_early && !p.is_leaving && !p.is_stalled(self.now, &[Stall::Frozen])
+        !is_paused
+            && !is_early
+            && !p.is_leaving
+            && !p.session.is_draining()
+            && !p.is_stalled(self.now, &[Stall::Frozen])
     }
 
     /// `false`: there is no room.

@@ -1,5 +1,7 @@
 //! What happened, in numbers.
 
+use msg_proto::outcome::Reason;
+
 use super::options::Fault;
 
 /// What happened, in numbers.
@@ -17,6 +19,8 @@ pub struct Stats {
     pub acked: u64,
     /// Outcomes told.
     pub failed: u64,
+    /// The same, by [`Reason`]'s value.
+    pub failed_as: [u64; Reason::ALL.len() + 1],
     /// Datagrams on the network.
     pub datagrams: u64,
     /// Messages handed over late, by no more than a clock had been falsified: the excuse of I4.
@@ -41,6 +45,9 @@ impl Stats {
         self.failed += other.failed;
         self.datagrams += other.datagrams;
         self.excused += other.excused;
+        for (a, b) in self.failed_as.iter_mut().zip(other.failed_as) {
+            *a += b;
+        }
         for (a, b) in self.faults.iter_mut().zip(other.faults) {
             *a += b;
         }

@@ -11,11 +11,12 @@ use std::{
 use msg_proto::{
     engine::{ChainConfig, Engine, EngineConfig, LimitConfig, Recovery},
     limits,
+    outcome::Reason,
     units::{Span, Time},
 };
 use msg_tests::sim::{
     check::{Log, payload},
-    options::{FaultSet, Options},
+    options::{Fault, FaultSet, Options},
     run::{Report, run, run_once, run_twice},
 };
 
@@ -70,13 +71,32 @@ fn a_fixed_set_of_seeds() {
 
 #[test]
 fn nothing_is_lost_where_nothing_goes_wrong() {
-    let all = msg_tests::sim::options::Fault::ALL;
-    let options = Options { without: all.iter().fold(FaultSet::NONE, |set, f| set.with(*f)), ..brief() };
+    let options =
+        Options { without: Fault::ALL.iter().fold(FaultSet::NONE, |set, f| set.with(*f)), ..brief() };
     for seed in 0..20 {
         let report = run(seed, &options);
         assert_kept(seed, &options, &report);
         assert!(report.stats.taken > 0);
     }
+}
+
+/// Whoever takes over is given what the one before had not taken.
+#[test]
+fn a_takeover_fails_nothing() {
+    let others = Fault::ALL.iter().filter(|f| **f != Fault::Takeover);
+    let options =
+        Options { without: others.fold(FaultSet::NONE, |set, f| set.with(*f)), ..Options::default() };
+    let mut takeovers = 0;
+    for seed in 0..60 {
+        let report = run(seed, &options);
+        assert_kept(seed, &options, &report);
+        takeovers += report.stats.faults[Fault::Takeover as usize];
+        for reason in [Reason::ReceiverGone, Reason::GoingAway] {
+            let failed = report.stats.failed_as[reason as usize];
+            assert_eq!(failed, 0, "{reason:?}: {}", options.command_line(seed));
+        }
+    }
+    assert!(takeovers > 100, "{takeovers} takeovers");
 }
 
 #[test]

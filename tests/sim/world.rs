@@ -255,7 +255,7 @@ impl World {
 
     fn start_client(&mut self, c: usize) {
         let (now, plan) = (self.now, &self.clients[c].plan);
-        if self.clients[c].process.is_some() {
+        if self.clients[c].process.is_some() || self.clients[c].is_retired {
             return;
         }
         let life = self.check.on_born(now, life_of(plan, self.nodes[plan.node].clock.ppm()));

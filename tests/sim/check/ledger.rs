@@ -50,6 +50,8 @@ pub(super) struct Life {
     pub(super) stalled_until: u64,
     /// Until when its daemon stood still.
     pub(super) hung_until: u64,
+    /// It takes no more.
+    pub(super) is_drained: bool,
     pub(super) is_dead: bool,
 }
 
@@ -105,6 +107,7 @@ impl Checker {
             floods_until: 0,
             stalled_until: 0,
             hung_until: 0,
+            is_drained: false,
             is_dead: false,
         });
         self.note(now, None, || format!("life {life}: client {} on node {}", plan.client, plan.node));
@@ -153,6 +156,12 @@ impl Checker {
     pub fn on_hang(&mut self, life: LifeId, until: u64) {
         let life = &mut self.lives[life];
         life.hung_until = life.hung_until.max(until);
+    }
+
+    /// It takes no more.
+    pub fn on_drained(&mut self, now: u64, life: LifeId) {
+        self.lives[life].is_drained = true;
+        self.note(now, None, || format!("life {life} takes no more"));
     }
 
     /// It sends as fast as it can until then.

@@ -175,13 +175,13 @@ impl Checker {
 
     fn falsified_for(&self, from: usize, to: usize, since: u64, memory: u64) -> u64 {
         let since = since.saturating_sub(memory);
-        let stood =
-            self.stood.get(from).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, n)| n).sum());
-        let since = since.saturating_sub(stood);
-        let sum = |of: &[Vec<(u64, u64)>], node: usize| -> u64 {
-            of.get(node).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, by)| by).sum())
-        };
-        sum(&self.lost_time, to) + sum(&self.gained_time, from)
+        let since = since.saturating_sub(sum_since(&self.stood, from, since));
+        sum_since(&self.lost_time, to, since) + sum_since(&self.gained_time, from, since)
+    }
+
+    /// By how much a node's clock went back, or stood still, since.
+    fn lost_time(&self, node: usize, since: u64) -> u64 {
+        sum_since(&self.lost_time, node, since)
     }
 
     fn sent(&self, life: LifeId, msgid: MsgId) -> Option<&Sent> {
@@ -199,6 +199,10 @@ const ESTIMATE_MEMORY: u64 = 11_000_000;
 /// How long a node may stamp in a session that a peer, whose clock went back, has left: what is on its way for as long
 /// as eight intervals keeps the link up, and then 5 s of silence (`LINK_LOST_MS`). The peer takes none of it.
 const LEFT_SESSION_MEMORY: u64 = 14_000_000;
+
+fn sum_since(of: &[Vec<(u64, u64)>], node: usize, since: u64) -> u64 {
+    of.get(node).map_or(0, |v| v.iter().filter(|(at, _)| *at >= since).map(|(_, by)| by).sum())
+}
 
 fn push(of: &mut Vec<Vec<(u64, u64)>>, node: usize, entry: (u64, u64)) {
     if of.len() <= node {
