@@ -48,9 +48,11 @@ fn the_smallest_form() {
 
 #[test]
 fn the_cpp_wrapper() {
-    for compiler in cpp_compilers("libmsg/tests/c/wrapper.cpp") {
-        let program = compiler.compile(&source("tests/c/wrapper.cpp"), &[]);
-        assert_eq!(run_well(&daemon(), &program, &[]), "ok\n");
+    for name in ["wrapper", "wrapper_calls"] {
+        for compiler in cpp_compilers(&format!("libmsg/tests/c/{name}.cpp")) {
+            let program = compiler.compile(&source(&format!("tests/c/{name}.cpp")), &[]);
+            assert_eq!(run_well(&daemon(), &program, &[]), "ok\n", "{name}");
+        }
     }
 }
 
