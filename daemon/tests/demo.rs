@@ -64,6 +64,12 @@ fn it_keeps_the_promise_and_leaves_nothing_behind() {
     }
     assert!(flow(2, "failed") >= 50, "what was sent into the cut network fails: {out}");
     assert_eq!(flow(3, "failed"), 10, "what nobody can receive fails: {out}");
+    assert_eq!((&report["flows"][4]["phase"], &report["takeovers"]), (&"takeover".into(), &5.into()));
+    assert_eq!(
+        (flow(4, "sent"), flow(4, "acked"), flow(4, "received")),
+        (3000, 3000, 3000),
+        "nothing is lost: {out}"
+    );
     assert!(report["network"][0]["lost"].as_u64().unwrap() > 0, "{out}");
     assert_empty(temp.path());
     assert_eq!(processes_in(temp.path()), 0);

@@ -335,7 +335,7 @@ void msg_on_drain(msg_client *client, void (*callback)(int cause, void *ctx), vo
 /*
  * Takes no more messages, and waits until every message sent has its outcome, as msg_flush does; then msg_close. What was
  * delivered and not taken goes to another instance, or fails with may_have_started = 0. This is how a process ends whose
- * work another one goes on with.
+ * work another one goes on with. Calls that were begun and are to be answered later are not waited for: answer them first.
  * Errors: those of msg_flush; nothing is taken from now on in any case.
  */
 int msg_drain(msg_client *client, int timeout_ms);

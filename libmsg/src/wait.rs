@@ -103,7 +103,8 @@ impl Client {
 
     /// Takes no more messages, and waits until every message sent has its outcome: the end of a process that another one
     /// goes on for. What was delivered and not taken goes to another instance, or fails *not started*; a handler that
-    /// runs returns first. Callbacks run meanwhile, in this thread, but not for messages. Then drop the client.
+    /// runs returns first. Callbacks run meanwhile, in this thread, but not for messages. Then drop the client. Calls that
+    /// were begun and are to be answered later are not waited for: answer them first.
     ///
     /// # Errors
     ///

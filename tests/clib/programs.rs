@@ -32,6 +32,29 @@ fn calls_and_their_replies() {
 }
 
 #[test]
+fn instances_drains_and_takeovers() {
+    for compiler in c_compilers("libmsg/tests/c/instances.c") {
+        let program = compiler.compile(&source("tests/c/instances.c"), &[]);
+        let node = daemon();
+        let mut child = Command::new(program)
+            .env("MSGD_SOCKET", node.socket())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut said = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("a line");
+        if line == "drain me\n" {
+            node.drain(Some(200));
+        }
+        line.clear();
+        said.read_to_string(&mut line).expect("text");
+        let status = child.wait().expect("ended");
+        assert!(status.success() && line == "ok\n", "{status}: {line:?}");
+    }
+}
+
+#[test]
 fn many_threads_use_one_client() {
     passes("threads", &["4", "2000"]);
 }
@@ -48,9 +71,11 @@ fn the_smallest_form() {
 
 #[test]
 fn the_cpp_wrapper() {
-    for compiler in cpp_compilers("libmsg/tests/c/wrapper.cpp") {
-        let program = compiler.compile(&source("tests/c/wrapper.cpp"), &[]);
-        assert_eq!(run_well(&daemon(), &program, &[]), "ok\n");
+    for name in ["wrapper", "wrapper_calls"] {
+        for compiler in cpp_compilers(&format!("libmsg/tests/c/{name}.cpp")) {
+            let program = compiler.compile(&source(&format!("tests/c/{name}.cpp")), &[]);
+            assert_eq!(run_well(&daemon(), &program, &[]), "ok\n", "{name}");
+        }
     }
 }
 

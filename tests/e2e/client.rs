@@ -2,7 +2,8 @@
 //!
 //! It says `ready` when it is registered. Told `send DST COUNT` it sends that many messages of the pattern and says
 //! `sent`; told `flush` it says `flushed ACKED FAILED` when every message has its outcome. For each message that
-//! comes, and each that fails, it says so. Asked by its daemon to take no more, it says `drained` when it is, and ends.
+//! comes, and each that fails, it says so. Calls of [`ECHO`] it answers with the request, and tells of each that it runs as
+//! of a message. Asked by its daemon to take no more, it says `drained` when it is, and ends.
 
 use std::{
     env,
@@ -14,8 +15,12 @@ use std::{
     time::Duration,
 };
 
-use msg::{AckMode, Arrival, Client, ClientId, Failure, Message, SendFlags};
-use msg_tests::{client_process::taken_line, party::Taken, pattern};
+use msg::{AckMode, Arrival, Client, ClientId, Failure, Instance, Message, SendFlags};
+use msg_tests::{
+    client_process::{ECHO, taken_line},
+    party::Taken,
+    pattern,
+};
 use msgd::clock;
 
 fn main() -> ExitCode {
@@ -80,6 +85,12 @@ fn run(options: &Options) -> ExitCode {
         let taken =
             Taken { src: src.client, incarnation: src.incarnation, data: data.to_vec(), at: clock::now() };
         say(&taken_line(&taken, seed, id, sizes));
+    });
+    client.serve(ECHO, move |client, call| {
+        let Instance { client: src, incarnation } = call.from.instance;
+        let ran = Taken { src, incarnation, data: call.request, at: clock::now() };
+        say(&taken_line(&ran, seed, id, sizes));
+        client.reply(&call.responder, &ran.data).expect("it waits for it");
     });
     say("ready");
     thread::scope(|scope| {

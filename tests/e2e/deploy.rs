@@ -1,18 +1,25 @@
 //! Hot deployment and rolling restarts, under traffic: nothing is lost, doubled or disordered.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
+use msg::{CallError, CallOptions, Client, ClientId, Reply, SendError};
 use msg_tests::{
-    client_process::{ClientProcess, ClientSpec},
+    client_process::{ClientProcess, ClientSpec, ECHO},
     node::{Node, NodeSpec, join},
     party::Party,
+    pattern,
     promise::{self, Outcomes, Receiver},
-    report, wait,
+    report,
+    wait::{self, StopOnDrop},
 };
+use msgd::clock;
 
 const SIZES: (usize, usize) = (4, 60);
 
@@ -32,8 +39,7 @@ fn check(from: &Party, to: &[ClientProcess]) -> Outcomes {
     let outcomes = promise::check_all(from, &receivers);
     let mut taken: Vec<_> = to.iter().flat_map(|process| process.taken_from(from.id())).collect();
     taken.sort_by_key(|taken| taken.at);
-    let numbers: Vec<_> =
-        taken.iter().filter_map(|taken| msg_tests::pattern::index_of(&taken.data)).collect();
+    let numbers: Vec<_> = taken.iter().filter_map(|taken| pattern::index_of(&taken.data)).collect();
     assert!(numbers.is_sorted(), "I5 across instances");
     outcomes
 }
@@ -70,6 +76,127 @@ fn a_server_is_replaced_50_times_by_takeover_under_traffic() {
         report::line(format_args!("takeovers: {outcomes}"));
         assert_eq!(outcomes.failures(), 0, "{outcomes}");
     }
+}
+
+/// Calls at a steady rate, whether replies come or not, and remembers what came of each.
+struct Caller {
+    client: Client,
+    id: ClientId,
+    seed: u64,
+    calls: u32,
+    replies: Arc<Mutex<Vec<Answered>>>,
+}
+
+/// What came of one call.
+struct Answered {
+    index: u32,
+    result: Result<Reply, CallError>,
+    after_ms: f64,
+}
+
+const CALLERS: u32 = 5;
+const CALLS_A_SECOND: u32 = 5_000;
+
+impl Caller {
+    fn new(node: &Node, id: u32, seed: u64) -> Self {
+        let client = node.client(id).connect().expect("registered");
+        Self { client, id: ClientId(id), seed, calls: 0, replies: Arc::default() }
+    }
+
+    fn request(&self, index: u32) -> Vec<u8> {
+        pattern::payload(self.seed, (self.id, ClientId(200)), index, &(SIZES.0..=SIZES.1))
+    }
+
+    fn keep_calling(&mut self, stop: &AtomicBool) {
+        let begun = clock::now();
+        while !stop.load(Ordering::Relaxed) {
+            let elapsed_us = clock::now().since(begun).0;
+            let due = elapsed_us * u64::from(CALLS_A_SECOND / CALLERS) / 1_000_000;
+            while u64::from(self.calls) < due && self.start_call() {}
+            self.client.dispatch(Duration::from_millis(2)).expect("not refused");
+        }
+        wait::until("every call has its outcome", || {
+            self.client.dispatch(Duration::from_millis(100)).expect("not refused");
+            lock(&self.replies).len() == self.calls as usize
+        });
+    }
+
+    /// Whether there was room for one more.
+    fn start_call(&mut self) -> bool {
+        let (index, at, replies) = (self.calls, clock::now(), self.replies.clone());
+        let options = CallOptions::new(wait::PATIENCE);
+        let request = self.request(index);
+        let started = self.client.start_call(ClientId(200), ECHO, &request, options, move |_, result| {
+            lock(&replies).push(Answered { index, result, after_ms: wait::ms_since(at) });
+        });
+        match started {
+            Ok(_) => self.calls += 1,
+            Err(CallError::NotSent(SendError::WouldBlock)) => return false,
+            Err(error) => panic!("{error}"),
+        }
+        true
+    }
+
+    /// No call failed, none ran twice, and they ran in the order in which they were made. Returns the longest wait.
+    fn check(&self, servers: &[ClientProcess]) -> f64 {
+        let replies = lock(&self.replies);
+        for Answered { index, result, .. } in replies.iter() {
+            let reply = result.as_ref().unwrap_or_else(|error| panic!("call {index}: {error}"));
+            assert_eq!(reply.data, self.request(*index), "the reply of call {index}");
+        }
+        let mut runs: Vec<_> = servers.iter().flat_map(|server| server.taken_from(self.id)).collect();
+        runs.sort_by_key(|run| run.at);
+        let indexes: Vec<_> = runs.iter().filter_map(|run| pattern::index_of(&run.data)).collect();
+        let mut once = indexes.clone();
+        once.sort_unstable();
+        assert!(once.iter().copied().eq(0..self.calls), "each ran once: {} of {}", once.len(), self.calls);
+        let disorder = indexes.iter().zip(0..).find(|(index, expected)| *index != expected);
+        assert_eq!(disorder, None, "the order in which client {}'s calls ran", self.id);
+        replies.iter().map(|answered| answered.after_ms).fold(0.0, f64::max)
+    }
+}
+
+#[test]
+fn a_server_under_5000_calls_a_second_is_replaced_50_times_and_no_call_fails() {
+    let seed = report::seed("hot deployment", 20_260_912);
+    let spec = |name| NodeSpec::new(name).chain("interval_ms = 500\ntimes = 20");
+    let (mut a, mut b) = (spec("a"), spec("b"));
+    join(&mut a, &mut b);
+    let (a, b) = (Node::start(&a), Node::start(&b));
+    a.wait_for_links();
+    // Some of them on the server's node.
+    let mut callers: Vec<_> =
+        (0..CALLERS).map(|n| Caller::new(if n % 2 == 0 { &a } else { &b }, 100 + n, seed)).collect();
+    let server =
+        |modes| ClientProcess::start(ClientSpec { modes, ..ClientSpec::new(b.socket(), 200, seed, SIZES) });
+    let mut servers = vec![server(&[])];
+    let stop = AtomicBool::new(false);
+    let begun = clock::now();
+    thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        for caller in &mut callers {
+            scope.spawn(|| caller.keep_calling(&stop));
+        }
+        for _ in 0..50 {
+            servers.last().expect("the first").wait_for_taken(500);
+            let next = server(&["takeover"]);
+            servers.last_mut().expect("the first").wait_for_drained();
+            servers.push(next);
+        }
+        servers.last().expect("the last").wait_for_taken(500);
+    });
+    let seconds = wait::ms_since(begun) / 1e3;
+    let longest = callers.iter().map(|caller| caller.check(&servers)).fold(0.0, f64::max);
+    let calls: u32 = callers.iter().map(|caller| caller.calls).sum();
+    report::line(format_args!(
+        "hot deployment: {calls} calls, {:.0} a second of {CALLS_A_SECOND} offered; 50 takeovers in {seconds:.1} s; none failed, \
+         none ran twice; the longest took {longest:.0} ms",
+        f64::from(calls) / seconds
+    ));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Three nodes, two services with two instances each, and a caller on each node.

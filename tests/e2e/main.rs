@@ -4,6 +4,7 @@
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
 //! * `deploy`: processes and daemons that are replaced, drained and killed in turn, with other instances beside them.
+//!   `drain`: the same as an operator asks for it.
 //! * `calls`: requests and replies. `truth`: what each fault makes of a call, cell by cell.
 //! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
@@ -19,6 +20,7 @@ mod cut;
 mod datagrams;
 mod death;
 mod deploy;
+mod drain;
 mod fragments;
 mod idle;
 mod life;

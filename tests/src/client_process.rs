@@ -12,7 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use msg::{ClientId, Incarnation};
+use msg::{ClientId, Incarnation, Procedure};
 use msg_proto::units::Time;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -46,6 +46,9 @@ impl ClientSpec {
         Self { socket, id, interval_ms: 200, times: 10, seed, sizes, modes: &[], wrapper: Vec::new() }
     }
 }
+
+/// The procedure that it serves: the reply is the request. Who runs it tells of it as of a message that it was given.
+pub const ECHO: Procedure = Procedure(1);
 
 /// A client process. It is killed when this is dropped.
 #[derive(Debug)]

@@ -72,7 +72,7 @@ pub(super) enum Command {
     Bench(BenchArgs),
     /// Have the daemon reread its config; fail with its reason if it keeps the one that it has
     Reload,
-    /// Run two daemons on this machine over a bad network, and check that the promise is kept
+    /// Run two daemons on this machine over a bad network, replace a client by takeover, and check that the promise is kept
     Demo(DemoArgs),
     /// Print what makes a shell complete `msgctl`
     Completions {

@@ -27,6 +27,13 @@ pub(super) fn run(dir: &Path, args: &DrainArgs, format: Format, out: &mut dyn Wr
     let stop = Stop::on_signals().map_err(CtlError::Signals)?;
     let whom = args.client.map_or("node".to_owned(), |id| format!("client={id}"));
     let asked = status::post_for(dir, &format!("/v1/drain?{whom}"), "asked")?;
+    if let Some(id) = args.client.filter(|_| asked == 0) {
+        // One that was asked before may still be there.
+        let is_here = status::fetch(dir)?.clients.iter().any(|c| c.id == id);
+        if !is_here {
+            return Err(CtlError::NoClient { id });
+        }
+    }
     let deadline = clock::now() + Span::from_millis(u64::from(args.timeout_ms));
     let mut busy = count_busy(dir, args)?;
     while busy > 0 && clock::now() < deadline && !stop.is_raised() {

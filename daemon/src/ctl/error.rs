@@ -54,6 +54,11 @@ pub enum CtlError {
     Output(io::Error),
     /// Signals cannot be watched for.
     Signals(io::Error),
+    /// No process of this node is registered with that number.
+    NoClient {
+        /// The number.
+        id: u32,
+    },
     /// Clients that were asked to drain still hold messages.
     NotDrained {
         /// How many.
@@ -91,6 +96,9 @@ impl fmt::Display for CtlError {
             Self::Input(what) => write!(f, "standard input: {what}"),
             Self::Output(source) => write!(f, "standard output: {source}"),
             Self::Signals(source) => write!(f, "cannot watch for signals: {source}"),
+            Self::NoClient { id } => {
+                write!(f, "no process of this node is client {id}; msgctl clients shows those that are there")
+            }
             Self::NotDrained { busy } => write!(
                 f,
                 "{busy} clients that take no more still hold messages; msgctl clients shows them (leaving)"

@@ -44,6 +44,8 @@ pub(crate) enum Said {
     Taken(u64),
     Stale(u64),
     Withdraw(u32),
+    Drained,
+    Subscribe(u32),
     Goodbye,
     /// End of the stream.
     End,
@@ -129,6 +131,8 @@ impl Daemon {
                     ClientFrame::Stale { number } => Said::Stale(number),
                     ClientFrame::Goodbye => Said::Goodbye,
                     ClientFrame::Withdraw { msgid } => Said::Withdraw(msgid.0),
+                    ClientFrame::Drained => Said::Drained,
+                    ClientFrame::Subscribe { client } => Said::Subscribe(client.0),
                     other => panic!("{other:?}"),
                 };
                 self.bytes.drain(..len);

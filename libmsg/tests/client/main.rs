@@ -3,6 +3,7 @@
 mod connecting;
 mod daemon;
 mod errors;
+mod instances;
 mod messages;
 mod outcomes;
 mod threads;

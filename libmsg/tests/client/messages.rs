@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::*;
 use crate::daemon::{SRC, Said, grant, now};
 
-fn readable(client: &Client, timeout: Duration) -> bool {
+pub(crate) fn readable(client: &Client, timeout: Duration) -> bool {
     let mut fds = [PollFd::new(client, PollFlags::IN)];
     let timeout = Timespec::try_from(timeout).expect("short");
     poll(&mut fds, Some(&timeout)).expect("polled") == 1

@@ -4,7 +4,7 @@ use std::fmt;
 
 use msg_proto::{
     ids::MsgId,
-    outcome::{Certainty, Verdict},
+    outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
 };
 
@@ -114,6 +114,16 @@ impl Ledger {
         }
     }
 
+    /// Of a receiver that was replaced: what it had not taken went to the next one, and nothing failed for it.
+    pub(super) fn check_takeovers(&self, violations: &mut Violations) {
+        for Failed { msgid, verdict: Verdict { reason, .. }, .. } in &self.failed {
+            if matches!(reason, Reason::GoingAway | Reason::ReceiverGone) {
+                let Flow { from, to, .. } = self.flow;
+                violations.add(format_args!("{from}>{to}: message {msgid} failed in a takeover: {reason:?}"));
+            }
+        }
+    }
+
     fn enter_received(&self, fates: &mut [Fate], tell: &mut impl FnMut(&str, u64)) {
         let mut next = 0;
         for (place, received) in (0..).zip(&self.received) {
@@ -165,8 +175,6 @@ fn fate_of(fates: &mut [Fate], index: u64) -> Option<&mut Fate> {
 
 #[cfg(test)]
 mod tests {
-    use msg_proto::{ids::MsgId, outcome::Reason};
-
     use super::*;
 
     const FLOW: Flow = Flow { from: 1, to: 2, seed: 3 };
@@ -245,6 +253,20 @@ mod tests {
         for (expected, change) in cases {
             assert_eq!(violations(change), [expected]);
         }
+    }
+
+    #[test]
+    fn what_a_takeover_loses_is_seen() {
+        let told = |reason| {
+            let mut ledger = kept();
+            ledger.failed[1].verdict.reason = reason;
+            let mut violations = Violations::default();
+            ledger.check_takeovers(&mut violations);
+            violations.told
+        };
+        assert_eq!(told(Reason::NoAnswer), Vec::<String>::new());
+        assert_eq!(told(Reason::GoingAway), ["1>2: message 104 failed in a takeover: GoingAway"]);
+        assert_eq!(told(Reason::ReceiverGone), ["1>2: message 104 failed in a takeover: ReceiverGone"]);
     }
 
     #[test]

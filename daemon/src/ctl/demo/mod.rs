@@ -1,8 +1,9 @@
 //! `msgctl demo`: the main job on a fresh machine. Two daemons on loopback, a bad network between them, messages
-//! both ways, an outage; then everything sent is compared with everything received.
+//! both ways, an outage, takeovers; then everything sent is compared with everything received.
 //!
 //! * `node`: the daemons' processes. `payload`: messages that can be made again. `lane`: a client and its ledger.
-//! * `traffic`: the lossy phase. `outage`: the cut. `ledger`: the comparison. `report`: what is printed.
+//! * `traffic`: the lossy phase. `outage`: the cut. `takeover`: a client is replaced under traffic. `ledger`: the comparison.
+//!   `report`: what is printed.
 
 mod lane;
 mod ledger;
@@ -10,6 +11,7 @@ mod node;
 mod outage;
 mod payload;
 mod report;
+mod takeover;
 mod traffic;
 
 pub(super) use node::run_node;
@@ -43,6 +45,7 @@ use node::{Node, Plan, free_address};
 use outage::Outage;
 use payload::Flow;
 use report::{Daemons, FlowReport, LatencyReport, Report};
+use takeover::{TAKEOVERS, Takeover};
 
 /// The whole demo ends within this time, and tells where it stood if it did not get through. More messages
 /// than the usual ones get more.
@@ -55,13 +58,16 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// Starts of the daemons, in case somebody takes a port between our look at it and theirs.
 const STARTS: usize = 3;
 
-/// The clients: two that talk to each other, two for the outage, one that is alone and one that nobody has.
+/// The clients: two that talk to each other, two for the outage, one that is alone and one that nobody has, and two for
+/// the takeovers.
 const LEFT: u32 = 100;
 const RIGHT: u32 = 200;
 const CUT_FROM: u32 = 300;
 const CUT_TO: u32 = 400;
 const LONELY: u32 = 500;
 const NOBODY: u32 = 999;
+const SENDER: u32 = 600;
+const REPLACED: u32 = 700;
 
 /// The time that is left, and whether somebody wants to stop.
 #[derive(Debug)]
@@ -89,8 +95,11 @@ struct Stage {
     relay: Relay,
 }
 
+/// The phase in which a client is replaced.
+const TAKEOVER: &str = "takeover";
+
 /// What each flow's clients did, with the phase that it was in.
-type Ledgers = [(&'static str, Ledger); 4];
+type Ledgers = [(&'static str, Ledger); 5];
 
 /// `msgctl demo`.
 pub(super) fn run(args: &DemoArgs, format: Format, out: &mut dyn Write) -> Result<Exit, CtlError> {
@@ -146,7 +155,7 @@ impl Stage {
         Ok(Self { nodes, relay })
     }
 
-    /// Both phases: what was sent, and how long it took in the lossy one.
+    /// All phases: what was sent, and how long it took in the lossy one.
     fn play(
         &self,
         args: &DemoArgs,
@@ -158,6 +167,8 @@ impl Stage {
         let (both, latencies) = traffic::run(lanes, args.messages, clock, |known| bar.set_position(known))?;
         bar.set_message("outage");
         let outage = self.open_outage(args.seed, clock)?.run(&self.relay)?;
+        bar.set_message("takeover");
+        let replaced = self.open_takeover(args.seed, clock)?.run()?;
         // While the clients are still registered, for what the daemons counted of them.
         let [status_a, status_b] = [self.nodes[0].status()?, self.nodes[1].status()?];
         let ([there, back], [cut, nobody]) = (both, outage);
@@ -166,6 +177,7 @@ impl Stage {
             ("bad network", back.close(&status_b)),
             ("outage", cut.close(&status_a)),
             ("to nobody", nobody.close(&status_a)),
+            (TAKEOVER, replaced.close(&status_a)),
         ];
         Ok((ledgers, latencies))
     }
@@ -179,6 +191,8 @@ impl Stage {
     ) -> Result<Report, CtlError> {
         let mut violations = Violations::default();
         ledgers.iter().for_each(|(_, ledger)| ledger.check(&mut violations));
+        let replaced = ledgers.iter().filter(|(phase, _)| *phase == TAKEOVER);
+        replaced.for_each(|(_, ledger)| ledger.check_takeovers(&mut violations));
         let [a, b] = &self.nodes;
         Ok(Report {
             promise_kept: violations.count == 0,
@@ -187,6 +201,7 @@ impl Stage {
             seed: args.seed,
             loss_percent: args.loss.to_string(),
             elapsed_ms: clock::now().since(begin).as_millis(),
+            takeovers: TAKEOVERS,
             flows: ledgers.iter().map(|(phase, ledger)| FlowReport::new(phase, ledger)).collect(),
             failed_by: verdicts::count(ledgers.iter().flat_map(|(_, l)| &l.failed).map(|f| f.verdict)),
             network: report::network(&self.relay),
@@ -212,6 +227,14 @@ impl Stage {
             receiver: Port::open(registration(1, CUT_TO))?,
             clock,
         })
+    }
+
+    fn open_takeover<'a>(&self, seed: u64, clock: &'a Clock) -> Result<Takeover<'a>, CtlError> {
+        let lane = Lane::open(
+            self.registration(0, SENDER, INTERVAL, None),
+            Flow { from: SENDER, to: REPLACED, seed },
+        )?;
+        Ok(Takeover { lane, receiver: self.registration(1, REPLACED, INTERVAL, None), clock })
     }
 
     fn registration(&self, node: usize, id: u32, interval: Duration, times: Option<u8>) -> Registration {

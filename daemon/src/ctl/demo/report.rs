@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use msg_proto::{status::StatusDocument, units::Time};
 use serde::Serialize;
 
-use super::ledger::Ledger;
+use super::{TAKEOVER, ledger::Ledger};
 use crate::ctl::latencies::Latencies;
 use crate::{
     ctl::{
@@ -24,6 +24,7 @@ pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) loss_percent: String,
     pub(super) elapsed_ms: u64,
+    pub(super) takeovers: usize,
     pub(super) flows: Vec<FlowReport>,
     pub(super) failed_by: Vec<FailedBy>,
     pub(super) network: [RelayCounts; 2],
@@ -126,6 +127,7 @@ impl Report {
         writeln!(out)?;
         verdicts::write(&self.failed_by, out)?;
         self.write_failures(out)?;
+        self.write_takeovers(out)?;
         writeln!(out)?;
         self.write_network(out)?;
         if self.promise_kept {
@@ -174,6 +176,15 @@ impl Report {
                     "{from} to {to}: failures after {min} to {max} ms, due within {due} ms; user data \"{user}\""
                 )?;
             }
+        }
+        Ok(())
+    }
+
+    fn write_takeovers(&self, out: &mut dyn Write) -> io::Result<()> {
+        for f in self.flows.iter().filter(|f| f.phase == TAKEOVER) {
+            let (to, takeovers) = (f.to, self.takeovers);
+            let lost = f.acked.saturating_sub(f.received as u64);
+            writeln!(out, "{to}: replaced {takeovers} times by a takeover while messages came; {lost} lost")?;
         }
         Ok(())
     }
