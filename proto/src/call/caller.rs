@@ -12,11 +12,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::{Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header};
+use super::{
+    Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header,
+    pending::{Pending, State},
+};
 use crate::{
     ids::{ClientId, MsgId},
     limits,
-    outcome::{Certainty, Reason, Verdict},
+    outcome::{Certainty, Verdict},
     units::{Span, Time},
 };
 
@@ -93,39 +96,6 @@ pub struct Caller {
     to_withdraw: VecDeque<MsgId>,
     to_cancel: VecDeque<(ClientId, Vec<u8>)>,
     done: VecDeque<Done>,
-}
-
-/// A call without an outcome.
-#[derive(Debug)]
-struct Pending {
-    dst: ClientId,
-    procedure: Procedure,
-    xid: Xid,
-    options: CallOptions,
-    deadline: Time,
-    /// Some copy of the request may have begun, the present one aside.
-    may_have_begun: bool,
-    sends: u32,
-    state: State,
-    msgid: Option<MsgId>,
-    /// When something is to be done: it stands in `due` with this.
-    due: Time,
-    /// Head and body of the request.
-    message: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// It is to be sent.
-    Queued,
-    /// Its request has no outcome yet.
-    Sent,
-    /// The server's library has it.
-    Taken,
-    /// It is sent again when it is due.
-    Waiting,
-    /// It has ended for this reason; whether it may have begun is being asked.
-    Ending(Why),
 }
 
 impl Caller {
@@ -405,8 +375,7 @@ impl Caller {
         }
         p.may_have_begun |= certainty == Certainty::Unknown;
         p.state = State::Waiting;
-        let back_off = Span::from_millis(FIRST_RETRY_MS << p.sends.min(RETRY_DOUBLINGS));
-        let at = p.deadline.min(now + back_off);
+        let at = p.retry_at(now);
         if let Some(msgid) = p.msgid.take() {
             self.by_msgid.remove(&msgid);
         }
@@ -452,54 +421,3 @@ impl Caller {
         self.due.insert((at, call));
     }
 }
-
-impl Pending {
-    fn write_head(&mut self, now: Time) {
-        let mut head = Vec::with_capacity(header::REQUEST_HEAD);
-        let at_least_once = self.options.semantics == Semantics::AtLeastOnce;
-        let timeout = self.deadline.since(now);
-        header::put_request(
-            &mut head,
-            (self.procedure, self.xid),
-            self.may_have_begun,
-            at_least_once,
-            timeout,
-        );
-        self.message[..header::REQUEST_HEAD].copy_from_slice(&head);
-    }
-
-    /// Whether a call goes on when one copy of its request came to nothing.
-    fn is_made_again(&mut self, why: Why, certainty: Certainty) -> bool {
-        let may_pass = match why {
-            Why::Request(reason) => !matches!(reason, Reason::Refused | Reason::TooLarge),
-            Why::Busy => true,
-            _ => false,
-        };
-        let again = match self.options.semantics {
-            Semantics::AtLeastOnce => true,
-            Semantics::AtMostOnce => {
-                certainty == Certainty::NotStarted && !self.may_have_begun && self.options.retries > 0
-            }
-        };
-        if may_pass && again && self.options.semantics == Semantics::AtMostOnce {
-            self.options.retries -= 1;
-        }
-        may_pass && again
-    }
-
-    /// When a call that was taken is repeated, or its deadline.
-    fn repeat_at(&self, now: Time) -> Time {
-        match self.options.semantics {
-            Semantics::AtMostOnce => self.deadline,
-            Semantics::AtLeastOnce => {
-                let doublings = self.sends.saturating_sub(1).min(RETRY_DOUBLINGS);
-                self.deadline.min(now + self.options.repeat_after.times(1 << doublings))
-            }
-        }
-    }
-}
-
-/// A call that is known not to have started is made again after this; twice as long each time...
-const FIRST_RETRY_MS: u64 = 5;
-/// ... for so many times.
-const RETRY_DOUBLINGS: u32 = 6;

@@ -4,12 +4,13 @@
 //! write ordinary messages, marked as the call layer's ([`crate::session::Session::send_call`]).
 //!
 //! * `header`: the bytes that stand before a request and its reply. `xid`: numbers that cannot be guessed.
-//! * `caller`: calls that wait for their reply, and how each ends.
+//! * `caller`, `pending`: calls that wait for their reply, and how each ends.
 //! * `server`, `run`: calls that came, and those that run. `cache`: replies that were given.
 
 mod cache;
 mod caller;
 mod header;
+mod pending;
 mod run;
 mod server;
 mod xid;
