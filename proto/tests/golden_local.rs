@@ -9,7 +9,7 @@ use msg_proto::{
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     local::{
         Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, PresentInstance,
-        RawFrame, Submit, put, split,
+        RawFrame, Submit, Watch, put, split,
     },
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
@@ -344,6 +344,22 @@ fn drains() {
             &DaemonFrame::Drain(value),
         );
     }
+}
+
+#[test]
+fn lives() {
+    client(
+        "WATCH",
+        "1c000000 0c 00 0000  64000000 00000000 8877665544332211  766d2d62",
+        |out| put::watch(out, &Watch { instance: SRC, node: "vm-b" }),
+        &ClientFrame::Watch(Watch { instance: SRC, node: "vm-b" }),
+    );
+    daemon(
+        "GONE",
+        "18000000 4a 00 0000  64000000 00000000 8877665544332211",
+        |out| put::gone(out, SRC),
+        &DaemonFrame::Gone(SRC),
+    );
 }
 
 #[test]

@@ -254,6 +254,8 @@ fn control() {
         ("0a 00 1800 0e010000 01000000 64000000 8877665544332211 01000000", withdraw(Departure::Died)),
         ("0a 00 1800 0e010000 01000000 64000000 8877665544332211 02000000", withdraw(Departure::GoingAway)),
         ("0a 00 0800 0e010000 02000000", Control::Synced),
+        ("0a 00 1400 0e010000 03000000 64000000 8877665544332211", Control::Watch { client, incarnation }),
+        ("0a 00 1400 0e010000 04000000 64000000 8877665544332211", Control::Gone { client, incarnation }),
     ] {
         golden(
             "CONTROL",

@@ -280,6 +280,26 @@ fn frames_about_instances() {
 }
 
 #[test]
+fn frames_about_the_end_of_instances() {
+    let frame = |fields: [u8; 16], rest: &[u8], kind: u8| {
+        let len = u8::try_from(24 + rest.len()).expect("short");
+        [&[len, 0, 0, 0, kind, 0, 0, 0][..], &fields, rest].concat()
+    };
+    let fields = [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+    assert!(client_error(&frame(fields, b"n", 12)).is_none());
+    assert!(daemon_error(&frame(fields, b"", 74)).is_none());
+    assert!(client_error(&frame(fields, &[b'n'; 65], 12)).is_some(), "a name of 65 bytes");
+    assert!(client_error(&frame(fields, &[0xff], 12)).is_some(), "not UTF-8");
+    assert!(daemon_error(&frame(fields, b"n", 74)).is_some(), "GONE says no node");
+    for (at, value) in [(4, 1), (8, 0)] {
+        let mut wrong = fields;
+        wrong[at] = value;
+        assert!(client_error(&frame(wrong, b"n", 12)).is_some(), "byte {at}");
+        assert!(daemon_error(&frame(wrong, b"", 74)).is_some(), "byte {at}");
+    }
+}
+
+#[test]
 fn a_nack_of_any_text_arrives() {
     for text in ["why".to_owned(), format!("x{}", "\u{fc}".repeat(600)), "x".repeat(5000)] {
         let nack = LocalNack { rule: LocalRule::Quota, text: text.clone() };

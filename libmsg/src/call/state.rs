@@ -179,7 +179,7 @@ impl CallState {
     fn turn(&mut self, session: &mut Session, now: Time) {
         while let Some((msgid, outcome)) = session.poll_call_outcome() {
             match outcome {
-                Ok(()) => self.calls.caller.handle_acked(now, msgid),
+                Ok(_) => self.calls.caller.handle_acked(now, msgid),
                 Err(verdict) => self.calls.caller.handle_failed(now, msgid, verdict),
             };
         }

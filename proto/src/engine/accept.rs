@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Whether a client that is not here may still come back from the daemon before this one (I6).
-    fn may_return(&self, instance: Instance) -> bool {
+    pub(super) fn may_return(&self, instance: Instance) -> bool {
         self.clock.steady().since(self.started_at) < self.config.grace
             && !self.departed.iter().any(|(i, _)| *i == instance)
     }

@@ -61,6 +61,9 @@ impl Engine {
         same("a client and its instance's", Some(&key), self.by_instance.get(&c.instance))?;
         let bytes: usize = c.sent.iter().map(|e| self.entry_cost(e)).sum();
         same("bytes in a client's chain", c.sent.bytes, bytes)?;
+        let calls = c.sent.iter().filter(|e| self.chain.entries[*e].is_call).count();
+        same("messages of the call layer in a client's chain", c.sent.calls as usize, calls)?;
+        holds("watches", c.watches.iter().all(|at| self.lives.is_told(*at, key)))?;
         holds("max_stored", c.sent.count <= c.max_stored)?;
         holds("client_queue_bytes of the chain", c.sent.bytes <= self.config.limits.client_queue_bytes)?;
         let inboxes = || c.inboxes.iter().filter_map(|i| self.inboxes.get(*i));

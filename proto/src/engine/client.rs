@@ -1,6 +1,6 @@
 //! Clients, and their connections.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{
     Credentials, Fault,
@@ -8,6 +8,7 @@ use super::{
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
     inbox::InboxKey,
+    lives::Place,
     target::Restored,
 };
 use crate::{
@@ -116,6 +117,8 @@ pub(crate) struct Client {
     /// The clientids whose instances it wants to know of, and those of them that it is to be told of.
     pub(crate) subscriptions: Vec<ClientId>,
     pub(crate) presence_due: Vec<ClientId>,
+    /// The instances that it watches.
+    pub(crate) watches: BTreeSet<(Place, Instance)>,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,
     pub(crate) totals: Totals,
@@ -136,6 +139,8 @@ pub(crate) struct SentMessages {
     base: Option<MsgId>,
     ring: VecDeque<Option<EntryKey>>,
     pub(crate) count: u32,
+    /// Of them, those of the call layer.
+    pub(crate) calls: u32,
     pub(crate) bytes: usize,
 }
 

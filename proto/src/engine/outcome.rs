@@ -92,10 +92,15 @@ impl Engine {
         }
         let client = &mut self.clients[entry.client];
         client.sent.remove(entry.msgid, cost(entry.payload().len(), entry.user().len()));
+        client.sent.calls -= u32::from(entry.is_call);
         self.pool.put(entry.bytes);
-        if self.clients[entry.client].conn.is_none() {
+        let (instance, is_departed) = (client.instance, client.conn.is_none());
+        if is_departed {
             self.bury(entry.client);
         }
         self.settle(entry.flow);
+        if is_departed {
+            self.check_gone(instance);
+        }
     }
 }

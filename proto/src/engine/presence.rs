@@ -53,6 +53,7 @@ impl Engine {
             }
         }
         self.unsubscribe(key);
+        self.unwatch(key);
         self.refuse_deliveries(key, cause, written);
         self.refuse_waiting(key);
         self.remember_departed(instance);
@@ -61,6 +62,7 @@ impl Engine {
             self.remove_route(key, instance, cause);
         }
         self.bury(key);
+        self.check_gone(instance);
     }
 
     /// A client of this node takes no messages any more.
@@ -185,7 +187,7 @@ impl Engine {
         }
     }
 
-    fn push_control(&mut self, link: LinkKey, step: Control) -> Option<u32> {
+    pub(super) fn push_control(&mut self, link: LinkKey, step: Control) -> Option<u32> {
         let association = self.links[link].current.as_mut()?;
         let seq = association.control_out.push(step);
         match seq {
@@ -209,6 +211,12 @@ impl Engine {
                 self.on_source_gone(instance);
             }
             Control::Synced => self.on_synced(link),
+            Control::Watch { client, incarnation } => {
+                self.on_peer_watch(link, Instance { client, incarnation });
+            }
+            Control::Gone { client, incarnation } => {
+                self.on_peer_gone(link, Instance { client, incarnation });
+            }
         }
     }
 
@@ -248,6 +256,7 @@ impl Engine {
             self.announce(key, client);
         }
         self.push_control(key, Control::Synced);
+        self.ask_of_lives(key);
         self.wake_link(key);
     }
 
@@ -287,6 +296,7 @@ impl Engine {
             }
         }
         self.record_lost(key, until);
+        self.record_link_down(key, until);
         self.count(Counter::LinksDown);
         for client in self.routes.remove_link(key) {
             self.retarget_to(client);

@@ -140,6 +140,7 @@ impl Engine {
         for key in self.links.keys() {
             let link = &self.links[key];
             if link.is_removed && !link.is_ready && !self.is_referred_to(key) {
+                self.forget_lives(key);
                 self.links.remove(key);
             }
         }

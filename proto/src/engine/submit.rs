@@ -162,6 +162,7 @@ impl Engine {
             units: None,
         });
         c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
+        c.sent.calls += u32::from(submit.is_call);
         c.totals.submitted += 1;
         self.chain.flows[flow].push(submit.seq, key);
         let life = Life { interval: c.interval, sent_at };

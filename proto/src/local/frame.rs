@@ -2,7 +2,10 @@
 
 use super::{
     LocalError, RawFrame,
-    instances::{Bound, DrainCause, Presence, parse_bound, parse_drain, parse_presence, parse_subscribe},
+    instances::{
+        Bound, DrainCause, Presence, Watch, parse_bound, parse_drain, parse_gone, parse_presence,
+        parse_subscribe, parse_watch,
+    },
 };
 use crate::{
     bytes::Reader,
@@ -25,6 +28,7 @@ pub(super) mod kind {
     pub(crate) const FLOW_BOUND: u8 = 9;
     pub(crate) const DRAINED: u8 = 10;
     pub(crate) const SUBSCRIBE: u8 = 11;
+    pub(crate) const WATCH: u8 = 12;
     pub(crate) const REGISTERED: u8 = 65;
     pub(crate) const DELIVER: u8 = 66;
     pub(crate) const RESOLVED: u8 = 67;
@@ -34,6 +38,7 @@ pub(super) mod kind {
     pub(crate) const BOUND: u8 = 71;
     pub(crate) const DRAIN: u8 = 72;
     pub(crate) const PRESENCE: u8 = 73;
+    pub(crate) const GONE: u8 = 74;
 }
 
 pub(super) mod flag {
@@ -83,6 +88,8 @@ pub enum ClientFrame<'a> {
         /// Which.
         msgid: MsgId,
     },
+    /// The client wants to know when an instance is gone.
+    Watch(Watch<'a>),
 }
 
 /// What the daemon sends.
@@ -106,6 +113,8 @@ pub enum DaemonFrame<'a> {
     Drain(DrainCause),
     /// The instances of a clientid that the client has subscribed to.
     Presence(Presence<'a>),
+    /// An instance that the client watches is gone, and nothing of the call layer will come from it.
+    Gone(Instance),
 }
 
 /// A message, from the library to the daemon.
@@ -243,7 +252,8 @@ impl<'a> ClientFrame<'a> {
             kind::FLOW_BOUND => parse_bound(r, raw.flags).map(Self::FlowBound),
             kind::DRAINED => parse_empty(raw.body, Self::Drained),
             kind::SUBSCRIBE => parse_subscribe(r),
-            _ => Err(LocalError("frame type: 1 to 11 from a client")),
+            kind::WATCH => parse_watch(r).map(Self::Watch),
+            _ => Err(LocalError("frame type: 1 to 12 from a client")),
         }
     }
 }
@@ -277,7 +287,8 @@ impl<'a> DaemonFrame<'a> {
             },
             kind::DRAIN => parse_drain(r),
             kind::PRESENCE => parse_presence(r, raw.flags),
-            _ => Err(LocalError("frame type: 65 to 73 from a daemon")),
+            kind::GONE => parse_gone(r),
+            _ => Err(LocalError("frame type: 65 to 74 from a daemon")),
         }
     }
 }

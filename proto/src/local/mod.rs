@@ -10,7 +10,7 @@ pub mod put;
 pub use frame::{
     CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit, UNKNOWN_UID,
 };
-pub use instances::{Bound, DrainCause, Presence, PresentInstance};
+pub use instances::{Bound, DrainCause, Presence, PresentInstance, Watch};
 
 /// Versions of the local format that this crate speaks.
 pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };

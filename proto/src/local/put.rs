@@ -1,14 +1,14 @@
 //! Writes frames of the local socket behind what a buffer holds. Sizes have been checked by the caller.
 
 use super::{
-    Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance, Submit,
+    Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance, Submit, Watch,
     frame::{flag, kind},
     instances::PRESENCE_ENTRY,
 };
 use crate::{
     bytes::{Put, len_u32},
     control::{self, LocalNack, Register, Registered},
-    ids::{Channel, ClientId, MsgId},
+    ids::{Channel, ClientId, Instance, MsgId},
     limits::{
         MAX_LOCAL_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_NACK_TEXT_BYTES, MAX_NODE_NAME_BYTES, MAX_PRESENT,
     },
@@ -164,6 +164,13 @@ pub fn subscribe(out: &mut Vec<u8>, client: ClientId) {
     out.put_u32(client.0);
 }
 
+/// WATCH.
+pub fn watch(out: &mut Vec<u8>, w: &Watch<'_>) {
+    head(out, kind::WATCH, 0, 16 + w.node.len());
+    put_instance(out, w.instance);
+    out.put(w.node.as_bytes());
+}
+
 /// BOUND. Its `upto` is 0.
 pub fn bound(out: &mut Vec<u8>, b: &Bound<'_>) {
     put_bound(out, kind::BOUND, b);
@@ -188,6 +195,18 @@ pub fn presence(out: &mut Vec<u8>, client: ClientId, is_partial: bool, instances
         out.put_u64(instance.incarnation.0);
         out.put(&[instance.priority, 0, 0, 0, 0, 0, 0, 0]);
     }
+}
+
+/// GONE.
+pub fn gone(out: &mut Vec<u8>, instance: Instance) {
+    head(out, kind::GONE, 0, 16);
+    put_instance(out, instance);
+}
+
+fn put_instance(out: &mut Vec<u8>, instance: Instance) {
+    out.put_u32(instance.client.0);
+    out.put_u32(0);
+    out.put_u64(instance.incarnation.0);
 }
 
 fn put_bound(out: &mut Vec<u8>, kind: u8, b: &Bound<'_>) {

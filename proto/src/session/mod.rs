@@ -8,6 +8,7 @@
 //! * `input`, `output`: the two byte queues of the stream.
 //! * `unresolved`, `out_flows`: messages without an outcome, and their numbers.
 //! * `taken`, `in_flows`, `deliver`: what was taken, and what is done with a delivery.
+//! * `presence`: who is there; `lives`: who is gone.
 //! * `stream`: connecting, replay, the daemon's frames. `outcome`: how each message ends.
 
 mod config;
@@ -15,6 +16,7 @@ mod deliver;
 mod event;
 mod in_flows;
 mod input;
+mod lives;
 mod out_flows;
 mod outcome;
 mod output;
@@ -31,6 +33,7 @@ pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
 pub use event::{
     CallMessage, Delivery, Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State,
 };
+pub use lives::Taker;
 pub use presence::{PresenceChange, PresenceEvent};
 pub use user::{UserBuf, UserTooLong};
 
@@ -48,6 +51,7 @@ use crate::{
 use deliver::Deliveries;
 use event::Notice;
 use input::Input;
+use lives::Lives;
 use out_flows::OutFlows;
 use output::Output;
 use presence::Subscriptions;
@@ -72,11 +76,12 @@ pub struct Session {
     deliveries: Deliveries,
     notices: VecDeque<Notice>,
     /// Of messages of the call layer.
-    call_outcomes: VecDeque<(MsgId, Result<(), Verdict>)>,
+    call_outcomes: VecDeque<(MsgId, CallOutcome)>,
     /// Those, and how many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
     outcomes_waiting: usize,
     counters: SessionCounters,
     subscriptions: Subscriptions,
+    lives: Lives,
     /// Nothing more is taken...
     is_draining: bool,
     /// ... the daemon was told so...
@@ -107,6 +112,7 @@ impl Session {
             outcomes_waiting: 0,
             counters: SessionCounters::default(),
             subscriptions: Subscriptions::default(),
+            lives: Lives::default(),
             is_draining: false,
             is_drained: false,
             is_drain_untold: false,
@@ -216,8 +222,8 @@ impl Session {
         self.is_draining
     }
 
-    /// The next outcome of a message of the call layer: taken, or failed.
-    pub fn poll_call_outcome(&mut self) -> Option<(MsgId, Result<(), Verdict>)> {
+    /// The next outcome of a message of the call layer: taken, and by whom, or failed.
+    pub fn poll_call_outcome(&mut self) -> Option<(MsgId, CallOutcome)> {
         let outcome = self.call_outcomes.pop_front()?;
         self.outcomes_waiting -= 1;
         Some(outcome)
@@ -299,6 +305,12 @@ impl Session {
         self.unresolved.bytes()
     }
 
+    /// Which client it is.
+    #[must_use]
+    pub const fn client(&self) -> ClientId {
+        self.config.client
+    }
+
     /// The incarnation that the daemon gave, or that the config asked for.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
@@ -338,8 +350,9 @@ impl Session {
             + self.deliveries.memory_bytes()
             + self.out_flows.memory_bytes()
             + self.subscriptions.memory_bytes()
+            + self.lives.memory_bytes()
             + self.notices.capacity() * size_of::<Notice>()
-            + self.call_outcomes.capacity() * size_of::<(MsgId, Result<(), Verdict>)>()
+            + self.call_outcomes.capacity() * size_of::<(MsgId, CallOutcome)>()
     }
 
     /// Takes the driver's time; gives the steady one, which runs while the driver calls as it was asked to. The
@@ -394,6 +407,9 @@ impl Session {
         self.notices.push_back(notice);
     }
 }
+
+/// What became of a message of the call layer: taken, and by whom, if the daemon has said that; or failed.
+pub type CallOutcome = Result<Option<Taker>, Verdict>;
 
 /// How long after the send the library itself gives an outcome while no daemon does: I1.
 fn lifetime(interval: Span, times: u8) -> Span {

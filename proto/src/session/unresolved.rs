@@ -114,6 +114,7 @@ impl Unresolved {
         let ended = Ended {
             msgid,
             dst: entry.dst,
+            channel: entry.channel,
             user: entry.user_of(&data),
             is_call: entry.is_call,
             written_before: entry.written_before,
@@ -191,6 +192,7 @@ impl Unresolved {
 pub(super) struct Ended {
     pub(super) msgid: MsgId,
     pub(super) dst: ClientId,
+    pub(super) channel: Channel,
     pub(super) user: UserBuf,
     pub(super) is_call: bool,
     pub(super) written_before: bool,

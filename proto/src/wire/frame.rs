@@ -475,13 +475,7 @@ fn parse_partial<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
 fn parse_control(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let seq = r.u32()?;
     let body: Control = control::decode(r.rest())?;
-    let somebody = match body {
-        Control::Announce { incarnation, .. } | Control::Withdraw { incarnation, .. } => {
-            incarnation != Incarnation::NONE
-        }
-        Control::Synced => true,
-    };
-    (seq > 0 && somebody).then_some(Frame::Control { seq, body })
+    (seq > 0 && body.incarnation() != Some(Incarnation::NONE)).then_some(Frame::Control { seq, body })
 }
 
 fn parse_control_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {

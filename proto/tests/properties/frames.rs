@@ -18,7 +18,7 @@ use proptest::{
     sample::{Index, select},
 };
 
-use super::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
+use super::{bytes, config, datagrams::build, flow_id, incarnation, instance, interval, verdict};
 
 /// A frame that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -284,6 +284,8 @@ fn control() -> impl Strategy<Value = Owned> {
             cause
         }),
         Just(Control::Synced),
+        instance().prop_map(|Instance { client, incarnation }| Control::Watch { client, incarnation }),
+        instance().prop_map(|Instance { client, incarnation }| Control::Gone { client, incarnation }),
     ];
     (1..=u32::MAX, body).prop_map(|(seq, body)| Owned::Control { seq, body })
 }

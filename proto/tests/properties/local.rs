@@ -6,7 +6,7 @@ use msg_proto::{
     limits,
     local::{
         Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES,
-        PresentInstance, RawFrame, Submit, put, split,
+        PresentInstance, RawFrame, Submit, Watch, put, split,
     },
     units::Time,
 };
@@ -28,6 +28,7 @@ fn put_client(out: &mut Vec<u8>, frame: &ClientFrame<'_>) {
         ClientFrame::Drained => put::drained(out),
         ClientFrame::Subscribe { client } => put::subscribe(out, *client),
         ClientFrame::Withdraw { msgid } => put::withdraw(out, *msgid),
+        ClientFrame::Watch(watch) => put::watch(out, watch),
     }
 }
 
@@ -44,6 +45,7 @@ fn put_daemon(out: &mut Vec<u8>, frame: &DaemonFrame<'_>) {
         DaemonFrame::Presence(p) => {
             put::presence(out, p.client, p.is_partial, &p.instances().collect::<Vec<_>>());
         }
+        DaemonFrame::Gone(instance) => put::gone(out, *instance),
     }
 }
 
@@ -157,6 +159,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame<'static>> {
         Just(ClientFrame::Drained),
         any::<u32>().prop_map(|client| ClientFrame::Subscribe { client: ClientId(client) }),
         any::<u32>().prop_map(|msgid| ClientFrame::Withdraw { msgid: MsgId(msgid) }),
+        bound().prop_map(|b| ClientFrame::Watch(Watch { instance: b.dst, node: b.node })),
     ]
 }
 
@@ -219,12 +222,13 @@ fn daemon_frame() -> impl Strategy<Value = DaemonFrame<'static>> {
         bound().prop_map(|bound| DaemonFrame::Bound(Bound { upto: Seq(0), ..bound })),
         select(vec![DrainCause::Superseded, DrainCause::Asked]).prop_map(DaemonFrame::Drain),
         presence(),
+        instance().prop_map(DaemonFrame::Gone),
     ]
 }
 
 /// A frame of any type and flags whose length is right, and whose body is anything.
 fn raw_frame() -> impl Strategy<Value = (u8, u8, Vec<u8>)> {
-    let kind = prop_oneof![0..12u8, 64..75u8, any::<u8>()];
+    let kind = prop_oneof![0..13u8, 64..76u8, any::<u8>()];
     let body = prop_oneof![bytes(80), vec(prop_oneof![3 => Just(0u8), 1 => any::<u8>()], 0..80)];
     (kind, 0..4u8, body)
 }

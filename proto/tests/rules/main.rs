@@ -6,6 +6,7 @@ mod faults;
 mod goodput;
 mod hellos;
 mod instances;
+mod lives;
 mod path_mtu;
 mod peers;
 mod reload;

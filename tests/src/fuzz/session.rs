@@ -73,6 +73,7 @@ fn rewrite(mut stream: &[u8]) {
                 let instances: Vec<_> = p.instances().collect();
                 put::presence(&mut out, p.client, p.is_partial, &instances);
             }
+            DaemonFrame::Gone(instance) => put::gone(&mut out, *instance),
         }
         assert_eq!(out, stream[..len], "{frame:?}");
         stream = &stream[len..];
