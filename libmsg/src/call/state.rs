@@ -179,7 +179,7 @@ impl CallState {
     fn turn(&mut self, session: &mut Session, now: Time) {
         while let Some((msgid, outcome)) = session.poll_call_outcome() {
             match outcome {
-                Ok(_) => self.calls.caller.handle_acked(now, msgid),
+                Ok(taker) => self.calls.caller.handle_acked(now, msgid, taker),
                 Err(verdict) => self.calls.caller.handle_failed(now, msgid, verdict),
             };
         }
@@ -187,18 +187,22 @@ impl CallState {
         for run in dropped {
             self.give_up(now, run);
         }
+        self.take_gone(session);
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.calls.caller.handle_timeout(now);
         }
         while self.send_request(session, now) == Ok(true) {}
         while let Some(msgid) = self.calls.caller.poll_withdraw() {
             if !session.withdraw(now, msgid) {
-                self.calls.caller.handle_acked(now, msgid);
+                self.calls.caller.handle_acked(now, msgid, None);
             }
         }
         while let Some((dst, message)) = self.calls.caller.poll_cancel() {
             // It may be lost: it is only a hint.
             session.send_call(now, dst, &message, SendFlags::default()).ok();
+        }
+        while let Some(whom) = self.calls.poll_watch() {
+            session.watch(now, &whom);
         }
         self.send_replies(session, now);
         if session.refusal().is_some() {
@@ -213,6 +217,13 @@ impl CallState {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Learns who is gone. Replies that came before have been taken.
+    fn take_gone(&mut self, session: &mut Session) {
+        while let Some(instance) = session.poll_gone() {
+            self.calls.handle_gone(instance);
         }
     }
 
@@ -283,7 +294,7 @@ impl Inner {
         let session = &mut self.link.session;
         while session.has_call_next() || self.calls.has_stash_room() {
             match session.poll_delivery(now) {
-                None => return,
+                None => break,
                 Some(Delivery::Call(message)) => {
                     self.calls.handle_message(now, &message);
                     session.message_handled();
@@ -294,6 +305,7 @@ impl Inner {
                 }
             }
         }
+        self.calls.take_gone(&mut self.link.session);
     }
 }
 

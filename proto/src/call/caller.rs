@@ -4,7 +4,7 @@
 //!            record_sent          handle_acked
 //! Queued ---------------> Sent -----------------> Taken
 //!   ^                      |                        |
-//!   | retry, repeat        | handle_failed          | time for a repeat
+//!   | retry, repeat        | handle_failed          | time for a repeat, or who took it is gone
 //!   +-------- Waiting <----+------------------------+
 //!
 //! out of time, or cancelled: Ending, until it is known what became of the request
@@ -17,9 +17,10 @@ use super::{
     pending::{Pending, State},
 };
 use crate::{
-    ids::{ClientId, MsgId},
+    ids::{ClientId, Instance, MsgId},
     limits,
-    outcome::{Certainty, Verdict},
+    outcome::{Certainty, Reason, Verdict},
+    session::Taker,
     units::{Span, Time},
 };
 
@@ -95,6 +96,7 @@ pub struct Caller {
     to_send: VecDeque<CallId>,
     to_withdraw: VecDeque<MsgId>,
     to_cancel: VecDeque<(ClientId, Vec<u8>)>,
+    to_watch: VecDeque<Taker>,
     done: VecDeque<Done>,
 }
 
@@ -113,6 +115,7 @@ impl Caller {
             to_send: VecDeque::new(),
             to_withdraw: VecDeque::new(),
             to_cancel: VecDeque::new(),
+            to_watch: VecDeque::new(),
             done: VecDeque::new(),
         }
     }
@@ -160,6 +163,7 @@ impl Caller {
             sends: 0,
             state: State::Queued,
             msgid: None,
+            taker: None,
             due: deadline,
             message,
         };
@@ -222,6 +226,11 @@ impl Caller {
         self.to_cancel.pop_front()
     }
 
+    /// An instance that has a request: [`handle_gone`](Self::handle_gone) is to be called when it is gone.
+    pub fn poll_watch(&mut self) -> Option<Taker> {
+        self.to_watch.pop_front()
+    }
+
     /// The next call that has ended.
     pub fn poll_done(&mut self, counters: &mut CallCounters) -> Option<Done> {
         let done = self.done.pop_front()?;
@@ -233,8 +242,8 @@ impl Caller {
         Some(done)
     }
 
-    /// A message was taken. `false` if it is no request that waits.
-    pub fn handle_acked(&mut self, now: Time, msgid: MsgId) -> bool {
+    /// A message was taken, by whom, if that is known. `false` if it is no request that waits.
+    pub fn handle_acked(&mut self, now: Time, msgid: MsgId, taker: Option<Taker>) -> bool {
         let Some(call) = self.by_msgid.remove(&msgid) else { return false };
         let Some(p) = self.calls.get_mut(&call) else { return false };
         p.msgid = None;
@@ -242,6 +251,8 @@ impl Caller {
             State::Ending(why) => self.finish(call, why, Certainty::Unknown),
             _ => {
                 p.state = State::Taken;
+                self.to_watch.extend(taker.clone());
+                p.taker = taker;
                 let at = p.repeat_at(now);
                 self.set_due(call, at);
             }
@@ -285,6 +296,24 @@ impl Caller {
         true
     }
 
+    /// An instance is gone, and everything that it sent has come or is lost: it answers none of the requests that it took.
+    /// They may have run there. At-least-once goes to the next instance, at once; at-most-once ends.
+    pub fn handle_gone(&mut self, instance: Instance) {
+        let is_with_it = |p: &Pending| {
+            p.state == State::Taken && p.taker.as_ref().is_some_and(|taker| taker.instance == instance)
+        };
+        let concerned: Vec<_> = self.calls.iter().filter(|(_, p)| is_with_it(p)).map(|(c, _)| *c).collect();
+        for call in concerned {
+            let Some(p) = self.calls.get(&call) else { continue };
+            match p.options.semantics {
+                Semantics::AtMostOnce => {
+                    self.finish(call, Why::Request(Reason::ReceiverGone), Certainty::Unknown)
+                }
+                Semantics::AtLeastOnce => self.repeat(call),
+            }
+        }
+    }
+
     /// Its caller does not wait for it any more. `false` if it has ended.
     pub fn cancel(&mut self, now: Time, call: CallId) -> bool {
         let Some(p) = self.calls.get(&call).filter(|p| !matches!(p.state, State::Ending(_))) else {
@@ -325,13 +354,7 @@ impl Caller {
             match p.state {
                 State::Ending(why) => self.finish(call, why, Certainty::Unknown),
                 _ if now >= p.deadline => self.end(now, call, Why::Deadline),
-                State::Taken | State::Waiting => {
-                    p.may_have_begun |= p.state == State::Taken;
-                    p.state = State::Queued;
-                    let deadline = p.deadline;
-                    self.to_send.push_back(call);
-                    self.set_due(call, deadline);
-                }
+                State::Taken | State::Waiting => self.repeat(call),
                 State::Queued | State::Sent => {
                     let deadline = p.deadline;
                     self.set_due(call, deadline);
@@ -362,6 +385,16 @@ impl Caller {
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         !self.to_send.is_empty()
+    }
+
+    /// The request is sent again.
+    fn repeat(&mut self, call: CallId) {
+        let Some(p) = self.calls.get_mut(&call) else { return };
+        p.may_have_begun |= p.state == State::Taken;
+        p.state = State::Queued;
+        let deadline = p.deadline;
+        self.to_send.push_back(call);
+        self.set_due(call, deadline);
     }
 
     /// A copy of the request came to nothing.

@@ -30,8 +30,9 @@ pub use server::{LostReply, ProcedureOptions, Reply, ReplyError, Server};
 pub use xid::XidSource;
 
 use crate::{
+    ids::Instance,
     outcome::{Certainty, Reason},
-    session::CallMessage,
+    session::{CallMessage, Taker},
     units::Time,
 };
 
@@ -65,7 +66,7 @@ pub struct CallFailure {
 /// Why a call has no reply. That says nothing of whether the procedure ran: [`CallFailure::certainty`] does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// Its request failed as a message.
+    /// Its request failed as a message, or ([`Reason::ReceiverGone`]) who took it is gone.
     Request(Reason),
     /// Its time is over.
     Deadline,
@@ -133,6 +134,8 @@ pub struct CallCounters {
     pub busy: u64,
     /// Calls whose caller cancelled them.
     pub cancelled: u64,
+    /// Calls whose caller's process ended before they were answered.
+    pub abandoned: u64,
 }
 
 impl Calls {
@@ -141,6 +144,17 @@ impl Calls {
     pub fn new(xid_key: [u8; 16], hash_key: [u8; 16]) -> Self {
         let (caller, server) = (Caller::new(xid_key), Server::new(hash_key));
         Self { caller, server, counters: CallCounters::default() }
+    }
+
+    /// An instance that [`poll_watch`](Self::poll_watch) named is gone: see [`crate::session::Session::poll_gone`].
+    pub fn handle_gone(&mut self, instance: Instance) {
+        self.caller.handle_gone(instance);
+        self.server.handle_gone(instance, &mut self.counters);
+    }
+
+    /// An instance whose end is to be told.
+    pub fn poll_watch(&mut self) -> Option<Taker> {
+        self.caller.poll_watch().or_else(|| self.server.poll_watch())
     }
 
     /// A message of the call layer came, and counts as taken.

@@ -4,6 +4,7 @@ use super::{CallOptions, Procedure, Semantics, Why, Xid, header};
 use crate::{
     ids::{ClientId, MsgId},
     outcome::{Certainty, Reason},
+    session::Taker,
     units::{Span, Time},
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Pending {
     pub(super) sends: u32,
     pub(super) state: State,
     pub(super) msgid: Option<MsgId>,
+    /// Who took the last copy that was taken.
+    pub(super) taker: Option<Taker>,
     /// When something is to be done: it stands in `due` with this.
     pub(super) due: Time,
     /// Head and body of the request.

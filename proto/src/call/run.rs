@@ -51,12 +51,23 @@ pub(super) struct Run {
     pub(super) from: Requester,
     pub(super) deadline: Time,
     pub(super) is_repeat: bool,
+    /// It is begun though its caller be gone.
+    pub(super) at_least_once: bool,
     pub(super) is_cancelled: bool,
+    /// Its caller's process is gone...
+    pub(super) is_abandoned: bool,
+    /// ... and it is not begun unless a repeat comes for it.
+    pub(super) is_aside: bool,
     /// The request, until a handler begins it.
     pub(super) request: Option<Vec<u8>>,
 }
 
 impl Run {
+    /// Whether somebody wants its answer.
+    pub(super) fn is_wanted(&self, now: Time) -> bool {
+        !self.is_cancelled && !self.is_abandoned && now < self.deadline
+    }
+
     pub(super) fn caller(&self) -> ClientId {
         self.key.client
     }

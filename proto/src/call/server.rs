@@ -14,8 +14,9 @@ use super::{
     run::Run,
 };
 use crate::{
-    ids::ClientId,
+    ids::{ClientId, Instance},
     limits,
+    session::Taker,
     units::{Span, Time},
 };
 
@@ -80,6 +81,9 @@ pub struct Server {
     running: HashMap<CallKey, RunId>,
     cache: Option<ReplyCache>,
     jobs: VecDeque<RunId>,
+    /// Calls that were not begun as their callers are gone: the first to go when there is no room.
+    aside: VecDeque<RunId>,
+    to_watch: VecDeque<Taker>,
     replies: VecDeque<Reply>,
     /// Of requests not begun, and of replies not sent.
     bytes: usize,
@@ -97,6 +101,8 @@ impl Server {
             running: HashMap::new(),
             cache: None,
             jobs: VecDeque::new(),
+            aside: VecDeque::new(),
+            to_watch: VecDeque::new(),
             replies: VecDeque::new(),
             bytes: 0,
         }
@@ -163,21 +169,31 @@ impl Server {
                 return self.refuse(dst, id, CallFailure::unknown(Why::ReplyLost));
             }
         }
-        let is_full = self.runs.len() + self.replies.len() >= limits::MAX_SERVED_CALLS
-            || self.bytes + request.body.len() > limits::MAX_SERVED_BYTES;
-        if is_full {
+        if !self.make_room(request.body.len()) {
             counters.busy += 1;
             return self.refuse(dst, id, CallFailure::not_started(Why::Busy));
         }
         self.next += 1;
         let run = RunId(self.next);
+        self.watch(&from);
         self.bytes += request.body.len();
         self.running.insert(key.clone(), run);
         self.jobs.push_back(run);
         let body = Some(request.body.to_vec());
         let (deadline, is_repeat) = (request.deadline, request.is_repeat);
-        self.runs
-            .insert(run, Run { key, digest, from, deadline, is_repeat, is_cancelled: false, request: body });
+        let run_of = Run {
+            key,
+            digest,
+            from,
+            deadline,
+            is_repeat,
+            at_least_once: request.at_least_once,
+            is_cancelled: false,
+            is_abandoned: false,
+            is_aside: false,
+            request: body,
+        };
+        self.runs.insert(run, run_of);
     }
 
     /// Its caller does not wait any more.
@@ -196,24 +212,47 @@ impl Server {
         }
     }
 
-    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so.
+    /// An instance is gone: whoever asks for its calls' answers waits for none. Those that were not begun are not, if they
+    /// are at-most-once: each is put aside, for the case that a new life of the caller repeats it.
+    pub fn handle_gone(&mut self, instance: Instance, counters: &mut CallCounters) {
+        for run in self.runs.values_mut().filter(|run| run.from.instance == instance && !run.is_abandoned) {
+            run.is_abandoned = true;
+            counters.abandoned += 1;
+        }
+    }
+
+    /// An instance that calls: [`handle_gone`](Self::handle_gone) is to be called when it is gone.
+    pub fn poll_watch(&mut self) -> Option<Taker> {
+        self.to_watch.pop_front()
+    }
+
+    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so; one whose
+    /// caller is gone is put aside.
     pub fn poll_job(&mut self, now: Time, counters: &mut CallCounters) -> Option<Job> {
+        self.forget_aside(now);
         loop {
             let id = self.jobs.pop_front()?;
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let Some(request) = run.request.take() else { continue };
-            self.bytes -= request.len();
             let why = match run {
                 Run { is_cancelled: true, .. } => Why::Cancelled,
                 Run { deadline, .. } if now >= *deadline => Why::Deadline,
+                Run { is_abandoned: true, at_least_once: false, .. } => {
+                    run.is_aside = true;
+                    run.request = Some(request);
+                    self.aside.push_back(id);
+                    continue;
+                }
                 Run { key: CallKey { procedure, xid, .. }, from, is_repeat, deadline, .. } => {
                     counters.runs += 1;
+                    self.bytes -= request.len();
                     let (procedure, xid, from) = (*procedure, *xid, from.clone());
                     let (is_repeat, deadline) = (*is_repeat, *deadline);
                     return Some(Job { run: id, from, procedure, xid, is_repeat, deadline, request });
                 }
             };
             counters.late += u64::from(why == Why::Deadline);
+            run.request = Some(request);
             if let Some(run) = self.remove(id) {
                 let certainty = CallFailure::not_started(why);
                 self.refuse(run.caller(), (run.key.procedure, run.key.xid), certainty);
@@ -277,10 +316,11 @@ impl Server {
         !self.replies.is_empty()
     }
 
-    /// Whether the caller of a running call still waits, as far as is known here.
+    /// Whether the caller of a running call still waits, as far as is known here: it has not cancelled, its time is not
+    /// over, and its process is not known to be gone.
     #[must_use]
     pub fn caller_waits(&self, now: Time, run: RunId) -> bool {
-        self.runs.get(&run).is_some_and(|run| !run.is_cancelled && now < run.deadline)
+        self.runs.get(&run).is_some_and(|run| run.is_wanted(now))
     }
 
     /// How long the caller of a running call waits yet.
@@ -289,16 +329,16 @@ impl Server {
         self.runs.get(&run).map_or(Span::ZERO, |run| run.deadline.since(now))
     }
 
-    /// Calls without an answer.
+    /// Calls that are to be answered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.runs.len()
+        self.runs.len() - self.aside.len()
     }
 
-    /// Whether no call waits for its answer.
+    /// Whether no call is to be answered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.len() == 0
     }
 
     /// Whether a request has its answer already, or will get it from the run that is under way.
@@ -317,7 +357,13 @@ impl Server {
                 counters.in_progress_hits += 1;
                 run.from = from.clone();
                 run.deadline = run.deadline.max(request.deadline);
-                run.is_cancelled = false;
+                (run.is_cancelled, run.is_abandoned) = (false, false);
+                if std::mem::take(&mut run.is_aside) {
+                    let id = self.running[key];
+                    self.aside.retain(|aside| *aside != id);
+                    self.jobs.push_back(id);
+                }
+                self.watch(from);
             } else {
                 counters.mismatches += 1;
                 self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
@@ -342,6 +388,34 @@ impl Server {
             }
         }
         true
+    }
+
+    /// Whether one more request has a place. Those put aside make room for it.
+    fn make_room(&mut self, len: usize) -> bool {
+        loop {
+            let is_full = self.runs.len() + self.replies.len() >= limits::MAX_SERVED_CALLS
+                || self.bytes + len > limits::MAX_SERVED_BYTES;
+            if !is_full {
+                return true;
+            }
+            let Some(oldest) = self.aside.pop_front() else { return false };
+            self.remove(oldest);
+        }
+    }
+
+    /// Those put aside whose time is over will not be repeated.
+    fn forget_aside(&mut self, now: Time) {
+        while let Some(oldest) = self.aside.front().copied() {
+            if self.runs.get(&oldest).is_some_and(|run| now < run.deadline) {
+                return;
+            }
+            self.aside.pop_front();
+            self.remove(oldest);
+        }
+    }
+
+    fn watch(&mut self, from: &Requester) {
+        self.to_watch.push_back(Taker { instance: from.instance, node: from.node.clone() });
     }
 
     fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {
