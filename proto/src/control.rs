@@ -89,7 +89,7 @@ pub enum Control {
         /// Which of its lives.
         incarnation: Incarnation,
     },
-    /// That client of the sender's is gone, and so is every message of the call layer that it sent.
+    /// That client of the sender's is gone, and so is every message that it sent to one instance.
     Gone {
         /// Its number.
         client: ClientId,

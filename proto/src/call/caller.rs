@@ -72,6 +72,17 @@ pub struct CallRequest<'a> {
     pub message: &'a [u8],
 }
 
+/// Tells a server that a call's caller does not wait any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cancellation {
+    /// For whom the call was.
+    pub dst: ClientId,
+    /// Which instance took its request, if that is known: it is for that one only.
+    pub to: Option<Taker>,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
 /// A call that has ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
@@ -95,7 +106,7 @@ pub struct Caller {
     bytes: usize,
     to_send: VecDeque<CallId>,
     to_withdraw: VecDeque<MsgId>,
-    to_cancel: VecDeque<(ClientId, Vec<u8>)>,
+    to_cancel: VecDeque<Cancellation>,
     to_watch: VecDeque<Taker>,
     done: VecDeque<Done>,
 }
@@ -221,8 +232,8 @@ impl Caller {
         self.to_withdraw.pop_front()
     }
 
-    /// A cancellation to send, and to whom. It may be lost: it is only a hint.
-    pub fn poll_cancel(&mut self) -> Option<(ClientId, Vec<u8>)> {
+    /// A cancellation to send. It may be lost: it is only a hint.
+    pub fn poll_cancel(&mut self) -> Option<Cancellation> {
         self.to_cancel.pop_front()
     }
 
@@ -322,7 +333,8 @@ impl Caller {
         if p.sends > 0 {
             let mut message = Vec::new();
             header::put_cancel(&mut message, p.procedure, p.xid);
-            self.to_cancel.push_back((p.dst, message));
+            let (dst, to) = (p.dst, p.taker.clone());
+            self.to_cancel.push_back(Cancellation { dst, to, message });
         }
         self.end(now, call, Why::Cancelled);
         true

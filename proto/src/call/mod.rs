@@ -21,7 +21,7 @@ mod tests;
 use std::fmt;
 
 pub use cache::ReplyCacheLimits;
-pub use caller::{CallId, CallOptions, CallRequest, Caller, Done, StartError};
+pub use caller::{CallId, CallOptions, CallRequest, Caller, Cancellation, Done, StartError};
 pub use header::{
     Answer, CallFrame, MalformedCall, REPLY_HEAD, REQUEST_HEAD, put_cancel, put_reply, put_request,
 };
@@ -136,6 +136,8 @@ pub struct CallCounters {
     pub cancelled: u64,
     /// Calls whose caller's process ended before they were answered.
     pub abandoned: u64,
+    /// Replies that the process which called was not known to take.
+    pub lost_replies: u64,
 }
 
 impl Calls {

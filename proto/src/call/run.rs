@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::{Procedure, Xid, cache::CallKey, cache::Digest};
-use crate::{
-    ids::{ClientId, Instance},
-    units::Time,
-};
+use crate::{ids::Instance, session::Taker, units::Time};
 
 /// A call, to the process that serves it. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -67,8 +64,11 @@ impl Run {
     pub(super) fn is_wanted(&self, now: Time) -> bool {
         !self.is_cancelled && !self.is_abandoned && now < self.deadline
     }
+}
 
-    pub(super) fn caller(&self) -> ClientId {
-        self.key.client
+impl Requester {
+    /// Its process, and where that is.
+    pub(super) fn process(&self) -> Taker {
+        Taker { instance: self.instance, node: self.node.clone() }
     }
 }

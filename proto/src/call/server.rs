@@ -1,7 +1,7 @@
 //! The server's side: calls that came, each of which is begun at most once while its key is known.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::Hasher,
 };
 
@@ -14,8 +14,9 @@ use super::{
     run::Run,
 };
 use crate::{
-    ids::{ClientId, Instance},
+    ids::{Instance, MsgId},
     limits,
+    outcome::Verdict,
     session::Taker,
     units::{Span, Time},
 };
@@ -54,8 +55,8 @@ pub(super) struct Request<'a> {
 /// A reply to be sent, unordered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// To whom.
-    pub dst: ClientId,
+    /// To whom, and to nobody else: the process that called.
+    pub to: Taker,
     /// The message.
     pub message: Vec<u8>,
 }
@@ -84,6 +85,8 @@ pub struct Server {
     /// Calls that were not begun as their callers are gone: the first to go when there is no room.
     aside: VecDeque<RunId>,
     to_watch: VecDeque<Taker>,
+    /// Replies without an outcome.
+    sent: HashSet<MsgId>,
     replies: VecDeque<Reply>,
     /// Of requests not begun, and of replies not sent.
     bytes: usize,
@@ -103,6 +106,7 @@ impl Server {
             jobs: VecDeque::new(),
             aside: VecDeque::new(),
             to_watch: VecDeque::new(),
+            sent: HashSet::new(),
             replies: VecDeque::new(),
             bytes: 0,
         }
@@ -137,12 +141,12 @@ impl Server {
         counters: &mut CallCounters,
     ) {
         counters.requests += 1;
-        let (dst, id) = (from.instance.client, (request.procedure, request.xid));
+        let id = (request.procedure, request.xid);
         let Some(options) = self.procedures.get(&request.procedure).copied() else {
-            return self.refuse(dst, id, CallFailure::not_started(Why::NoProcedure));
+            return self.refuse(&from, id, CallFailure::not_started(Why::NoProcedure));
         };
         let key = CallKey {
-            client: dst,
+            client: from.instance.client,
             uid: from.uid,
             node: from.node.clone(),
             procedure: request.procedure,
@@ -155,7 +159,7 @@ impl Server {
         counters.misses += 1;
         if now >= request.deadline {
             counters.late += 1;
-            return self.refuse(dst, id, CallFailure::not_started(Why::Deadline));
+            return self.refuse(&from, id, CallFailure::not_started(Why::Deadline));
         }
         let is_lost = request.is_repeat && !options.is_idempotent;
         if is_lost {
@@ -166,12 +170,12 @@ impl Server {
                 LostReply::BySemantics => request.at_least_once,
             };
             if !runs {
-                return self.refuse(dst, id, CallFailure::unknown(Why::ReplyLost));
+                return self.refuse(&from, id, CallFailure::unknown(Why::ReplyLost));
             }
         }
         if !self.make_room(request.body.len()) {
             counters.busy += 1;
-            return self.refuse(dst, id, CallFailure::not_started(Why::Busy));
+            return self.refuse(&from, id, CallFailure::not_started(Why::Busy));
         }
         self.next += 1;
         let run = RunId(self.next);
@@ -255,7 +259,7 @@ impl Server {
             run.request = Some(request);
             if let Some(run) = self.remove(id) {
                 let certainty = CallFailure::not_started(why);
-                self.refuse(run.caller(), (run.key.procedure, run.key.xid), certainty);
+                self.refuse(&run.from, (run.key.procedure, run.key.xid), certainty);
             }
         }
     }
@@ -297,11 +301,29 @@ impl Server {
         self.answer(now, run, Err(CallFailure::unknown(Why::NoReply)), counters);
     }
 
-    /// The next reply to send. One for which there is no room is [put back](Self::put_back).
+    /// The next reply to send. Answer with [`record_sent`](Self::record_sent); one for which there is no room is
+    /// [put back](Self::put_back).
     pub fn poll_reply(&mut self) -> Option<Reply> {
         let reply = self.replies.pop_front()?;
         self.bytes -= reply.message.len();
         Some(reply)
+    }
+
+    /// A reply was sent with that number.
+    pub fn record_sent(&mut self, msgid: MsgId) {
+        self.sent.insert(msgid);
+    }
+
+    /// A message was taken, or failed. `false` if it is no reply.
+    pub fn handle_outcome<T>(
+        &mut self,
+        msgid: MsgId,
+        outcome: Result<T, Verdict>,
+        counters: &mut CallCounters,
+    ) -> bool {
+        let is_reply = self.sent.remove(&msgid);
+        counters.lost_replies += u64::from(is_reply && outcome.is_err());
+        is_reply
     }
 
     /// There was no room for a reply: it stays the next one.
@@ -351,7 +373,7 @@ impl Server {
         request: &Request<'_>,
         counters: &mut CallCounters,
     ) -> bool {
-        let (dst, id) = (key.client, (key.procedure, key.xid));
+        let id = (key.procedure, key.xid);
         if let Some(run) = self.running.get(key).and_then(|run| self.runs.get_mut(run)) {
             if run.digest == digest {
                 counters.in_progress_hits += 1;
@@ -366,7 +388,7 @@ impl Server {
                 self.watch(from);
             } else {
                 counters.mismatches += 1;
-                self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
+                self.refuse(from, id, CallFailure::not_started(Why::XidReused));
             }
             return true;
         }
@@ -376,14 +398,14 @@ impl Server {
             Lookup::Miss => return false,
             Lookup::Mismatch => {
                 counters.mismatches += 1;
-                self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
+                self.refuse(from, id, CallFailure::not_started(Why::XidReused));
             }
             Lookup::Hit(reply) => {
                 counters.hits += 1;
                 let len = reply.as_ref().map_or(0, |bytes| bytes.len());
                 // Who repeats faster than he reads is not answered: nothing is kept for him without bound.
                 if self.bytes + len <= limits::MAX_SERVED_BYTES {
-                    self.send(dst, id, &reply);
+                    self.send(from, id, &reply);
                 }
             }
         }
@@ -415,31 +437,31 @@ impl Server {
     }
 
     fn watch(&mut self, from: &Requester) {
-        self.to_watch.push_back(Taker { instance: from.instance, node: from.node.clone() });
+        self.to_watch.push_back(from.process());
     }
 
     fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {
         let Some(run) = self.remove(id) else { return };
-        self.send(run.caller(), (run.key.procedure, run.key.xid), &reply);
+        self.send(&run.from, (run.key.procedure, run.key.xid), &reply);
         let is_idempotent = self.procedures.get(&run.key.procedure).is_some_and(|p| p.is_idempotent);
         if let Some(cache) = self.cache.as_mut().filter(|_| !is_idempotent) {
             counters.evictions += cache.expire(now) + cache.store(now, run.key, run.digest, reply);
         }
     }
 
-    fn refuse(&mut self, dst: ClientId, id: (Procedure, Xid), failure: CallFailure) {
+    fn refuse(&mut self, to: &Requester, id: (Procedure, Xid), failure: CallFailure) {
         // What a caller is told without a run is bounded by its own chain on the way here, and by this on the way back.
         if self.replies.len() < 2 * limits::MAX_SERVED_CALLS {
-            self.send(dst, id, &Err(failure));
+            self.send(to, id, &Err(failure));
         }
     }
 
-    fn send(&mut self, dst: ClientId, (procedure, xid): (Procedure, Xid), reply: &Stored) {
+    fn send(&mut self, to: &Requester, (procedure, xid): (Procedure, Xid), reply: &Stored) {
         let mut message = Vec::new();
         let answer = reply.as_ref().map(|bytes| &**bytes).map_err(|failure| *failure);
         header::put_reply(&mut message, procedure, xid, answer);
         self.bytes += message.len();
-        self.replies.push_back(Reply { dst, message });
+        self.replies.push_back(Reply { to: to.process(), message });
     }
 
     fn remove(&mut self, id: RunId) -> Option<Run> {

@@ -1,7 +1,7 @@
 //! Which instances are gone, and who wants to know.
 //!
-//! An instance is *gone* when its process has ended, and every message of the call layer that it sent has, too: a reply
-//! that its daemon has taken over is taken, or has failed, before anybody is told. What is told is behind what it sent.
+//! An instance is *gone* when its process has ended, and every message that it sent to one instance has, too: a reply that
+//! its daemon has taken over is taken, or has failed, before anybody is told. What is told is behind what it sent.
 //!
 //! Its own daemon knows, so a daemon whose client watches a peer's instance asks that peer (WATCH, of the control stream), once
 //! a session, and is answered when it is so (GONE). Of a node that is lost nothing is heard: then that is what counts.
@@ -19,7 +19,7 @@ use crate::{
 
 /// Whose client an instance is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Home {
     /// This node's.
     Here,
     /// A peer's.
@@ -29,7 +29,7 @@ pub(crate) enum Place {
 /// The instances that are watched.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
-    watched: BTreeMap<(Place, Instance), Watchers>,
+    watched: BTreeMap<(Home, Instance), Watchers>,
     /// Links that are down: when their nodes count as lost. Of those that were never up, see [`Engine::lost_from`].
     down: BTreeMap<LinkKey, Time>,
     /// When the first of them does, if anything of it is watched.
@@ -55,36 +55,40 @@ impl Engine {
         if self.clients[key].watches.len() >= limits::MAX_WATCHES {
             return Err(Violation::new(LocalRule::Quota, "more than 4,096 watched instances"));
         }
-        let link = self.links.iter().find(|(_, l)| l.name == node && !l.is_removed).map(|(link, _)| link);
-        let place = match link {
-            _ if node == self.config.node => Place::Here,
-            Some(link) => Place::There(link),
-            None => {
-                self.tell_gone(key, instance);
-                return Ok(());
-            }
+        let Some(home) = self.home_of(node) else {
+            self.tell_gone(key, instance);
+            return Ok(());
         };
-        let is_new = !self.lives.watched.contains_key(&(place, instance));
+        let is_new = !self.lives.watched.contains_key(&(home, instance));
         if is_new && self.lives.watched.len() >= limits::MAX_WATCHED {
             return Ok(());
         }
-        self.lives.watched.entry((place, instance)).or_default().clients.insert(key);
-        self.clients[key].watches.insert((place, instance));
-        match place {
-            Place::Here => {
+        self.lives.watched.entry((home, instance)).or_default().clients.insert(key);
+        self.clients[key].watches.insert((home, instance));
+        match home {
+            Home::Here => {
                 self.await_settling();
                 self.check_gone(instance);
             }
-            Place::There(link) if self.links[link].current.is_none() => self.schedule_lost(link),
-            Place::There(link) if is_new => self.ask_of_life(link, instance),
-            Place::There(_) => {}
+            Home::There(link) if self.links[link].current.is_none() => self.schedule_lost(link),
+            Home::There(link) if is_new => self.ask_of_life(link, instance),
+            Home::There(_) => {}
         }
         Ok(())
     }
 
+    /// Which node has that name, if there is one.
+    pub(super) fn home_of(&self, node: &str) -> Option<Home> {
+        if node == self.config.node {
+            return Some(Home::Here);
+        }
+        let mut links = self.links.iter().filter(|(_, l)| !l.is_removed);
+        links.find(|(_, l)| l.name == node).map(|(link, _)| Home::There(link))
+    }
+
     /// A peer wants to know when an instance of this node is gone.
     pub(super) fn on_peer_watch(&mut self, link: LinkKey, instance: Instance) {
-        let at = (Place::Here, instance);
+        let at = (Home::Here, instance);
         let is_new = !self.lives.watched.contains_key(&at);
         if is_new && self.lives.watched.len() >= limits::MAX_WATCHED {
             return;
@@ -96,24 +100,24 @@ impl Engine {
 
     /// A peer says that an instance of its node is gone.
     pub(super) fn on_peer_gone(&mut self, link: LinkKey, instance: Instance) {
-        self.end_watch((Place::There(link), instance));
+        self.end_watch((Home::There(link), instance));
     }
 
     /// An instance of this node may be gone now: who watches it is told.
     pub(super) fn check_gone(&mut self, instance: Instance) {
-        let at = (Place::Here, instance);
+        let at = (Home::Here, instance);
         if !self.lives.watched.contains_key(&at) || self.may_return(instance) {
             return;
         }
         let record = self.by_instance.get(&instance).map(|key| &self.clients[*key]);
-        if !record.is_some_and(|c| c.conn.is_some() || c.sent.calls > 0) {
+        if !record.is_some_and(|c| c.conn.is_some() || c.sent.addressed > 0) {
             self.end_watch(at);
         }
     }
 
     /// The grace is over: who is not here by now is gone.
     pub(super) fn settle_lives(&mut self) {
-        let here: Vec<_> = self.lives.watched.keys().copied().filter(|(at, _)| *at == Place::Here).collect();
+        let here: Vec<_> = self.lives.watched.keys().copied().filter(|(at, _)| *at == Home::Here).collect();
         for (_, instance) in here {
             self.check_gone(instance);
         }
@@ -134,7 +138,7 @@ impl Engine {
     /// A link is up: its node is asked of the instances that are watched.
     pub(super) fn ask_of_lives(&mut self, link: LinkKey) {
         self.lives.down.remove(&link);
-        for instance in self.lives.of(Place::There(link)) {
+        for instance in self.lives.of(Home::There(link)) {
             self.ask_of_life(link, instance);
         }
     }
@@ -146,7 +150,7 @@ impl Engine {
             !(watchers.clients.is_empty() && watchers.links.is_empty())
         });
         self.lives.down.insert(link, until);
-        if !self.lives.of(Place::There(link)).is_empty() {
+        if !self.lives.of(Home::There(link)).is_empty() {
             self.schedule_lost(link);
         }
     }
@@ -154,8 +158,8 @@ impl Engine {
     /// A link is removed: nothing refers to it any more.
     pub(super) fn forget_lives(&mut self, link: LinkKey) {
         self.lives.down.remove(&link);
-        for instance in self.lives.of(Place::There(link)) {
-            self.end_watch((Place::There(link), instance));
+        for instance in self.lives.of(Home::There(link)) {
+            self.end_watch((Home::There(link), instance));
         }
     }
 
@@ -169,12 +173,12 @@ impl Engine {
         let now = self.clock.steady();
         self.lives.due = None;
         for link in self.links.keys() {
-            let watched = self.lives.of(Place::There(link));
+            let watched = self.lives.of(Home::There(link));
             if self.links[link].current.is_some() || watched.is_empty() {
                 continue;
             }
             if self.lost_from(link) <= now {
-                watched.into_iter().for_each(|instance| self.end_watch((Place::There(link), instance)));
+                watched.into_iter().for_each(|instance| self.end_watch((Home::There(link), instance)));
             } else {
                 self.schedule_lost(link);
             }
@@ -198,7 +202,7 @@ impl Engine {
     }
 
     /// Tells everybody who watches an instance, and forgets them.
-    fn end_watch(&mut self, at: (Place, Instance)) {
+    fn end_watch(&mut self, at: (Home, Instance)) {
         let Some(watchers) = self.lives.watched.remove(&at) else { return };
         let Instance { client, incarnation } = at.1;
         for key in watchers.clients {
@@ -221,14 +225,14 @@ impl Engine {
 
 impl Lives {
     /// The instances of a node that are watched.
-    fn of(&self, place: Place) -> Vec<Instance> {
+    fn of(&self, home: Home) -> Vec<Instance> {
         let lowest = Instance { client: crate::ids::ClientId(0), incarnation: Incarnation(0) };
-        let from_there = self.watched.range((place, lowest)..).map(|(at, _)| *at);
-        from_there.take_while(|(at, _)| *at == place).map(|(_, instance)| instance).collect()
+        let from_there = self.watched.range((home, lowest)..).map(|(at, _)| *at);
+        from_there.take_while(|(at, _)| *at == home).map(|(_, instance)| instance).collect()
     }
 
     /// Whether a client or link stands anywhere: for [`Engine::check_invariants`].
-    pub(super) fn is_told(&self, at: (Place, Instance), client: ClientKey) -> bool {
+    pub(super) fn is_told(&self, at: (Home, Instance), client: ClientKey) -> bool {
         self.watched.get(&at).is_some_and(|w| w.clients.contains(&client))
     }
 }

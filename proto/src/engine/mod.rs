@@ -8,13 +8,14 @@
 //! * `submit`: into the chain, and on towards an instance;
 //! * `transmit`: datagrams; `handshake`: hellos;
 //! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
-//! * `target`: to which instance a flow's messages go, and when to another one;
+//! * `target`: to which instance a flow's messages go, and when to another one; `address`: those for one instance only;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
 //! * `presence`: clients and links that come and go; `leave`: clients that take no more; `subscribe`: who is
 //!   told of it; `lives`: who is told that an instance is gone; `timers`; `report`: the status; `reload`: another
 //!   config.
 
 mod accept;
+mod address;
 mod arena;
 mod buffers;
 mod chain;

@@ -28,6 +28,8 @@ impl Engine {
             }
             self.supersede(key);
             self.retarget_to(instance.client);
+        } else {
+            self.send_addressed(instance.client);
         }
         self.flush_local();
     }
@@ -103,18 +105,16 @@ impl Engine {
     }
 
     /// What waits for a client, and was not given, will not be.
-    pub(super) fn refuse_held(&mut self, key: ClientKey, verdict: Verdict) {
+    fn refuse_held(&mut self, key: ClientKey, verdict: Verdict) {
         let client = &mut self.clients[key];
         client.queue.blocked.clear();
         (client.queue.held, client.queue.held_bytes) = (0, 0);
         for inbox in client.inboxes.clone() {
-            for (seq, msgid) in self.inboxes[inbox].open() {
+            for (seq, msgid) in self.inboxes[inbox].held(|_| true) {
                 if let Some(held) = self.inboxes[inbox].unhold(seq) {
                     self.pool.put(held.payload);
                 }
-                if let Some(msgid) = msgid {
-                    self.refuse(inbox, msgid, seq, verdict);
-                }
+                self.refuse(inbox, msgid, seq, verdict);
             }
             let i = &mut self.inboxes[inbox];
             for (_, partial) in i.partials.drain(..) {

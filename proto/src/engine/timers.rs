@@ -235,8 +235,8 @@ impl Engine {
         if self.chain.same(entry_key, serial).is_none() || !self.may_send_copy(entry_key) {
             return;
         }
+        let target = self.target_of(entry_key);
         let entry = &mut self.chain.entries[entry_key];
-        let target = self.chain.flows[entry.flow].target;
         let is_here = entry.in_doubt && target.is_some_and(|t| t.via == Via::Link(key));
         if is_here && !entry.queued {
             entry.queued = true;

@@ -46,8 +46,8 @@ impl Session {
         }
     }
 
-    /// The next instance of those watched that is gone: its process has ended, and each message of the call layer that it
-    /// sent was taken here, or has failed, or is lost with its node. Comes behind what was delivered before.
+    /// The next instance of those watched that is gone: its process has ended, and each message that it sent to one
+    /// instance was taken there, or has failed, or is lost with its node. Comes behind what was delivered before.
     pub fn poll_gone(&mut self) -> Option<Instance> {
         if !self.has_gone() {
             return None;

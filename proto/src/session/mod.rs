@@ -135,7 +135,7 @@ impl Session {
         user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
-        self.submit(now, dst, payload, user, flags, false)
+        self.submit(now, dst, payload, user, flags, Kind::Plain)
     }
 
     /// [`send`](Self::send)s a message of the call layer ([`crate::call`]). Its outcome, whichever it is, comes from
@@ -151,7 +151,18 @@ impl Session {
         payload: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
-        self.submit(now, dst, payload, &[], flags, true)
+        self.submit(now, dst, payload, &[], flags, Kind::Call(None))
+    }
+
+    /// [`send_call`](Self::send_call)s to one instance and no other, unordered: also while that leaves. When it is gone the
+    /// message fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn send_call_to(&mut self, now: Time, to: &Taker, payload: &[u8]) -> Result<MsgId, SendError> {
+        let flags = SendFlags { unordered: true, at_least_once: false };
+        self.submit(now, to.instance.client, payload, &[], flags, Kind::Call(Some(to)))
     }
 
     fn submit(
@@ -161,7 +172,7 @@ impl Session {
         payload: &[u8],
         user: &[u8],
         flags: SendFlags,
-        is_call: bool,
+        kind: Kind<'_>,
     ) -> Result<MsgId, SendError> {
         let sent_at = self.advance(now);
         self.check_send(payload, user)?;
@@ -171,7 +182,12 @@ impl Session {
         let seq = self.out_flows.record_send(flow, dst, channel, msgid);
         let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
         let at_least_once = flags.at_least_once;
-        let new = NewEntry { dst, seq, channel, at_least_once, is_call, sent_at, start_at, user, payload };
+        let (is_call, to) = match kind {
+            Kind::Plain => (false, None),
+            Kind::Call(to) => (true, to),
+        };
+        let new =
+            NewEntry { dst, seq, channel, at_least_once, is_call, to, sent_at, start_at, user, payload };
         self.unresolved.push(&new);
         if self.state.takes_submits() {
             self.output.submit(msgid, now, &new);
@@ -209,8 +225,8 @@ impl Session {
         Some(notice.into())
     }
 
-    /// Takes nothing more: what was delivered and not taken goes to another instance, or fails *not started*. What was sent
-    /// goes on, and outcomes come. Close the session when there is nothing unresolved any more.
+    /// Takes nothing more, but for what is for this instance only: what was delivered and not taken goes to another instance, or
+    /// fails *not started*. What was sent goes on, and outcomes come. Close the session when there is nothing unresolved any more.
     pub fn drain(&mut self, _now: Time) {
         self.is_draining = true;
         self.discard_deliveries();
@@ -262,13 +278,23 @@ impl Session {
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
-            if self.is_draining && !self.is_drained && !self.deliveries.is_handling() {
-                // Behind TAKEN: what is not reported by now was not begun, and never will be.
-                self.is_drained = true;
-                put::drained(self.output.frames());
-            }
+            self.write_drained();
         }
         self.output.bytes()
+    }
+
+    /// DRAINED, if it is due: behind TAKEN, as what is not reported by now was not begun, and never will be. `false` while
+    /// a handler keeps it.
+    fn write_drained(&mut self) -> bool {
+        if self.is_draining && !self.is_drained && self.state.is_up() {
+            if self.deliveries.is_handling() {
+                return false;
+            }
+            self.deliveries.write_taken(&mut self.output);
+            self.is_drained = true;
+            put::drained(self.output.frames());
+        }
+        true
     }
 
     /// The first `n` bytes of [`output`](Self::output) were written. `now` is not needed for it; drivers pass it
@@ -406,6 +432,14 @@ impl Session {
         }
         self.notices.push_back(notice);
     }
+}
+
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    Plain,
+    /// A message of the call layer, and the only instance that it is for.
+    Call(Option<&'a Taker>),
 }
 
 /// What became of a message of the call layer: taken, and by whom, if the daemon has said that; or failed.

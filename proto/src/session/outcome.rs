@@ -69,7 +69,8 @@ impl Session {
                 };
                 self.counters.acked += 1;
                 if ended.is_call {
-                    let taker = self.out_flows.taker(ended.dst, ended.channel);
+                    let bound = || self.out_flows.taker(ended.dst, ended.channel);
+                    let taker = ended.to.or_else(bound);
                     self.tell_call(msgid, Ok(taker));
                 } else if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));

@@ -46,7 +46,8 @@ fn what_it_sent_comes_before() {
     let (mut w, a, b, whom) = world();
     // Its reply is lost on the way; its daemon goes on when it is dead.
     w.network = cut_from(1);
-    w.send_call(b, 100, b"reply").unwrap();
+    let to = w.who(a);
+    w.send_to(b, &to, b"reply").unwrap();
     w.run(10);
     w.kill(b);
     w.run(10);
@@ -67,8 +68,9 @@ fn what_it_sent_and_nobody_takes_ends_before() {
     let stopped = w.client(0, 101, 100, 100);
     w.run(10);
     w.clients[stopped].is_stopped = true;
-    w.send_call(b, 101, b"to one that stands still").unwrap();
-    w.send(b, 999, b"a plain message to nobody does not matter", b"").unwrap();
+    let to = w.who(stopped);
+    w.send_to(b, &to, b"to one that stands still").unwrap();
+    w.send_call(b, 999, b"what is for nobody in particular does not matter").unwrap();
     w.run(10);
     w.kill(b);
     w.run(500);
@@ -171,8 +173,9 @@ fn nobody_is_gone_who_is_there() {
             let whom = w.who(client);
             living.push(client);
             watchers.iter().for_each(|watcher| w.watch(*watcher, &whom));
-            for to in [100, 101] {
-                w.send_call(client, to, &id.to_le_bytes()).unwrap();
+            for watcher in watchers {
+                let to = w.who(watcher);
+                w.send_to(client, &to, &id.to_le_bytes()).unwrap();
             }
             match random.next(9) {
                 0 => w.restart(usize::try_from(random.next(3)).unwrap()),

@@ -1,5 +1,6 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
+mod address;
 mod calls;
 mod deploy;
 mod faults;

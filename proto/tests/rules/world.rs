@@ -251,6 +251,12 @@ impl World {
         self.clients[client].session.send_call(now, ClientId(dst), payload, SendFlags::default())
     }
 
+    /// Sends a message of the call layer to one instance and no other.
+    pub(crate) fn send_to(&mut self, client: usize, to: &Taker, payload: &[u8]) -> Result<MsgId, SendError> {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.send_call_to(now, to, payload)
+    }
+
     pub(crate) fn withdraw(&mut self, client: usize, msgid: MsgId) -> bool {
         let now = self.clock(self.clients[client].node);
         self.clients[client].session.withdraw(now, msgid)

@@ -3,8 +3,8 @@
 use super::{PROCEDURE, SECOND, XID};
 use crate::{
     call::{
-        Answer, CallCounters, CallFailure, CallFrame, CallId, CallOptions, Caller, Done, Procedure,
-        Semantics, StartError, Why, Xid,
+        Answer, CallCounters, CallFailure, CallFrame, CallId, CallOptions, Caller, Cancellation, Done,
+        Procedure, Semantics, StartError, Why, Xid,
     },
     ids::{ClientId, Incarnation, Instance, MsgId},
     limits,
@@ -318,8 +318,8 @@ fn a_cancelled_call_tells_its_server() {
     w.acked();
     assert!(w.caller.cancel(w.now, call));
     assert_eq!(w.done(), Err(CallFailure::unknown(Why::Cancelled)));
-    let (dst, message) = w.caller.poll_cancel().expect("a cancellation");
-    assert_eq!(dst, DST);
+    let Cancellation { dst, to, message } = w.caller.poll_cancel().expect("a cancellation");
+    assert_eq!((dst, to), (DST, Some(taker(1))), "who has it is told, and nobody else");
     assert_eq!(CallFrame::parse(&message), Ok(CallFrame::Cancel { procedure: PROCEDURE, xid }));
     assert!(!w.caller.cancel(w.now, call));
 }

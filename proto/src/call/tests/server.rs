@@ -78,7 +78,7 @@ impl World {
             let Ok(CallFrame::Reply { answer, .. }) = CallFrame::parse(&reply.message) else {
                 panic!("{reply:?}")
             };
-            said.push((reply.dst.0, answer.map(<[u8]>::to_vec)));
+            said.push((reply.to.instance.client.0, answer.map(<[u8]>::to_vec)));
         }
         said
     }
