@@ -3,6 +3,7 @@
 //! They stand in `tests/fuzz/seeds`, where `corpora.rs` holds them against this.
 
 use msg_proto::{
+    call::{self, CallFailure, Why, Xid},
     control::{Control, Departure, Hello, LocalNack, LocalRule, Register},
     ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
     local::{Addressee, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, Submit, Watch, put},
@@ -15,6 +16,7 @@ use msg_proto::{
 };
 
 use super::{
+    call::{PROCEDURE, heard},
     engine::{op, register},
     session::granted,
     wire,
@@ -34,11 +36,12 @@ pub struct Seed {
 /// All of them.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    let groups: [(&'static str, Inputs); 7] = [
+    let groups: [(&'static str, Inputs); 8] = [
         ("wire_datagram", datagrams()),
         ("control_bodies", bodies()),
         ("local_client_frames", client_streams()),
         ("local_daemon_frames", daemon_streams()),
+        ("call_messages", call_steps()),
         ("config", configs()),
         ("status_http", requests()),
         ("engine", scripts()),
@@ -246,6 +249,42 @@ fn daemon_streams() -> Inputs {
     put::gone(&mut calls, DST);
     put::gone(&mut calls, SRC);
     vec![("usual", usual), ("refused", refused), ("calls", calls)]
+}
+
+fn call_steps() -> Inputs {
+    let second = Span::from_millis(1000);
+    let message = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    };
+    let request = |xid, is_repeat, body: &[u8]| {
+        let mut out =
+            message(&|out| call::put_request(out, (PROCEDURE, Xid(xid)), is_repeat, is_repeat, second));
+        out.extend_from_slice(body);
+        out
+    };
+    let reply = |xid, answer| message(&|out| call::put_reply(out, PROCEDURE, Xid(xid), answer));
+    let busy = CallFailure { certainty: Certainty::NotStarted, why: Why::Busy };
+    let cancel = message(&|out| call::put_cancel(out, PROCEDURE, Xid(9)));
+    let (acked, failed, gone, later) = (4_u8, 5_u8, 6_u8, 7_u8);
+    let step = |op: u8, which: u8| vec![which << 4 | op];
+    vec![
+        (
+            "replies",
+            [heard(0, &reply(1, Ok(b"one"))), step(acked, 1), heard(0, &reply(2, Err(busy)))].concat(),
+        ),
+        (
+            "served",
+            [heard(0, &request(9, false, b"x")), heard(1, &request(9, true, b"x")), step(later, 4)].concat(),
+        ),
+        (
+            "reused",
+            [heard(0, &request(9, false, b"x")), heard(0, &request(9, false, b"y")), heard(0, &cancel)]
+                .concat(),
+        ),
+        ("gone", [step(acked, 0), step(acked, 1), step(gone, 0), step(gone, 1), step(failed, 3)].concat()),
+    ]
 }
 
 fn configs() -> Inputs {
