@@ -244,18 +244,24 @@ fn the_server_died_in_the_handler_and_has_no_successor() {
 
 #[test]
 fn the_servers_node_is_lost_when_it_has_the_request() {
-    let w = World::new();
-    let _server = w.serve();
-    w.hold();
-    let result = w.call(patient(Semantics::AtMostOnce), |w| {
-        w.wait_for_run(1);
-        w.relay.cut_both();
-    });
-    failed(result, Certainty::Unknown);
-    w.let_go();
-    w.relay.heal_both();
-    replied(w.call(patient(Semantics::AtMostOnce), |_| {}), b"0 x");
-    assert_eq!(w.runs(), 2);
+    for semantics in BOTH {
+        let w = World::new();
+        let _server = w.serve();
+        w.hold();
+        let options = match semantics {
+            Semantics::AtMostOnce => patient(semantics),
+            Semantics::AtLeastOnce => brief(semantics),
+        };
+        let result = w.call(options, |w| {
+            w.wait_for_run(1);
+            w.relay.cut_both();
+        });
+        failed(result, Certainty::Unknown);
+        w.let_go();
+        w.relay.heal_both();
+        replied(w.call(patient(semantics), |_| {}), b"0 x");
+        assert_eq!(w.runs(), 2, "what came too late was not begun");
+    }
 }
 
 #[test]
