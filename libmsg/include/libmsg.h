@@ -399,6 +399,8 @@ typedef struct {
     uint64_t mismatches;       /* known XIDs with another request */
     uint64_t evictions;        /* replies given up for the cache's limits */
     uint64_t late, busy, cancelled;
+    uint64_t abandoned;        /* calls whose caller's process ended before they were answered */
+    uint64_t lost_replies;     /* that the process which called is not known to have taken */
 } msg_call_counters;
 
 typedef void (*msg_result_fn)(const msg_result *result, void *ctx);
@@ -410,7 +412,8 @@ typedef void (*msg_request_fn)(const msg_request *request, void *ctx);
  * meanwhile, in this thread; messages and other calls wait for msg_dispatch.
  *
  * A call is at most once unless it says MSG_F_AT_LEAST_ONCE: after MSG_E_UNKNOWN the procedure ran once or not at all,
- * after MSG_E_NOT_STARTED not at all. *reason, unless NULL, is MSG_R_*.
+ * after MSG_E_NOT_STARTED not at all. *reason, unless NULL, is MSG_R_*. MSG_R_RECEIVER_GONE comes at once when the process
+ * that took the request has ended, and no reply of it is left.
  * Other errors mean that nothing was called: MSG_E_INVAL, MSG_E_IN_CALLBACK, MSG_E_XID_IN_USE, and those of msg_send;
  * but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
  */
@@ -452,8 +455,8 @@ int msg_reply(msg_client *client, uint64_t call, const void *reply, size_t len);
 int msg_reply_none(msg_client *client, uint64_t call);
 
 /*
- * 0 if the caller of a call that is being served does not wait any more, as far as is known here: it has cancelled, or its
- * time is over. Else how many milliseconds it waits yet, at least 1.
+ * 0 if the caller of a call that is being served does not wait any more, as far as is known here: it has cancelled, its
+ * time is over, or its process has ended. Else how many milliseconds it waits yet, at least 1.
  * Errors: MSG_E_HANDLE, MSG_E_FORKED.
  */
 int msg_caller_waits(msg_client *client, uint64_t call);

@@ -344,6 +344,7 @@ impl Client {
             let ready = inner.wake_asked
                 || session.has_outcomes()
                 || session.has_presence()
+                || session.has_gone()
                 || session.has_drain_notice()
                 || calls.has_work()
                 || (takes && has_messages)

@@ -82,6 +82,34 @@ pub enum Control {
     },
     /// Everything that this node has was announced: what was known before and not announced again is gone.
     Synced,
+    /// The sender's node wants to know when that client of the receiver's is gone.
+    Watch {
+        /// Its number.
+        client: ClientId,
+        /// Which of its lives.
+        incarnation: Incarnation,
+    },
+    /// That client of the sender's is gone, and so is every message that it sent to one instance.
+    Gone {
+        /// Its number.
+        client: ClientId,
+        /// Which of its lives.
+        incarnation: Incarnation,
+    },
+}
+
+impl Control {
+    /// Of the client that the step is about.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<Incarnation> {
+        match *self {
+            Self::Announce { incarnation, .. }
+            | Self::Withdraw { incarnation, .. }
+            | Self::Watch { incarnation, .. }
+            | Self::Gone { incarnation, .. } => Some(incarnation),
+            Self::Synced => None,
+        }
+    }
 }
 
 /// How a client went.

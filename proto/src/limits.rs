@@ -103,7 +103,7 @@ pub const MAX_LOCAL_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 256;
 
 /// Control bodies that may wait for one peer's acknowledgement; beyond, the link starts anew (and with it the
 /// announcements). About 100 bytes each.
-pub const MAX_CONTROL_QUEUE: usize = 2 * MAX_CLIENTS_CEILING + 64;
+pub const MAX_CONTROL_QUEUE: usize = 2 * MAX_CLIENTS_CEILING + 2 * MAX_WATCHED + 64;
 
 /// Datagram numbers remembered against replay: those further back are refused unseen. 1 KiB a link.
 pub const REPLAY_WINDOW: u64 = 8192;
@@ -189,6 +189,13 @@ pub const MAX_PRESENT: usize = 512;
 
 /// Clientids whose instances one client may want to know of.
 pub const MAX_SUBSCRIPTIONS: usize = 1024;
+
+/// Instances that one client may watch for their end: who serves its calls, and whose calls it serves. About 100 bytes
+/// each, in its library and in its daemon.
+pub const MAX_WATCHES: usize = 4096;
+
+/// Instances that are watched from one node, or at it: of more, the end is not told. About 200 bytes each.
+pub const MAX_WATCHED: usize = 16_384;
 
 const _: () = assert!(MAX_STORED_CEILING <= SEQ_SPAN);
 const _: () = assert!(SEQ_SPAN < MSGID_SPAN);

@@ -8,8 +8,8 @@ use msg_proto::{
     control::{Arrival, LocalNack, LocalRule, Register, Registered, VersionRange},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     local::{
-        Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, PresentInstance,
-        RawFrame, Submit, put, split,
+        Addressee, Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken,
+        PresentInstance, RawFrame, Submit, Watch, put, split,
     },
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
@@ -112,6 +112,7 @@ fn submit() {
             channel,
             at_least_once,
             is_call,
+            to: None,
             send_time: Time(0x0102_0304_0506_0708),
             user: b"me",
             payload: b"hello",
@@ -125,6 +126,29 @@ fn submit() {
             &ClientFrame::Submit(submit),
         );
     }
+}
+
+#[test]
+fn submit_to_one_instance() {
+    let submit = Submit {
+        dst: ClientId(200),
+        msgid: MsgId(7),
+        seq: Seq(u32::MAX - 1),
+        channel: Channel::Unordered,
+        at_least_once: false,
+        is_call: true,
+        to: Some(Addressee { incarnation: SRC.incarnation, node: "vm-b" }),
+        send_time: Time(0x0102_0304_0506_0708),
+        user: b"me",
+        payload: b"hello",
+    };
+    client(
+        "SUBMIT",
+        "33000000 04 0d 0000  c8000000 07000000 feffffff 02 04 0000 0807060504030201
+         8877665544332211 766d2d62 6d65 68656c6c6f",
+        |out| put::submit(out, &submit),
+        &ClientFrame::Submit(submit),
+    );
 }
 
 #[test]
@@ -185,13 +209,16 @@ fn registered() {
 
 #[test]
 fn deliver() {
-    let origin = CallOrigin { sent_at: Time(0x0102_0304_0506_0702), uid: 1000, node: "vm-a" };
+    let (sent_at, is_addressed) = (Time(0x0102_0304_0506_0702), false);
+    let origin = CallOrigin { sent_at, uid: 1000, node: "vm-a", is_addressed };
+    let addressed = CallOrigin { is_addressed: true, ..origin };
     let origin_bytes = "0207060504030201 e8030000 04 000000 766d2d61";
     for (len, flags, channel, call, origin) in [
         ("3d", "00", Channel::Ordered, None, ""),
         ("3d", "01", Channel::Unordered, None, ""),
         ("51", "04", Channel::Ordered, Some(origin), origin_bytes),
         ("51", "05", Channel::Unordered, Some(origin), origin_bytes),
+        ("51", "0d", Channel::Unordered, Some(addressed), origin_bytes),
     ] {
         let deliver = Deliver {
             number: 0x0a,
@@ -344,6 +371,22 @@ fn drains() {
             &DaemonFrame::Drain(value),
         );
     }
+}
+
+#[test]
+fn lives() {
+    client(
+        "WATCH",
+        "1c000000 0c 00 0000  64000000 00000000 8877665544332211  766d2d62",
+        |out| put::watch(out, &Watch { instance: SRC, node: "vm-b" }),
+        &ClientFrame::Watch(Watch { instance: SRC, node: "vm-b" }),
+    );
+    daemon(
+        "GONE",
+        "18000000 4a 00 0000  64000000 00000000 8877665544332211",
+        |out| put::gone(out, SRC),
+        &DaemonFrame::Gone(SRC),
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use msg_proto::{
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{
-        AckRun, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Header, Heartbeat, Kind,
-        NackEntry, Skip,
+        AckRun, CallMark, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Header,
+        Heartbeat, Kind, NackEntry, Skip,
     },
 };
 
@@ -126,17 +126,18 @@ fn flow_context() {
 }
 
 /// Flags, bytes of age, and what they say.
-const MESSAGES: [(&str, usize, bool, Option<Span>, &str); 4] = [
+const MESSAGES: [(&str, usize, bool, Option<CallMark>, &str); 5] = [
     ("00", 0, false, None, ""),
     ("02", 0, true, None, ""),
-    ("04", 4, false, Some(Span::from_millis(0x0102)), "02010000"),
-    ("06", 4, true, Some(Span::ZERO), "00000000"),
+    ("04", 4, false, Some(CallMark { age: Span::from_millis(0x0102), is_addressed: false }), "02010000"),
+    ("06", 4, true, Some(CallMark { age: Span::ZERO, is_addressed: false }), "00000000"),
+    ("0c", 4, false, Some(CallMark { age: Span::from_millis(0x0102), is_addressed: true }), "02010000"),
 ];
 
 #[test]
 fn data() {
-    for (flags, len, at_least_once, call_age, age) in MESSAGES {
-        let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once, call_age, payload: b"hello" };
+    for (flags, len, at_least_once, call, age) in MESSAGES {
+        let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once, call, payload: b"hello" };
         golden(
             "DATA",
             &format!("04 {flags} {:02x}00 07000000 feffffff {age} 68656c6c6f", 13 + len),
@@ -148,9 +149,9 @@ fn data() {
 
 #[test]
 fn fragment() {
-    for (flags, len, at_least_once, call_age, age) in MESSAGES {
+    for (flags, len, at_least_once, call, age) in MESSAGES {
         let (msgid, offset, total, bytes) = (MsgId(7), 1024, 1029, b"hello");
-        let fragment = Fragment { msgid, seq: SEQ, at_least_once, call_age, offset, total, bytes };
+        let fragment = Fragment { msgid, seq: SEQ, at_least_once, call, offset, total, bytes };
         golden(
             "FRAGMENT",
             &format!("05 {flags} {:02x}00 07000000 feffffff 00040000 05040000 {age} 68656c6c6f", 21 + len),
@@ -254,6 +255,8 @@ fn control() {
         ("0a 00 1800 0e010000 01000000 64000000 8877665544332211 01000000", withdraw(Departure::Died)),
         ("0a 00 1800 0e010000 01000000 64000000 8877665544332211 02000000", withdraw(Departure::GoingAway)),
         ("0a 00 0800 0e010000 02000000", Control::Synced),
+        ("0a 00 1400 0e010000 03000000 64000000 8877665544332211", Control::Watch { client, incarnation }),
+        ("0a 00 1400 0e010000 04000000 64000000 8877665544332211", Control::Gone { client, incarnation }),
     ] {
         golden(
             "CONTROL",
@@ -334,7 +337,7 @@ fn a_datagram_of_frames() {
                     0807060504030201 e8030000 fdffffff 05000000
          04 00 0d00 07000000 feffffff 68656c6c6f
          0d 00 0000");
-    let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once: false, call_age: None, payload: b"hello" };
+    let data = Data { msgid: MsgId(7), seq: SEQ, at_least_once: false, call: None, payload: b"hello" };
     let mut out = Vec::new();
     let mut datagram = DatagramBuilder::new(&mut out, frames_header(), 1200);
     assert!(datagram.put_flow(&flow(FLOW), 0) && datagram.put_data(&data) && datagram.put_goodbye());

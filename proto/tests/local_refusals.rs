@@ -40,6 +40,7 @@ fn submit<'a>(user: &'a [u8], payload: &'a [u8]) -> Submit<'a> {
         channel: Channel::Ordered,
         at_least_once: false,
         is_call: false,
+        to: None,
         send_time: Time(4),
         user,
         payload,
@@ -241,7 +242,7 @@ fn heads_flags_and_types() {
         let bytes = head(8, kind, 0, 0);
         assert_eq!(client_error(&bytes).is_none(), [3, 7, 10].contains(&kind), "client, type {kind}, empty");
         assert_eq!(daemon_error(&bytes).is_none(), kind == 70, "daemon, type {kind}, empty");
-        assert!(client_error(&head(8, kind, 8, 0)).is_some(), "client, type {kind}, unknown flag");
+        assert!(client_error(&head(8, kind, 16, 0)).is_some(), "client, type {kind}, unknown flag");
         assert!(daemon_error(&head(8, kind, 2, 0)).is_some(), "daemon, type {kind}, unknown flag");
     }
     let long = [9, 0, 0, 0, 3, 0, 0, 0, 0];
@@ -277,6 +278,47 @@ fn frames_about_instances() {
     );
     assert!(daemon_error(&presence([1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1])).is_some(), "not zero");
     assert!(daemon_error(&[13, 0, 0, 0, 73, 0, 0, 0, 200, 0, 0, 0, 1]).is_some(), "a part of an entry");
+}
+
+#[test]
+fn a_message_for_one_instance_is_unordered_and_of_the_call_layer() {
+    let frame = |flags: u8, node_len: u8, incarnation: u8, node: &[u8]| {
+        let len = u8::try_from(40 + node.len()).expect("short");
+        let head = [len, 0, 0, 0, 4, flags, 0, 0, 200, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, node_len, 0, 0];
+        [&head[..], &[0; 8], &[incarnation, 0, 0, 0, 0, 0, 0, 0], node].concat()
+    };
+    for flags in 0..16 {
+        let error = client_error(&frame(flags, 1, 7, b"n"));
+        assert_eq!(error.is_none(), flags == 13, "flags {flags}");
+    }
+    assert!(client_error(&frame(5, 0, 7, b"n")).is_none(), "without it these bytes are the message");
+    assert!(client_error(&frame(13, 1, 0, b"n")).is_some(), "incarnation 0");
+    assert!(client_error(&frame(13, 65, 7, &[b'n'; 65])).is_some(), "a name of 65 bytes");
+    assert!(client_error(&frame(13, 2, 7, b"n")).is_some(), "longer than the frame");
+    assert!(client_error(&frame(13, 1, 7, &[0xff])).is_some(), "not UTF-8");
+    let bytes = frame(13, 1, 7, b"n");
+    let short = [&[32, 0, 0, 0][..], &bytes[4..32]].concat();
+    assert!(client_error(&short).is_some(), "no incarnation at all");
+}
+
+#[test]
+fn frames_about_the_end_of_instances() {
+    let frame = |fields: [u8; 16], rest: &[u8], kind: u8| {
+        let len = u8::try_from(24 + rest.len()).expect("short");
+        [&[len, 0, 0, 0, kind, 0, 0, 0][..], &fields, rest].concat()
+    };
+    let fields = [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+    assert!(client_error(&frame(fields, b"n", 12)).is_none());
+    assert!(daemon_error(&frame(fields, b"", 74)).is_none());
+    assert!(client_error(&frame(fields, &[b'n'; 65], 12)).is_some(), "a name of 65 bytes");
+    assert!(client_error(&frame(fields, &[0xff], 12)).is_some(), "not UTF-8");
+    assert!(daemon_error(&frame(fields, b"n", 74)).is_some(), "GONE says no node");
+    for (at, value) in [(4, 1), (8, 0)] {
+        let mut wrong = fields;
+        wrong[at] = value;
+        assert!(client_error(&frame(wrong, b"n", 12)).is_some(), "byte {at}");
+        assert!(daemon_error(&frame(wrong, b"", 74)).is_some(), "byte {at}");
+    }
 }
 
 #[test]

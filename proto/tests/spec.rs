@@ -79,6 +79,8 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         CALL_GRACE_MS,
         MAX_PRESENT,
         MAX_SUBSCRIPTIONS,
+        MAX_WATCHES,
+        MAX_WATCHED,
     ]
     .into_iter()
 }

@@ -7,8 +7,8 @@ use msg_proto::{
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{
-        AckRun, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Header, Kind, NackEntry,
-        Skip, VERSIONS, WireError,
+        AckRun, CallMark, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Header, Kind,
+        NackEntry, Skip, VERSIONS, WireError,
     },
 };
 
@@ -64,7 +64,7 @@ fn what_belongs_to_a_flow_comes_behind_it() {
             msgid: MsgId(1),
             seq: Seq(6),
             at_least_once: false,
-            call_age: None,
+            call: None,
             payload: b"x"
         }));
         assert!(d.put_skip(&Skip { seq: Seq(7), count: 1 }));
@@ -72,7 +72,7 @@ fn what_belongs_to_a_flow_comes_behind_it() {
             msgid: MsgId(2),
             seq: Seq(8),
             at_least_once: false,
-            call_age: None,
+            call: None,
             offset: 0,
             total: 2000,
             bytes: &[1; 1024],
@@ -189,7 +189,7 @@ fn no_frame_is_longer_than_its_length_says() {
                 msgid: MsgId(1),
                 seq: Seq(2),
                 at_least_once: false,
-                call_age: Some(Span::ZERO),
+                call: Some(NO_AGE),
                 payload: &payload[..len],
             };
             assert_eq!(d.put_data(&data), len <= fits);
@@ -464,7 +464,7 @@ mod written {
     #[test]
     #[should_panic(expected = "the other side would refuse")]
     fn a_message_without_its_flow() {
-        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, call_age: None, payload: b"" };
+        let data = Data { msgid: MsgId(1), seq: Seq(2), at_least_once: false, call: None, payload: b"" };
         let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_data(&data)));
     }
 
@@ -489,3 +489,5 @@ mod written {
         let _out = datagram(Kind::Frames, 1200, |d| assert!(d.put_hello(&hello("n"))));
     }
 }
+
+const NO_AGE: CallMark = CallMark { age: Span::ZERO, is_addressed: false };

@@ -172,7 +172,8 @@ fn a_c_compiler_sees_the_same_layout() {
         "msg_request" RequestC { call xid src procedure uid is_repeat time_left_ms node data len }
         "msg_call_counters" CallCountersC {
             calls replies failed_not_started failed_unknown repeats unknown_replies malformed requests runs hits misses
-            in_progress_hits lost mismatches evictions late busy cancelled
+            in_progress_hits lost mismatches evictions late busy cancelled abandoned
+            lost_replies
         }
         "MSG_T" MsgT { clientid msgid send_time times pad }
     }

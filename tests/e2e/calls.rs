@@ -287,6 +287,43 @@ fn a_cancelled_call_ends_at_once_and_its_server_can_know() {
 }
 
 #[test]
+fn a_server_knows_that_its_caller_is_gone_and_begins_no_call_of_it() {
+    let (a, b) = nodes();
+    for node in [&a, &b] {
+        let server = Server::start(&b, 200);
+        let (send, recv) = mpsc::channel();
+        let send = Mutex::new(send);
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        server.client.serve(ECHO, move |client, call| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if call.request == b"wait" {
+                send.lock().unwrap().send(()).expect("the test waits");
+                wait::until("the caller is gone", || !client.caller_waits(&call.responder));
+                assert!(call.responder.time_left() > Duration::ZERO);
+            }
+            client.reply(&call.responder, b"ran").expect("once");
+        });
+        let caller = node.client(100).connect().unwrap();
+        let own = CallOptions { xid: Some(Xid(7)), ..PATIENT };
+        caller.start_call(SERVER, ECHO, b"wait", PATIENT, |_, _| {}).expect("room");
+        caller.start_call(SERVER, ECHO, b"behind", own, |_, _| {}).expect("room");
+        recv.recv().expect("it runs");
+        wait::until("both are taken", || {
+            caller.dispatch(Duration::from_millis(10)).expect("not refused");
+            caller.unresolved() == 0
+        });
+        drop(caller);
+        wait::until("it has ended", || server.client.call_counters().abandoned == 2);
+        // What stood behind it was not begun; the caller's next life calls again.
+        let next = node.client(100).connect().unwrap();
+        let again = next.call(SERVER, ECHO, b"behind", CallOptions { is_repeat: true, ..own });
+        assert_eq!(again.expect("a reply").data, b"ran");
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
+}
+
+#[test]
 fn what_cannot_be_called_is_refused_at_once() {
     let (a, _b) = nodes();
     let caller = a.client(100).connect().unwrap();

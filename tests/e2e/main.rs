@@ -5,7 +5,7 @@
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
 //! * `deploy`: processes and daemons that are replaced, drained and killed in turn, with other instances beside them.
 //!   `drain`: the same as an operator asks for it.
-//! * `calls`: requests and replies. `truth`: what each fault makes of a call, cell by cell.
+//! * `calls`: requests and replies. `replies`: to whom they go. `truth`: what each fault makes of a call, cell by cell.
 //! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
 //! * `datagrams`, `local_socket`, `crowd`: what bad input gets. `scripted`: a peer that does as the test says.
@@ -28,6 +28,7 @@ mod local_socket;
 mod loss;
 mod outage;
 mod quotas;
+mod replies;
 mod scripted;
 mod status;
 mod truth;

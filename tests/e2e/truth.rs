@@ -11,11 +11,15 @@ use std::{
 };
 
 use msg::{CallError, CallOptions, Certainty, Client, ClientId, Procedure, Reply, Semantics};
+use msg_proto::units::Time;
 use msg_tests::{
     node::{Node, NodeSpec, join_by_relay},
     program, wait,
 };
-use msgd::relay::{Direction, Relay};
+use msgd::{
+    clock,
+    relay::{Direction, Relay},
+};
 use tempfile::TempDir;
 
 const SERVER: ClientId = ClientId(200);
@@ -125,6 +129,11 @@ fn failed(result: Result<Reply, CallError>, certainty: Certainty) {
     assert_eq!(result.expect_err("no reply").certainty(), certainty);
 }
 
+/// Whether it is not long since: much less than the patience of a call.
+fn soon_after(died: Option<Time>) -> bool {
+    Duration::from(clock::now().since(died.expect("it did"))) < wait::PATIENCE / 3
+}
+
 #[test]
 fn the_request_is_lost() {
     for semantics in BOTH {
@@ -182,19 +191,18 @@ fn the_server_died_in_the_handler() {
         let server = w.serve();
         w.hold();
         let mut successor = None;
-        let options = match semantics {
-            Semantics::AtMostOnce => brief(semantics),
-            Semantics::AtLeastOnce => patient(semantics),
-        };
-        let result = w.call(options, |w| {
+        let mut died = None;
+        let result = w.call(patient(semantics), |w| {
             w.wait_for_run(1);
             server.kill();
+            died = Some(clock::now());
             w.let_go();
             successor = Some(w.serve());
         });
         match semantics {
             Semantics::AtMostOnce => {
                 failed(result, Certainty::Unknown);
+                assert!(soon_after(died), "its caller learns of it at once");
                 assert_eq!(w.runs(), 1);
             }
             Semantics::AtLeastOnce => {
@@ -202,6 +210,57 @@ fn the_server_died_in_the_handler() {
                 assert_eq!(w.runs(), 2);
             }
         }
+    }
+}
+
+#[test]
+fn the_server_died_in_the_handler_and_has_no_successor() {
+    for semantics in BOTH {
+        let w = World::new();
+        let server = w.serve();
+        w.hold();
+        let (begun, mut died) = (clock::now(), None);
+        let options = match semantics {
+            Semantics::AtMostOnce => patient(semantics),
+            Semantics::AtLeastOnce => brief(semantics),
+        };
+        let result = w.call(options, |w| {
+            w.wait_for_run(1);
+            server.kill();
+            died = Some(clock::now());
+            w.let_go();
+        });
+        failed(result, Certainty::Unknown);
+        assert_eq!(w.runs(), 1);
+        match semantics {
+            Semantics::AtMostOnce => assert!(soon_after(died)),
+            Semantics::AtLeastOnce => {
+                let waited = Duration::from(clock::now().since(begun));
+                assert!(waited >= options.timeout, "somebody may still come");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_servers_node_is_lost_when_it_has_the_request() {
+    for semantics in BOTH {
+        let w = World::new();
+        let _server = w.serve();
+        w.hold();
+        let options = match semantics {
+            Semantics::AtMostOnce => patient(semantics),
+            Semantics::AtLeastOnce => brief(semantics),
+        };
+        let result = w.call(options, |w| {
+            w.wait_for_run(1);
+            w.relay.cut_both();
+        });
+        failed(result, Certainty::Unknown);
+        w.let_go();
+        w.relay.heal_both();
+        replied(w.call(patient(semantics), |_| {}), b"0 x");
+        assert_eq!(w.runs(), 2, "what came too late was not begun");
     }
 }
 

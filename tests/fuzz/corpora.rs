@@ -63,7 +63,9 @@ macro_rules! targets {
     };
 }
 
-targets!(wire_datagram control_bodies local_client_frames local_daemon_frames config status_http engine);
+targets!(
+    wire_datagram control_bodies local_client_frames local_daemon_frames call_messages config status_http engine
+);
 
 /// `UPDATE_SEEDS=1` writes them.
 #[test]

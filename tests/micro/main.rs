@@ -97,7 +97,7 @@ fn write_datagram(out: &mut Vec<u8>) -> usize {
     datagram.put_flow(&flow, 0);
     for number in 1..=4 {
         let (msgid, seq, payload) = (MsgId(number), Seq(number), &[0x5A; 256]);
-        datagram.put_data(&Data { msgid, seq, at_least_once: false, call_age: None, payload });
+        datagram.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload });
     }
     datagram.finish()
 }
@@ -110,6 +110,7 @@ const fn submit() -> Submit<'static> {
         channel: Channel::Ordered,
         at_least_once: false,
         is_call: false,
+        to: None,
         send_time: Time(5),
         user: &[],
         payload: &[0x5A; 256],

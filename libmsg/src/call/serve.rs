@@ -149,8 +149,8 @@ impl Client {
         }
     }
 
-    /// Whether a call's caller still waits, as far as is known here: it has not cancelled, and its time is not over. Of a
-    /// caller that died its server is not told.
+    /// Whether a call's caller still waits, as far as is known here: it has not cancelled, its time is not over, and its
+    /// process is not gone. Outside of its handler that is known as of the last dispatch.
     #[must_use]
     pub fn caller_waits(&self, call: &Responder) -> bool {
         self.waits(call.run)
@@ -159,7 +159,7 @@ impl Client {
     pub(crate) fn waits(&self, run: RunId) -> bool {
         let mut inner = self.lock();
         if inner.in_callback() {
-            // A cancellation may stand in the socket.
+            // A cancellation may stand in the socket, or the news of its end.
             inner.take_in(&self.poller);
             inner.take_calls();
         }

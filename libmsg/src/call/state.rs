@@ -7,8 +7,8 @@ use std::{
 
 use msg_proto::{
     call::{
-        CallCounters, CallId, CallOptions, Calls, Done, Job, Procedure, ProcedureOptions, ReplyCacheLimits,
-        ReplyError, RunId, Why, Xid,
+        CallCounters, CallId, CallOptions, Calls, Cancellation, Done, Job, Procedure, ProcedureOptions,
+        ReplyCacheLimits, ReplyError, RunId, Why, Xid,
     },
     ids::ClientId,
     outcome::Reason,
@@ -178,27 +178,38 @@ impl CallState {
 
     fn turn(&mut self, session: &mut Session, now: Time) {
         while let Some((msgid, outcome)) = session.poll_call_outcome() {
+            let Calls { caller, server, counters } = &mut self.calls;
+            if server.handle_outcome(msgid, outcome.as_ref().map_err(|verdict| *verdict), counters) {
+                continue;
+            }
             match outcome {
-                Ok(()) => self.calls.caller.handle_acked(now, msgid),
-                Err(verdict) => self.calls.caller.handle_failed(now, msgid, verdict),
+                Ok(taker) => caller.handle_acked(now, msgid, taker),
+                Err(verdict) => caller.handle_failed(now, msgid, verdict),
             };
         }
         let dropped = mem::take(&mut *sync::lock(&self.dropped));
         for run in dropped {
             self.give_up(now, run);
         }
+        self.take_gone(session);
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.calls.caller.handle_timeout(now);
         }
         while self.send_request(session, now) == Ok(true) {}
         while let Some(msgid) = self.calls.caller.poll_withdraw() {
             if !session.withdraw(now, msgid) {
-                self.calls.caller.handle_acked(now, msgid);
+                self.calls.caller.handle_acked(now, msgid, None);
             }
         }
-        while let Some((dst, message)) = self.calls.caller.poll_cancel() {
+        while let Some(Cancellation { dst, to, message }) = self.calls.caller.poll_cancel() {
             // It may be lost: it is only a hint.
-            session.send_call(now, dst, &message, SendFlags::default()).ok();
+            match to {
+                Some(to) => session.send_call_to(now, &to, &message).ok(),
+                None => session.send_call(now, dst, &message, SendFlags::default()).ok(),
+            };
+        }
+        while let Some(whom) = self.calls.poll_watch() {
+            session.watch(now, &whom);
         }
         self.send_replies(session, now);
         if session.refusal().is_some() {
@@ -213,6 +224,13 @@ impl CallState {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Learns who is gone. Replies that came before have been taken.
+    fn take_gone(&mut self, session: &mut Session) {
+        while let Some(instance) = session.poll_gone() {
+            self.calls.handle_gone(instance);
         }
     }
 
@@ -239,12 +257,11 @@ impl CallState {
     }
 
     fn send_replies(&mut self, session: &mut Session, now: Time) {
-        let flags = SendFlags { unordered: true, at_least_once: false };
         while let Some(reply) = self.calls.server.poll_reply() {
-            if session.send_call(now, reply.dst, &reply.message, flags).map_err(SendError::from)
-                == Err(SendError::WouldBlock)
-            {
-                return self.calls.server.put_back(reply);
+            match session.send_call_to(now, &reply.to, &reply.message).map_err(SendError::from) {
+                Ok(msgid) => self.calls.server.record_sent(msgid),
+                Err(SendError::WouldBlock) => return self.calls.server.put_back(reply),
+                Err(_) => self.calls.counters.lost_replies += 1,
             }
         }
     }
@@ -283,7 +300,7 @@ impl Inner {
         let session = &mut self.link.session;
         while session.has_call_next() || self.calls.has_stash_room() {
             match session.poll_delivery(now) {
-                None => return,
+                None => break,
                 Some(Delivery::Call(message)) => {
                     self.calls.handle_message(now, &message);
                     session.message_handled();
@@ -294,6 +311,7 @@ impl Inner {
                 }
             }
         }
+        self.calls.take_gone(&mut self.link.session);
     }
 }
 

@@ -144,6 +144,8 @@ pub struct CallCountersC {
     pub late: u64,
     pub busy: u64,
     pub cancelled: u64,
+    pub abandoned: u64,
+    pub lost_replies: u64,
 }
 
 /// Called with what comes of a call.
@@ -321,6 +323,8 @@ impl From<CallCounters> for CallCountersC {
             late: c.late,
             busy: c.busy,
             cancelled: c.cancelled,
+            abandoned: c.abandoned,
+            lost_replies: c.lost_replies,
         }
     }
 }

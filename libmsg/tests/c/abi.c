@@ -83,6 +83,8 @@ int main(void)
     AT(msg_call_counters, late);
     AT(msg_call_counters, busy);
     AT(msg_call_counters, cancelled);
+    AT(msg_call_counters, abandoned);
+    AT(msg_call_counters, lost_replies);
 
     SIZE(MSG_T);
     AT(MSG_T, clientid);

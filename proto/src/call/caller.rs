@@ -4,7 +4,7 @@
 //!            record_sent          handle_acked
 //! Queued ---------------> Sent -----------------> Taken
 //!   ^                      |                        |
-//!   | retry, repeat        | handle_failed          | time for a repeat
+//!   | retry, repeat        | handle_failed          | time for a repeat, or who took it is gone
 //!   +-------- Waiting <----+------------------------+
 //!
 //! out of time, or cancelled: Ending, until it is known what became of the request
@@ -12,11 +12,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::{Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header};
+use super::{
+    Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header,
+    pending::{Pending, State},
+};
 use crate::{
-    ids::{ClientId, MsgId},
+    ids::{ClientId, Instance, MsgId},
     limits,
     outcome::{Certainty, Reason, Verdict},
+    session::Taker,
     units::{Span, Time},
 };
 
@@ -68,6 +72,17 @@ pub struct CallRequest<'a> {
     pub message: &'a [u8],
 }
 
+/// Tells a server that a call's caller does not wait any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cancellation {
+    /// For whom the call was.
+    pub dst: ClientId,
+    /// Which instance took its request, if that is known: it is for that one only.
+    pub to: Option<Taker>,
+    /// The message.
+    pub message: Vec<u8>,
+}
+
 /// A call that has ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
@@ -91,41 +106,9 @@ pub struct Caller {
     bytes: usize,
     to_send: VecDeque<CallId>,
     to_withdraw: VecDeque<MsgId>,
-    to_cancel: VecDeque<(ClientId, Vec<u8>)>,
+    to_cancel: VecDeque<Cancellation>,
+    to_watch: VecDeque<Taker>,
     done: VecDeque<Done>,
-}
-
-/// A call without an outcome.
-#[derive(Debug)]
-struct Pending {
-    dst: ClientId,
-    procedure: Procedure,
-    xid: Xid,
-    options: CallOptions,
-    deadline: Time,
-    /// Some copy of the request may have begun, the present one aside.
-    may_have_begun: bool,
-    sends: u32,
-    state: State,
-    msgid: Option<MsgId>,
-    /// When something is to be done: it stands in `due` with this.
-    due: Time,
-    /// Head and body of the request.
-    message: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// It is to be sent.
-    Queued,
-    /// Its request has no outcome yet.
-    Sent,
-    /// The server's library has it.
-    Taken,
-    /// It is sent again when it is due.
-    Waiting,
-    /// It has ended for this reason; whether it may have begun is being asked.
-    Ending(Why),
 }
 
 impl Caller {
@@ -143,6 +126,7 @@ impl Caller {
             to_send: VecDeque::new(),
             to_withdraw: VecDeque::new(),
             to_cancel: VecDeque::new(),
+            to_watch: VecDeque::new(),
             done: VecDeque::new(),
         }
     }
@@ -190,6 +174,7 @@ impl Caller {
             sends: 0,
             state: State::Queued,
             msgid: None,
+            taker: None,
             due: deadline,
             message,
         };
@@ -247,9 +232,14 @@ impl Caller {
         self.to_withdraw.pop_front()
     }
 
-    /// A cancellation to send, and to whom. It may be lost: it is only a hint.
-    pub fn poll_cancel(&mut self) -> Option<(ClientId, Vec<u8>)> {
+    /// A cancellation to send. It may be lost: it is only a hint.
+    pub fn poll_cancel(&mut self) -> Option<Cancellation> {
         self.to_cancel.pop_front()
+    }
+
+    /// An instance that has a request: [`handle_gone`](Self::handle_gone) is to be called when it is gone.
+    pub fn poll_watch(&mut self) -> Option<Taker> {
+        self.to_watch.pop_front()
     }
 
     /// The next call that has ended.
@@ -263,8 +253,8 @@ impl Caller {
         Some(done)
     }
 
-    /// A message was taken. `false` if it is no request that waits.
-    pub fn handle_acked(&mut self, now: Time, msgid: MsgId) -> bool {
+    /// A message was taken, by whom, if that is known. `false` if it is no request that waits.
+    pub fn handle_acked(&mut self, now: Time, msgid: MsgId, taker: Option<Taker>) -> bool {
         let Some(call) = self.by_msgid.remove(&msgid) else { return false };
         let Some(p) = self.calls.get_mut(&call) else { return false };
         p.msgid = None;
@@ -272,6 +262,8 @@ impl Caller {
             State::Ending(why) => self.finish(call, why, Certainty::Unknown),
             _ => {
                 p.state = State::Taken;
+                self.to_watch.extend(taker.clone());
+                p.taker = taker;
                 let at = p.repeat_at(now);
                 self.set_due(call, at);
             }
@@ -315,6 +307,24 @@ impl Caller {
         true
     }
 
+    /// An instance is gone, and everything that it sent has come or is lost: it answers none of the requests that it took.
+    /// They may have run there. At-least-once goes to the next instance, at once; at-most-once ends.
+    pub fn handle_gone(&mut self, instance: Instance) {
+        let is_with_it = |p: &Pending| {
+            p.state == State::Taken && p.taker.as_ref().is_some_and(|taker| taker.instance == instance)
+        };
+        let concerned: Vec<_> = self.calls.iter().filter(|(_, p)| is_with_it(p)).map(|(c, _)| *c).collect();
+        for call in concerned {
+            let Some(p) = self.calls.get(&call) else { continue };
+            match p.options.semantics {
+                Semantics::AtMostOnce => {
+                    self.finish(call, Why::Request(Reason::ReceiverGone), Certainty::Unknown)
+                }
+                Semantics::AtLeastOnce => self.repeat(call),
+            }
+        }
+    }
+
     /// Its caller does not wait for it any more. `false` if it has ended.
     pub fn cancel(&mut self, now: Time, call: CallId) -> bool {
         let Some(p) = self.calls.get(&call).filter(|p| !matches!(p.state, State::Ending(_))) else {
@@ -323,7 +333,8 @@ impl Caller {
         if p.sends > 0 {
             let mut message = Vec::new();
             header::put_cancel(&mut message, p.procedure, p.xid);
-            self.to_cancel.push_back((p.dst, message));
+            let (dst, to) = (p.dst, p.taker.clone());
+            self.to_cancel.push_back(Cancellation { dst, to, message });
         }
         self.end(now, call, Why::Cancelled);
         true
@@ -355,13 +366,7 @@ impl Caller {
             match p.state {
                 State::Ending(why) => self.finish(call, why, Certainty::Unknown),
                 _ if now >= p.deadline => self.end(now, call, Why::Deadline),
-                State::Taken | State::Waiting => {
-                    p.may_have_begun |= p.state == State::Taken;
-                    p.state = State::Queued;
-                    let deadline = p.deadline;
-                    self.to_send.push_back(call);
-                    self.set_due(call, deadline);
-                }
+                State::Taken | State::Waiting => self.repeat(call),
                 State::Queued | State::Sent => {
                     let deadline = p.deadline;
                     self.set_due(call, deadline);
@@ -394,6 +399,16 @@ impl Caller {
         !self.to_send.is_empty()
     }
 
+    /// The request is sent again.
+    fn repeat(&mut self, call: CallId) {
+        let Some(p) = self.calls.get_mut(&call) else { return };
+        p.may_have_begun |= p.state == State::Taken;
+        p.state = State::Queued;
+        let deadline = p.deadline;
+        self.to_send.push_back(call);
+        self.set_due(call, deadline);
+    }
+
     /// A copy of the request came to nothing.
     fn on_not_answered(&mut self, now: Time, call: CallId, why: Why, certainty: Certainty) {
         let Some(p) = self.calls.get_mut(&call) else { return };
@@ -405,8 +420,7 @@ impl Caller {
         }
         p.may_have_begun |= certainty == Certainty::Unknown;
         p.state = State::Waiting;
-        let back_off = Span::from_millis(FIRST_RETRY_MS << p.sends.min(RETRY_DOUBLINGS));
-        let at = p.deadline.min(now + back_off);
+        let at = p.retry_at(now);
         if let Some(msgid) = p.msgid.take() {
             self.by_msgid.remove(&msgid);
         }
@@ -452,54 +466,3 @@ impl Caller {
         self.due.insert((at, call));
     }
 }
-
-impl Pending {
-    fn write_head(&mut self, now: Time) {
-        let mut head = Vec::with_capacity(header::REQUEST_HEAD);
-        let at_least_once = self.options.semantics == Semantics::AtLeastOnce;
-        let timeout = self.deadline.since(now);
-        header::put_request(
-            &mut head,
-            (self.procedure, self.xid),
-            self.may_have_begun,
-            at_least_once,
-            timeout,
-        );
-        self.message[..header::REQUEST_HEAD].copy_from_slice(&head);
-    }
-
-    /// Whether a call goes on when one copy of its request came to nothing.
-    fn is_made_again(&mut self, why: Why, certainty: Certainty) -> bool {
-        let may_pass = match why {
-            Why::Request(reason) => !matches!(reason, Reason::Refused | Reason::TooLarge),
-            Why::Busy => true,
-            _ => false,
-        };
-        let again = match self.options.semantics {
-            Semantics::AtLeastOnce => true,
-            Semantics::AtMostOnce => {
-                certainty == Certainty::NotStarted && !self.may_have_begun && self.options.retries > 0
-            }
-        };
-        if may_pass && again && self.options.semantics == Semantics::AtMostOnce {
-            self.options.retries -= 1;
-        }
-        may_pass && again
-    }
-
-    /// When a call that was taken is repeated, or its deadline.
-    fn repeat_at(&self, now: Time) -> Time {
-        match self.options.semantics {
-            Semantics::AtMostOnce => self.deadline,
-            Semantics::AtLeastOnce => {
-                let doublings = self.sends.saturating_sub(1).min(RETRY_DOUBLINGS);
-                self.deadline.min(now + self.options.repeat_after.times(1 << doublings))
-            }
-        }
-    }
-}
-
-/// A call that is known not to have started is made again after this; twice as long each time...
-const FIRST_RETRY_MS: u64 = 5;
-/// ... for so many times.
-const RETRY_DOUBLINGS: u32 = 6;

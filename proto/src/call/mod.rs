@@ -4,12 +4,13 @@
 //! write ordinary messages, marked as the call layer's ([`crate::session::Session::send_call`]).
 //!
 //! * `header`: the bytes that stand before a request and its reply. `xid`: numbers that cannot be guessed.
-//! * `caller`: calls that wait for their reply, and how each ends.
+//! * `caller`, `pending`: calls that wait for their reply, and how each ends.
 //! * `server`, `run`: calls that came, and those that run. `cache`: replies that were given.
 
 mod cache;
 mod caller;
 mod header;
+mod pending;
 mod run;
 mod server;
 mod xid;
@@ -20,7 +21,7 @@ mod tests;
 use std::fmt;
 
 pub use cache::ReplyCacheLimits;
-pub use caller::{CallId, CallOptions, CallRequest, Caller, Done, StartError};
+pub use caller::{CallId, CallOptions, CallRequest, Caller, Cancellation, Done, StartError};
 pub use header::{
     Answer, CallFrame, MalformedCall, REPLY_HEAD, REQUEST_HEAD, put_cancel, put_reply, put_request,
 };
@@ -29,8 +30,9 @@ pub use server::{LostReply, ProcedureOptions, Reply, ReplyError, Server};
 pub use xid::XidSource;
 
 use crate::{
+    ids::Instance,
     outcome::{Certainty, Reason},
-    session::CallMessage,
+    session::{CallMessage, Taker},
     units::Time,
 };
 
@@ -64,7 +66,7 @@ pub struct CallFailure {
 /// Why a call has no reply. That says nothing of whether the procedure ran: [`CallFailure::certainty`] does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// Its request failed as a message.
+    /// Its request failed as a message, or ([`Reason::ReceiverGone`]) who took it is gone.
     Request(Reason),
     /// Its time is over.
     Deadline,
@@ -132,6 +134,10 @@ pub struct CallCounters {
     pub busy: u64,
     /// Calls whose caller cancelled them.
     pub cancelled: u64,
+    /// Calls whose caller's process ended before they were answered.
+    pub abandoned: u64,
+    /// Replies that the process which called was not known to take.
+    pub lost_replies: u64,
 }
 
 impl Calls {
@@ -140,6 +146,17 @@ impl Calls {
     pub fn new(xid_key: [u8; 16], hash_key: [u8; 16]) -> Self {
         let (caller, server) = (Caller::new(xid_key), Server::new(hash_key));
         Self { caller, server, counters: CallCounters::default() }
+    }
+
+    /// An instance that [`poll_watch`](Self::poll_watch) named is gone: see [`crate::session::Session::poll_gone`].
+    pub fn handle_gone(&mut self, instance: Instance) {
+        self.caller.handle_gone(instance);
+        self.server.handle_gone(instance, &mut self.counters);
+    }
+
+    /// An instance whose end is to be told.
+    pub fn poll_watch(&mut self) -> Option<Taker> {
+        self.caller.poll_watch().or_else(|| self.server.poll_watch())
     }
 
     /// A message of the call layer came, and counts as taken.

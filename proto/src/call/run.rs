@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::{Procedure, Xid, cache::CallKey, cache::Digest};
-use crate::{
-    ids::{ClientId, Instance},
-    units::Time,
-};
+use crate::{ids::Instance, session::Taker, units::Time};
 
 /// A call, to the process that serves it. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,13 +48,27 @@ pub(super) struct Run {
     pub(super) from: Requester,
     pub(super) deadline: Time,
     pub(super) is_repeat: bool,
+    /// It is begun though its caller be gone.
+    pub(super) at_least_once: bool,
     pub(super) is_cancelled: bool,
+    /// Its caller's process is gone...
+    pub(super) is_abandoned: bool,
+    /// ... and it is not begun unless a repeat comes for it.
+    pub(super) is_aside: bool,
     /// The request, until a handler begins it.
     pub(super) request: Option<Vec<u8>>,
 }
 
 impl Run {
-    pub(super) fn caller(&self) -> ClientId {
-        self.key.client
+    /// Whether somebody wants its answer.
+    pub(super) fn is_wanted(&self, now: Time) -> bool {
+        !self.is_cancelled && !self.is_abandoned && now < self.deadline
+    }
+}
+
+impl Requester {
+    /// Its process, and where that is.
+    pub(super) fn process(&self) -> Taker {
+        Taker { instance: self.instance, node: self.node.clone() }
     }
 }

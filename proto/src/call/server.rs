@@ -1,7 +1,7 @@
 //! The server's side: calls that came, each of which is begun at most once while its key is known.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::Hasher,
 };
 
@@ -14,8 +14,10 @@ use super::{
     run::Run,
 };
 use crate::{
-    ids::ClientId,
+    ids::{Instance, MsgId},
     limits,
+    outcome::Verdict,
+    session::Taker,
     units::{Span, Time},
 };
 
@@ -53,8 +55,8 @@ pub(super) struct Request<'a> {
 /// A reply to be sent, unordered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// To whom.
-    pub dst: ClientId,
+    /// To whom, and to nobody else: the process that called.
+    pub to: Taker,
     /// The message.
     pub message: Vec<u8>,
 }
@@ -80,6 +82,11 @@ pub struct Server {
     running: HashMap<CallKey, RunId>,
     cache: Option<ReplyCache>,
     jobs: VecDeque<RunId>,
+    /// Calls that were not begun as their callers are gone: the first to go when there is no room.
+    aside: VecDeque<RunId>,
+    to_watch: VecDeque<Taker>,
+    /// Replies without an outcome.
+    sent: HashSet<MsgId>,
     replies: VecDeque<Reply>,
     /// Of requests not begun, and of replies not sent.
     bytes: usize,
@@ -97,6 +104,9 @@ impl Server {
             running: HashMap::new(),
             cache: None,
             jobs: VecDeque::new(),
+            aside: VecDeque::new(),
+            to_watch: VecDeque::new(),
+            sent: HashSet::new(),
             replies: VecDeque::new(),
             bytes: 0,
         }
@@ -131,12 +141,12 @@ impl Server {
         counters: &mut CallCounters,
     ) {
         counters.requests += 1;
-        let (dst, id) = (from.instance.client, (request.procedure, request.xid));
+        let id = (request.procedure, request.xid);
         let Some(options) = self.procedures.get(&request.procedure).copied() else {
-            return self.refuse(dst, id, CallFailure::not_started(Why::NoProcedure));
+            return self.refuse(&from, id, CallFailure::not_started(Why::NoProcedure));
         };
         let key = CallKey {
-            client: dst,
+            client: from.instance.client,
             uid: from.uid,
             node: from.node.clone(),
             procedure: request.procedure,
@@ -149,7 +159,7 @@ impl Server {
         counters.misses += 1;
         if now >= request.deadline {
             counters.late += 1;
-            return self.refuse(dst, id, CallFailure::not_started(Why::Deadline));
+            return self.refuse(&from, id, CallFailure::not_started(Why::Deadline));
         }
         let is_lost = request.is_repeat && !options.is_idempotent;
         if is_lost {
@@ -160,24 +170,34 @@ impl Server {
                 LostReply::BySemantics => request.at_least_once,
             };
             if !runs {
-                return self.refuse(dst, id, CallFailure::unknown(Why::ReplyLost));
+                return self.refuse(&from, id, CallFailure::unknown(Why::ReplyLost));
             }
         }
-        let is_full = self.runs.len() + self.replies.len() >= limits::MAX_SERVED_CALLS
-            || self.bytes + request.body.len() > limits::MAX_SERVED_BYTES;
-        if is_full {
+        if !self.make_room(request.body.len()) {
             counters.busy += 1;
-            return self.refuse(dst, id, CallFailure::not_started(Why::Busy));
+            return self.refuse(&from, id, CallFailure::not_started(Why::Busy));
         }
         self.next += 1;
         let run = RunId(self.next);
+        self.watch(&from);
         self.bytes += request.body.len();
         self.running.insert(key.clone(), run);
         self.jobs.push_back(run);
         let body = Some(request.body.to_vec());
         let (deadline, is_repeat) = (request.deadline, request.is_repeat);
-        self.runs
-            .insert(run, Run { key, digest, from, deadline, is_repeat, is_cancelled: false, request: body });
+        let run_of = Run {
+            key,
+            digest,
+            from,
+            deadline,
+            is_repeat,
+            at_least_once: request.at_least_once,
+            is_cancelled: false,
+            is_abandoned: false,
+            is_aside: false,
+            request: body,
+        };
+        self.runs.insert(run, run_of);
     }
 
     /// Its caller does not wait any more.
@@ -196,27 +216,50 @@ impl Server {
         }
     }
 
-    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so.
+    /// An instance is gone: whoever asks for its calls' answers waits for none. Those that were not begun are not, if they
+    /// are at-most-once: each is put aside, for the case that a new life of the caller repeats it.
+    pub fn handle_gone(&mut self, instance: Instance, counters: &mut CallCounters) {
+        for run in self.runs.values_mut().filter(|run| run.from.instance == instance && !run.is_abandoned) {
+            run.is_abandoned = true;
+            counters.abandoned += 1;
+        }
+    }
+
+    /// An instance that calls: [`handle_gone`](Self::handle_gone) is to be called when it is gone.
+    pub fn poll_watch(&mut self) -> Option<Taker> {
+        self.to_watch.pop_front()
+    }
+
+    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so; one whose
+    /// caller is gone is put aside.
     pub fn poll_job(&mut self, now: Time, counters: &mut CallCounters) -> Option<Job> {
+        self.forget_aside(now);
         loop {
             let id = self.jobs.pop_front()?;
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let Some(request) = run.request.take() else { continue };
-            self.bytes -= request.len();
             let why = match run {
                 Run { is_cancelled: true, .. } => Why::Cancelled,
                 Run { deadline, .. } if now >= *deadline => Why::Deadline,
+                Run { is_abandoned: true, at_least_once: false, .. } => {
+                    run.is_aside = true;
+                    run.request = Some(request);
+                    self.aside.push_back(id);
+                    continue;
+                }
                 Run { key: CallKey { procedure, xid, .. }, from, is_repeat, deadline, .. } => {
                     counters.runs += 1;
+                    self.bytes -= request.len();
                     let (procedure, xid, from) = (*procedure, *xid, from.clone());
                     let (is_repeat, deadline) = (*is_repeat, *deadline);
                     return Some(Job { run: id, from, procedure, xid, is_repeat, deadline, request });
                 }
             };
             counters.late += u64::from(why == Why::Deadline);
+            run.request = Some(request);
             if let Some(run) = self.remove(id) {
                 let certainty = CallFailure::not_started(why);
-                self.refuse(run.caller(), (run.key.procedure, run.key.xid), certainty);
+                self.refuse(&run.from, (run.key.procedure, run.key.xid), certainty);
             }
         }
     }
@@ -258,11 +301,29 @@ impl Server {
         self.answer(now, run, Err(CallFailure::unknown(Why::NoReply)), counters);
     }
 
-    /// The next reply to send. One for which there is no room is [put back](Self::put_back).
+    /// The next reply to send. Answer with [`record_sent`](Self::record_sent); one for which there is no room is
+    /// [put back](Self::put_back).
     pub fn poll_reply(&mut self) -> Option<Reply> {
         let reply = self.replies.pop_front()?;
         self.bytes -= reply.message.len();
         Some(reply)
+    }
+
+    /// A reply was sent with that number.
+    pub fn record_sent(&mut self, msgid: MsgId) {
+        self.sent.insert(msgid);
+    }
+
+    /// A message was taken, or failed. `false` if it is no reply.
+    pub fn handle_outcome<T>(
+        &mut self,
+        msgid: MsgId,
+        outcome: Result<T, Verdict>,
+        counters: &mut CallCounters,
+    ) -> bool {
+        let is_reply = self.sent.remove(&msgid);
+        counters.lost_replies += u64::from(is_reply && outcome.is_err());
+        is_reply
     }
 
     /// There was no room for a reply: it stays the next one.
@@ -277,10 +338,11 @@ impl Server {
         !self.replies.is_empty()
     }
 
-    /// Whether the caller of a running call still waits, as far as is known here.
+    /// Whether the caller of a running call still waits, as far as is known here: it has not cancelled, its time is not
+    /// over, and its process is not known to be gone.
     #[must_use]
     pub fn caller_waits(&self, now: Time, run: RunId) -> bool {
-        self.runs.get(&run).is_some_and(|run| !run.is_cancelled && now < run.deadline)
+        self.runs.get(&run).is_some_and(|run| run.is_wanted(now))
     }
 
     /// How long the caller of a running call waits yet.
@@ -289,16 +351,16 @@ impl Server {
         self.runs.get(&run).map_or(Span::ZERO, |run| run.deadline.since(now))
     }
 
-    /// Calls without an answer.
+    /// Calls that are to be answered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.runs.len()
+        self.runs.len() - self.aside.len()
     }
 
-    /// Whether no call waits for its answer.
+    /// Whether no call is to be answered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.len() == 0
     }
 
     /// Whether a request has its answer already, or will get it from the run that is under way.
@@ -311,16 +373,22 @@ impl Server {
         request: &Request<'_>,
         counters: &mut CallCounters,
     ) -> bool {
-        let (dst, id) = (key.client, (key.procedure, key.xid));
+        let id = (key.procedure, key.xid);
         if let Some(run) = self.running.get(key).and_then(|run| self.runs.get_mut(run)) {
             if run.digest == digest {
                 counters.in_progress_hits += 1;
                 run.from = from.clone();
                 run.deadline = run.deadline.max(request.deadline);
-                run.is_cancelled = false;
+                (run.is_cancelled, run.is_abandoned) = (false, false);
+                if std::mem::take(&mut run.is_aside) {
+                    let id = self.running[key];
+                    self.aside.retain(|aside| *aside != id);
+                    self.jobs.push_back(id);
+                }
+                self.watch(from);
             } else {
                 counters.mismatches += 1;
-                self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
+                self.refuse(from, id, CallFailure::not_started(Why::XidReused));
             }
             return true;
         }
@@ -330,42 +398,70 @@ impl Server {
             Lookup::Miss => return false,
             Lookup::Mismatch => {
                 counters.mismatches += 1;
-                self.refuse(dst, id, CallFailure::not_started(Why::XidReused));
+                self.refuse(from, id, CallFailure::not_started(Why::XidReused));
             }
             Lookup::Hit(reply) => {
                 counters.hits += 1;
                 let len = reply.as_ref().map_or(0, |bytes| bytes.len());
                 // Who repeats faster than he reads is not answered: nothing is kept for him without bound.
                 if self.bytes + len <= limits::MAX_SERVED_BYTES {
-                    self.send(dst, id, &reply);
+                    self.send(from, id, &reply);
                 }
             }
         }
         true
     }
 
+    /// Whether one more request has a place. Those put aside make room for it.
+    fn make_room(&mut self, len: usize) -> bool {
+        loop {
+            let is_full = self.runs.len() + self.replies.len() >= limits::MAX_SERVED_CALLS
+                || self.bytes + len > limits::MAX_SERVED_BYTES;
+            if !is_full {
+                return true;
+            }
+            let Some(oldest) = self.aside.pop_front() else { return false };
+            self.remove(oldest);
+        }
+    }
+
+    /// Those put aside whose time is over will not be repeated.
+    fn forget_aside(&mut self, now: Time) {
+        while let Some(oldest) = self.aside.front().copied() {
+            if self.runs.get(&oldest).is_some_and(|run| now < run.deadline) {
+                return;
+            }
+            self.aside.pop_front();
+            self.remove(oldest);
+        }
+    }
+
+    fn watch(&mut self, from: &Requester) {
+        self.to_watch.push_back(from.process());
+    }
+
     fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {
         let Some(run) = self.remove(id) else { return };
-        self.send(run.caller(), (run.key.procedure, run.key.xid), &reply);
+        self.send(&run.from, (run.key.procedure, run.key.xid), &reply);
         let is_idempotent = self.procedures.get(&run.key.procedure).is_some_and(|p| p.is_idempotent);
         if let Some(cache) = self.cache.as_mut().filter(|_| !is_idempotent) {
             counters.evictions += cache.expire(now) + cache.store(now, run.key, run.digest, reply);
         }
     }
 
-    fn refuse(&mut self, dst: ClientId, id: (Procedure, Xid), failure: CallFailure) {
+    fn refuse(&mut self, to: &Requester, id: (Procedure, Xid), failure: CallFailure) {
         // What a caller is told without a run is bounded by its own chain on the way here, and by this on the way back.
         if self.replies.len() < 2 * limits::MAX_SERVED_CALLS {
-            self.send(dst, id, &Err(failure));
+            self.send(to, id, &Err(failure));
         }
     }
 
-    fn send(&mut self, dst: ClientId, (procedure, xid): (Procedure, Xid), reply: &Stored) {
+    fn send(&mut self, to: &Requester, (procedure, xid): (Procedure, Xid), reply: &Stored) {
         let mut message = Vec::new();
         let answer = reply.as_ref().map(|bytes| &**bytes).map_err(|failure| *failure);
         header::put_reply(&mut message, procedure, xid, answer);
         self.bytes += message.len();
-        self.replies.push_back(Reply { dst, message });
+        self.replies.push_back(Reply { to: to.process(), message });
     }
 
     fn remove(&mut self, id: RunId) -> Option<Run> {

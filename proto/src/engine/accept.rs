@@ -2,6 +2,7 @@
 
 use super::{
     Engine,
+    address::CallCopy,
     client::{Client, ClientKey, ConnState, Delivery},
     connections::Violation,
     fragments::Reassembly,
@@ -25,8 +26,14 @@ pub(super) struct Copy {
     pub(super) seq: Seq,
     pub(super) send_time: Time,
     pub(super) interval: Span,
-    /// Of a message of the call layer: when its client sent it, in this node's clock.
-    pub(super) call_sent_at: Option<Time>,
+    /// Of a message of the call layer: what is known of it.
+    pub(super) call: Option<CallCopy>,
+}
+
+impl Copy {
+    fn is_addressed(&self) -> bool {
+        self.call.is_some_and(|call| call.is_addressed)
+    }
 }
 
 impl Engine {
@@ -64,7 +71,7 @@ impl Engine {
     }
 
     /// Whether a client that is not here may still come back from the daemon before this one (I6).
-    fn may_return(&self, instance: Instance) -> bool {
+    pub(super) fn may_return(&self, instance: Instance) -> bool {
         self.clock.steady().since(self.started_at) < self.config.grace
             && !self.departed.iter().any(|(i, _)| *i == instance)
     }
@@ -225,7 +232,7 @@ impl Engine {
             return;
         }
         let (_, whole) = self.inboxes[key].partials.swap_remove(index);
-        let copy = Copy { send_time: whole.send_time, call_sent_at: whole.call_sent_at, ..*copy };
+        let copy = Copy { send_time: whole.send_time, call: whole.call, ..*copy };
         self.clients[client].queue.held_bytes -= whole.bytes.len();
         self.hold(key, client, &copy, whole.bytes);
         self.give_waiting(key);
@@ -236,7 +243,7 @@ impl Engine {
         let inbox = &mut self.inboxes[key];
         match inbox.arrival(copy.seq) {
             Arrival::New => {
-                if let Some(verdict) = self.refusal_of(key) {
+                if let Some(verdict) = self.refusal_of(key, copy) {
                     self.refuse(key, copy.msgid, copy.seq, verdict);
                     return false;
                 }
@@ -259,10 +266,10 @@ impl Engine {
     }
 
     /// What the inbox of a client that departed, or takes no more, answers to a message that it has not seen.
-    fn refusal_of(&self, key: InboxKey) -> Option<Verdict> {
+    fn refusal_of(&self, key: InboxKey, copy: &Copy) -> Option<Verdict> {
         let inbox = &self.inboxes[key];
         if let Some(client) = inbox.client {
-            return self.refusal_of_leaving(client);
+            return self.refusal_of_leaving(client).filter(|_| !copy.is_addressed());
         }
         // What was given while the client lived has a slot; without one it never was. Of an incarnation that
         // departed before this daemon remembers, nothing is known.
@@ -285,8 +292,8 @@ impl Engine {
         let queue = &mut self.clients[client].queue;
         queue.held_bytes += payload.len();
         queue.held += 1;
-        let Copy { msgid, send_time, interval, call_sent_at, .. } = *copy;
-        let held = Held { msgid, send_time, interval, call_sent_at, payload, is_parked: false };
+        let Copy { msgid, send_time, interval, call, .. } = *copy;
+        let held = Held { msgid, send_time, interval, call, payload, is_parked: false };
         self.inboxes[key].hold(copy.seq, held);
         self.watch(key);
     }
@@ -309,8 +316,8 @@ impl Engine {
             }
             let Some(held) = self.inboxes[key].unhold(seq) else { return };
             self.release(Some(client), held.payload.len(), 1);
-            let Held { msgid, send_time, interval, call_sent_at, .. } = held;
-            let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
+            let Held { msgid, send_time, interval, call, .. } = held;
+            let copy = Copy { msgid, seq, send_time, interval, call };
             self.give(key, &copy, &held.payload);
             self.pool.put(held.payload);
         }
@@ -338,7 +345,8 @@ impl Engine {
             Source::Local => &self.config.node,
             Source::Link(link) => &self.links[link].name,
         };
-        let call = copy.call_sent_at.map(|sent_at| CallOrigin { sent_at, uid: inbox.uid, node });
+        let is_addressed = copy.is_addressed();
+        let call = copy.call.map(|c| CallOrigin { sent_at: c.sent_at, uid: inbox.uid, node, is_addressed });
         let queue = &mut self.clients[client].queue;
         let out = &mut self.conns[conn].out;
         let deliver = Deliver {
@@ -361,6 +369,7 @@ impl Engine {
             round: inbox.round,
             len: payload.len() + local::put::DELIVER_HEAD,
             starts_at: out.end(),
+            is_addressed,
             is_stale: false,
         });
         local::put::deliver(out.tail(), &deliver);

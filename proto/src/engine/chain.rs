@@ -8,11 +8,13 @@ use super::{
     due::{DueLists, Place},
     fragments::Units,
     link::LinkKey,
+    lives::Home,
 };
 use crate::{
     ids::{Channel, ClientId, Instance, MsgId, Seq},
     outcome::{Certainty, Reason},
-    units::{Span, Time},
+    units::Time,
+    wire::CallMark,
 };
 
 key! {
@@ -35,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) seq: Seq,
     pub(crate) at_least_once: bool,
     pub(crate) is_call: bool,
+    /// The only instance that may be given it, and whose client that is. Its flow's target is nothing to it.
+    pub(crate) to: Option<(Home, Instance)>,
     /// The user data, then the payload.
     pub(crate) bytes: Vec<u8>,
     pub(crate) user_len: u8,
@@ -97,9 +101,10 @@ impl Entry {
         &self.bytes[..usize::from(self.user_len)]
     }
 
-    /// Of a message of the call layer: how long ago its client sent it.
-    pub(crate) fn call_age(&self, now: Time) -> Option<Span> {
-        self.is_call.then(|| now.since(self.submitted_at))
+    /// Of a message of the call layer: how long ago its client sent it, and whether it is for one instance.
+    pub(crate) fn call(&self, now: Time) -> Option<CallMark> {
+        let (age, is_addressed) = (now.since(self.submitted_at), self.to.is_some());
+        self.is_call.then_some(CallMark { age, is_addressed })
     }
 
     /// What is known of it if it fails now (I3): nothing left this node, or all that did was refused, or not.
@@ -134,10 +139,19 @@ impl Chain {
         self.entries.get(key).filter(|e| e.serial == serial)
     }
 
+    /// Which instance a message is given to, if it is.
+    #[inline]
+    pub(crate) fn given_to(&self, entry: &Entry) -> Option<Instance> {
+        match entry.to {
+            Some((_, instance)) => Some(instance),
+            None => self.flows[entry.flow].target.map(|target| target.instance),
+        }
+    }
+
     /// A copy goes to the target: it may begin from now on.
     pub(crate) fn bind(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
-        if !std::mem::replace(&mut entry.in_doubt, true) {
+        if !std::mem::replace(&mut entry.in_doubt, true) && entry.to.is_none() {
             self.flows[entry.flow].in_doubt += 1;
         }
     }
@@ -145,7 +159,7 @@ impl Chain {
     /// The target has not begun it, and never will; or its outcome is known.
     pub(crate) fn unbind(&mut self, key: EntryKey) {
         let entry = &mut self.entries[key];
-        if std::mem::replace(&mut entry.in_doubt, false) {
+        if std::mem::replace(&mut entry.in_doubt, false) && entry.to.is_none() {
             self.flows[entry.flow].in_doubt -= 1;
         }
     }
@@ -154,6 +168,9 @@ impl Chain {
     pub(crate) fn renew_serials(&mut self, flow: FlowKey) {
         let keys: Vec<_> = self.flows[flow].unresolved().collect();
         for key in keys {
+            if self.entries[key].to.is_some() {
+                continue;
+            }
             let serial = self.serial();
             let entry = &mut self.entries[key];
             (entry.serial, entry.queued) = (serial, false);
@@ -177,7 +194,7 @@ pub(crate) struct OutFlow {
     pub(crate) stage: Stage,
     /// The target that the sender's library knows of.
     pub(crate) known: Option<Instance>,
-    /// How many unresolved messages the target may have begun.
+    /// How many unresolved messages, those for one instance aside, the target may have begun.
     pub(crate) in_doubt: u32,
     /// The way to the target is lost: from then on it counts as gone for good.
     pub(crate) lost_until: Option<Time>,

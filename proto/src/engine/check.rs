@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Engine,
+    chain::EntryKey,
     client::{Client, ClientKey, ConnState},
     inbox::{InboxKey, Source},
     link::LinkKey,
@@ -48,7 +49,9 @@ impl Engine {
             same("an entry's client and its flow's", Some(entry.client), at_sender)?;
         }
         for (_, flow) in self.chain.flows.iter() {
-            let in_doubt = flow.unresolved().filter(|e| self.chain.entries[*e].in_doubt).count();
+            let is_its =
+                |e: &EntryKey| self.chain.entries[*e].in_doubt && self.chain.entries[*e].to.is_none();
+            let in_doubt = flow.unresolved().filter(is_its).count();
             same("what a flow's target may have begun", flow.in_doubt as usize, in_doubt)?;
             holds("what may have begun did so somewhere", in_doubt == 0 || flow.target.is_some())?;
             let waits = flow.is_in_doubt() || flow.stage != super::chain::Stage::Closing;
@@ -61,6 +64,9 @@ impl Engine {
         same("a client and its instance's", Some(&key), self.by_instance.get(&c.instance))?;
         let bytes: usize = c.sent.iter().map(|e| self.entry_cost(e)).sum();
         same("bytes in a client's chain", c.sent.bytes, bytes)?;
+        let addressed = c.sent.iter().filter(|e| self.chain.entries[*e].to.is_some()).count();
+        same("messages for one instance in a client's chain", c.sent.addressed as usize, addressed)?;
+        holds("watches", c.watches.iter().all(|at| self.lives.is_told(*at, key)))?;
         holds("max_stored", c.sent.count <= c.max_stored)?;
         holds("client_queue_bytes of the chain", c.sent.bytes <= self.config.limits.client_queue_bytes)?;
         let inboxes = || c.inboxes.iter().filter_map(|i| self.inboxes.get(*i));
@@ -77,7 +83,7 @@ impl Engine {
         same("blocked inboxes", c.queue.blocked.len(), blocked)
     }
 
-    fn entry_cost(&self, key: super::chain::EntryKey) -> usize {
+    fn entry_cost(&self, key: EntryKey) -> usize {
         let entry = &self.chain.entries[key];
         cost(entry.payload().len(), entry.user().len())
     }

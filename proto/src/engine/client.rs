@@ -1,6 +1,6 @@
 //! Clients, and their connections.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{
     Credentials, Fault,
@@ -8,6 +8,7 @@ use super::{
     buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
     inbox::InboxKey,
+    lives::Home,
     target::Restored,
 };
 use crate::{
@@ -116,6 +117,8 @@ pub(crate) struct Client {
     /// The clientids whose instances it wants to know of, and those of them that it is to be told of.
     pub(crate) subscriptions: Vec<ClientId>,
     pub(crate) presence_due: Vec<ClientId>,
+    /// The instances that it watches.
+    pub(crate) watches: BTreeSet<(Home, Instance)>,
     /// Inboxes towards it.
     pub(crate) inboxes: Vec<InboxKey>,
     pub(crate) totals: Totals,
@@ -136,6 +139,8 @@ pub(crate) struct SentMessages {
     base: Option<MsgId>,
     ring: VecDeque<Option<EntryKey>>,
     pub(crate) count: u32,
+    /// Of them, those for one instance only.
+    pub(crate) addressed: u32,
     pub(crate) bytes: usize,
 }
 
@@ -225,6 +230,9 @@ pub(crate) struct Delivery {
     pub(crate) len: usize,
     /// The stream offset where its frame begins: once anything of it is written, it may have been taken.
     pub(crate) starts_at: u64,
+    /// It is for this instance only, which takes it though it leaves.
+    pub(crate) is_addressed: bool,
+    /// It was dropped, or refused: a TAKEN that covers it does not mean it.
     pub(crate) is_stale: bool,
 }
 
@@ -272,6 +280,11 @@ impl ReceiveQueue {
         while self.deliveries.front().is_some_and(|d| d.is_stale) {
             self.pop(u64::MAX);
         }
+    }
+
+    /// All on their way, in order.
+    pub(crate) fn given(&mut self) -> impl Iterator<Item = &mut Delivery> {
+        self.deliveries.iter_mut()
     }
 
     /// Whether that number is one of a delivery on its way, or of an earlier one.
@@ -348,6 +361,7 @@ mod tests {
             round: 0,
             len: 100,
             starts_at: 0,
+            is_addressed: false,
             is_stale: false,
         };
         for seq in 0..3 {

@@ -213,6 +213,7 @@ impl Engine {
             (ConnState::Ready(client), ClientFrame::Subscribe { client: wanted }) => {
                 self.on_subscribe(client, wanted)
             }
+            (ConnState::Ready(client), ClientFrame::Watch(watch)) => self.on_watch(client, &watch),
             (ConnState::Ready(client), ClientFrame::Drained) => {
                 self.on_drained(client);
                 Ok(())
@@ -245,7 +246,7 @@ impl Engine {
             )),
             (ConnState::Ready(_), _) => Err(Violation::new(
                 LocalRule::OutOfTurn,
-                "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, GOODBYE",
+                "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, WATCH, GOODBYE",
             )),
             (ConnState::Closing, _) => Ok(()),
         }
@@ -394,6 +395,7 @@ impl Engine {
             gone_at: None,
             subscriptions: Vec::new(),
             presence_due: Vec::new(),
+            watches: std::collections::BTreeSet::new(),
             queue: ReceiveQueue::default(),
             inboxes: Vec::new(),
             totals: Totals::default(),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::{
     Engine, Recovery,
     accept::Copy,
+    address::CallCopy,
     inbox::{InboxKey, Source},
     link::{HeartbeatDue, LinkKey},
 };
@@ -139,16 +140,16 @@ impl Engine {
             },
             Frame::Data(data) => {
                 if let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context {
-                    let call_sent_at = data.call_age.map(|age| send_time.minus(age));
-                    let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval, call_sent_at };
+                    let call = data.call.map(|mark| CallCopy::of(mark, send_time));
+                    let copy = Copy { msgid: data.msgid, seq: data.seq, send_time, interval, call };
                     self.accept(inbox, &copy, data.payload);
                 }
             }
             Frame::Fragment(fragment) => {
                 if let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context {
-                    let call_sent_at = fragment.call_age.map(|age| send_time.minus(age));
+                    let call = fragment.call.map(|mark| CallCopy::of(mark, send_time));
                     let (msgid, seq) = (fragment.msgid, fragment.seq);
-                    let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
+                    let copy = Copy { msgid, seq, send_time, interval, call };
                     self.accept_fragment(inbox, &copy, &fragment);
                 }
             }

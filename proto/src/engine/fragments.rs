@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::accept::Copy;
+use super::{accept::Copy, address::CallCopy};
 use crate::{
     ids::MsgId,
     limits::{FRAGMENT_UNIT, MAX_FRAGMENT_UNITS},
@@ -172,7 +172,7 @@ pub(crate) struct Reassembly {
     pub(crate) send_time: Time,
     pub(crate) interval: Span,
     /// See [`Copy`].
-    pub(crate) call_sent_at: Option<Time>,
+    pub(crate) call: Option<CallCopy>,
     /// Something came since it was last reported.
     pub(crate) unreported: bool,
 }
@@ -183,8 +183,8 @@ impl Reassembly {
         let total = fragment.total as usize;
         bytes.resize(total, 0);
         let (have, missing) = (UnitSet::empty(), total.div_ceil(FRAGMENT_UNIT));
-        let Copy { msgid, send_time, interval, call_sent_at, .. } = *copy;
-        Self { msgid, bytes, have, missing, send_time, interval, call_sent_at, unreported: false }
+        let Copy { msgid, send_time, interval, call, .. } = *copy;
+        Self { msgid, bytes, have, missing, send_time, interval, call, unreported: false }
     }
 
     /// Whether a fragment belongs to the same message.
@@ -259,13 +259,13 @@ mod tests {
             msgid: MsgId(9),
             seq: Seq(1),
             at_least_once: false,
-            call_age: None,
+            call: None,
             offset: u32::try_from(range.start).unwrap(),
             total: 2500,
             bytes: &message[range],
         };
         let (msgid, seq) = (MsgId(9), Seq(1));
-        let copy = Copy { msgid, seq, send_time: Time(5), interval: Span(10), call_sent_at: None };
+        let copy = Copy { msgid, seq, send_time: Time(5), interval: Span(10), call: None };
         let mut r = Reassembly::new(&piece(2048..2500), Vec::new(), &copy);
         assert!(!r.add(&piece(2048..2500), Time(5)));
         assert!(!r.add(&piece(0..1024), Time(9)));

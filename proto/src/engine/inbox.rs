@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 mod slot;
 
-use super::{arena::key, client::ClientKey, fragments::Reassembly, link::LinkKey};
+use super::{address::CallCopy, arena::key, client::ClientKey, fragments::Reassembly, link::LinkKey};
 use crate::{
     ids::{Channel, FlowId, MsgId, Seq},
     limits::SEQ_SPAN,
@@ -304,18 +304,16 @@ impl Inbox {
         }
     }
 
-    /// All numbers from the floor to the highest seen that wait or were given, with whether they were given.
-    pub(crate) fn open(&self) -> Vec<(Seq, Option<MsgId>)> {
+    /// The messages that wait and are wanted.
+    pub(crate) fn held(&self, is_wanted: impl Fn(Option<CallCopy>) -> bool) -> Vec<(Seq, MsgId)> {
         let numbered = self.slots.iter().enumerate();
-        let open = numbered.filter_map(|(i, slot)| {
-            let seq = self.base.plus(u32::try_from(i).ok()?);
-            match slot {
-                Slot::Held(held) => Some((seq, Some(held.msgid))),
-                Slot::Given => Some((seq, None)),
-                _ => None,
+        let held = numbered.filter_map(|(i, slot)| match slot {
+            Slot::Held(held) if is_wanted(held.call) => {
+                Some((self.base.plus(u32::try_from(i).ok()?), held.msgid))
             }
+            _ => None,
         });
-        open.collect()
+        held.collect()
     }
 
     /// Held messages that went stale and were not refreshed, dropped (R6): what they held.

@@ -6,9 +6,10 @@
 //!
 //! What was not given to it goes back at once, *not started*. What was given goes back when its library has said
 //! DRAINED: behind that everything that it has taken is reported taken, so what is not was not begun, and never will be.
-//! What it sent goes on to its end, and it is told the outcomes.
+//! What it sent goes on to its end, and it is told the outcomes. What is for it only, as the replies to its calls are, it takes
+//! until it has left.
 
-use super::{Credentials, Engine, client::ClientKey, connections::Violation};
+use super::{Credentials, Engine, address::CallCopy, client::ClientKey, connections::Violation};
 use crate::{
     control::{Arrival, Departure, LocalRule, Register},
     ids::{ClientId, Incarnation, Instance},
@@ -45,16 +46,44 @@ impl Engine {
             local::put::drain(self.conns[conn].out.tail(), cause);
             self.wake_conn(conn);
         }
-        self.refuse_held(key, GOING_AWAY);
+        self.refuse_unaddressed(key);
         self.remove_route(key, instance, Departure::GoingAway);
     }
 
     /// A client has said that it takes no more: what it was given and has not reported taken was not begun.
     pub(super) fn on_drained(&mut self, key: ClientKey) {
         self.begin_leaving(key, None);
-        while let Some(delivery) = self.clients[key].queue.pop(u64::MAX) {
-            if !delivery.is_stale {
-                self.refuse(delivery.inbox, delivery.msgid, delivery.seq, GOING_AWAY);
+        let given = self.clients[key].queue.given().filter(|d| !d.is_stale && !d.is_addressed);
+        let refused: Vec<_> = given
+            .map(|delivery| {
+                delivery.is_stale = true;
+                *delivery
+            })
+            .collect();
+        self.clients[key].queue.pop_stale();
+        for delivery in refused {
+            self.refuse(delivery.inbox, delivery.msgid, delivery.seq, GOING_AWAY);
+        }
+    }
+
+    /// What waits for a client that takes no more goes back, but for what is for it only.
+    fn refuse_unaddressed(&mut self, key: ClientKey) {
+        let is_addressed = |call: Option<CallCopy>| call.is_some_and(|call| call.is_addressed);
+        for inbox in self.clients[key].inboxes.clone() {
+            for (seq, msgid) in self.inboxes[inbox].held(|call| !is_addressed(call)) {
+                if let Some(held) = self.inboxes[inbox].unhold(seq) {
+                    self.release(Some(key), held.payload.len(), 1);
+                    self.pool.put(held.payload);
+                }
+                self.refuse(inbox, msgid, seq, GOING_AWAY);
+            }
+            let partials = std::mem::take(&mut self.inboxes[inbox].partials);
+            let (kept, dropped): (Vec<_>, Vec<_>) =
+                partials.into_iter().partition(|(_, p)| is_addressed(p.call));
+            self.inboxes[inbox].partials = kept;
+            for (_, partial) in dropped {
+                self.release(Some(key), partial.bytes.len(), 0);
+                self.pool.put(partial.bytes);
             }
         }
     }

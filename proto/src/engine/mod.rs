@@ -8,12 +8,14 @@
 //! * `submit`: into the chain, and on towards an instance;
 //! * `transmit`: datagrams; `handshake`: hellos;
 //! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
-//! * `target`: to which instance a flow's messages go, and when to another one;
+//! * `target`: to which instance a flow's messages go, and when to another one; `address`: those for one instance only;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
 //! * `presence`: clients and links that come and go; `leave`: clients that take no more; `subscribe`: who is
-//!   told of it; `timers`; `report`: the status; `reload`: another config.
+//!   told of it; `lives`: who is told that an instance is gone; `timers`; `report`: the status; `reload`: another
+//!   config.
 
 mod accept;
+mod address;
 mod arena;
 mod buffers;
 mod chain;
@@ -29,6 +31,7 @@ mod handshake;
 mod inbox;
 mod leave;
 mod link;
+mod lives;
 mod outcome;
 mod presence;
 mod reload;
@@ -56,6 +59,7 @@ use client::{Client, ClientKey, Conn};
 use clock::{Clock, Step};
 use inbox::{Inbox, InboxKey};
 use link::{Link, LinkKey, recovery::Fates};
+use lives::Lives;
 use reload::Farewell;
 use routes::Routes;
 
@@ -159,6 +163,8 @@ pub struct Engine {
     settled_at: Option<Time>,
     /// When flows whose instance is out of reach are looked through.
     lost_at: Option<Time>,
+    /// Who wants to know when which instances are gone.
+    lives: Lives,
 
     links: Arena<LinkKey, Link>,
     link_of: HashMap<SessionId, LinkKey>,
@@ -201,6 +207,7 @@ impl Engine {
             watchers: HashMap::new(),
             settled_at: None,
             lost_at: None,
+            lives: Lives::default(),
             links: Arena::new(),
             link_of: HashMap::new(),
             ready_links: VecDeque::new(),

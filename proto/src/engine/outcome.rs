@@ -55,7 +55,7 @@ impl Engine {
     pub(super) fn time_out_reason(&self, key: EntryKey) -> Reason {
         let entry = &self.chain.entries[key];
         let is_begun = entry.in_doubt;
-        let has_route = self.chain.flows[entry.flow].target.is_some();
+        let has_route = entry.to.is_none() && self.chain.flows[entry.flow].target.is_some();
         match entry.refusal {
             _ if is_begun => Reason::NoAnswer,
             Some(Reason::GoingAway) => Reason::GoingAway,
@@ -92,10 +92,15 @@ impl Engine {
         }
         let client = &mut self.clients[entry.client];
         client.sent.remove(entry.msgid, cost(entry.payload().len(), entry.user().len()));
+        client.sent.addressed -= u32::from(entry.to.is_some());
         self.pool.put(entry.bytes);
-        if self.clients[entry.client].conn.is_none() {
+        let (instance, is_departed) = (client.instance, client.conn.is_none());
+        if is_departed {
             self.bury(entry.client);
         }
         self.settle(entry.flow);
+        if is_departed {
+            self.check_gone(instance);
+        }
     }
 }

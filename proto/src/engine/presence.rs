@@ -29,6 +29,8 @@ impl Engine {
             }
             self.supersede(key);
             self.retarget_to(instance.client);
+        } else {
+            self.send_addressed(instance.client);
         }
         self.flush_local();
     }
@@ -54,6 +56,7 @@ impl Engine {
             }
         }
         self.unsubscribe(key);
+        self.unwatch(key);
         self.refuse_deliveries(key, cause, written);
         self.refuse_waiting(key);
         self.remember_departed(instance);
@@ -62,6 +65,7 @@ impl Engine {
             self.remove_route(key, instance, cause);
         }
         self.bury(key);
+        self.check_gone(instance);
     }
 
     /// A client of this node takes no messages any more.
@@ -102,18 +106,16 @@ impl Engine {
     }
 
     /// What waits for a client, and was not given, will not be.
-    pub(super) fn refuse_held(&mut self, key: ClientKey, verdict: Verdict) {
+    fn refuse_held(&mut self, key: ClientKey, verdict: Verdict) {
         let client = &mut self.clients[key];
         client.queue.blocked.clear();
         (client.queue.held, client.queue.held_bytes) = (0, 0);
         for inbox in client.inboxes.clone() {
-            for (seq, msgid) in self.inboxes[inbox].open() {
+            for (seq, msgid) in self.inboxes[inbox].held(|_| true) {
                 if let Some(held) = self.inboxes[inbox].unhold(seq) {
                     self.pool.put(held.payload);
                 }
-                if let Some(msgid) = msgid {
-                    self.refuse(inbox, msgid, seq, verdict);
-                }
+                self.refuse(inbox, msgid, seq, verdict);
             }
             let i = &mut self.inboxes[inbox];
             for (_, partial) in i.partials.drain(..) {
@@ -186,7 +188,7 @@ impl Engine {
         }
     }
 
-    fn push_control(&mut self, link: LinkKey, step: Control) -> Option<u32> {
+    pub(super) fn push_control(&mut self, link: LinkKey, step: Control) -> Option<u32> {
         let association = self.links[link].current.as_mut()?;
         let seq = association.control_out.push(step);
         match seq {
@@ -210,6 +212,12 @@ impl Engine {
                 self.on_source_gone(instance);
             }
             Control::Synced => self.on_synced(link),
+            Control::Watch { client, incarnation } => {
+                self.on_peer_watch(link, Instance { client, incarnation });
+            }
+            Control::Gone { client, incarnation } => {
+                self.on_peer_gone(link, Instance { client, incarnation });
+            }
         }
     }
 
@@ -249,6 +257,7 @@ impl Engine {
             self.announce(key, client);
         }
         self.push_control(key, Control::Synced);
+        self.ask_of_lives(key);
         self.wake_link(key);
     }
 
@@ -288,6 +297,7 @@ impl Engine {
             }
         }
         self.record_lost(key, until);
+        self.record_link_down(key, until);
         self.count(Counter::LinksDown);
         for client in self.routes.remove_link(key) {
             self.retarget_to(client);

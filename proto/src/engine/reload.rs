@@ -9,6 +9,7 @@ use super::{
     connections::Violation,
     inbox::Source,
     link::{LinkKey, Path, path_mtu::PathMtu},
+    lives::Home,
 };
 use crate::{control::LocalRule, units::Time, wire::DatagramBuilder};
 
@@ -140,6 +141,7 @@ impl Engine {
         for key in self.links.keys() {
             let link = &self.links[key];
             if link.is_removed && !link.is_ready && !self.is_referred_to(key) {
+                self.forget_lives(key);
                 self.links.remove(key);
             }
         }
@@ -147,6 +149,7 @@ impl Engine {
 
     fn is_referred_to(&self, key: LinkKey) -> bool {
         self.chain.flows.iter().any(|(_, f)| f.target.is_some_and(|t| t.via == Via::Link(key)))
+            || self.chain.entries.iter().any(|(_, e)| e.to.is_some_and(|(at, _)| at == Home::There(key)))
             || self.inboxes.iter().any(|(_, i)| i.source == Source::Link(key))
     }
 

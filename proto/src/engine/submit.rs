@@ -3,6 +3,7 @@
 use super::{
     Engine,
     accept::Copy,
+    address::CallCopy,
     chain::{Entry, EntryKey, FlowKey, OutFlow, Target, Via},
     client::{Client, ClientKey},
     connections::Violation,
@@ -13,9 +14,9 @@ use super::{
 use crate::{
     control::LocalRule,
     counters::Counter,
-    ids::{FlowId, MsgId},
+    ids::{ClientId, FlowId, Instance, MsgId},
     limits,
-    local::{Failed, Submit, put},
+    local::{Addressee, Failed, Submit, put},
     outcome::{Certainty, Reason, Verdict, lifetime},
     wire::{DatagramBuilder, Flow},
 };
@@ -43,10 +44,13 @@ impl Engine {
         let key = self.enter(client, flow, submit);
         self.on_replayed(key);
         let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
-        if allowed {
-            self.dispatch(key);
-        } else {
+        if !allowed {
             self.fail(key, Reason::Refused);
+        } else if submit.to.is_some() && self.chain.entries[key].to.is_none() {
+            // Its node is none that this one has.
+            self.fail(key, Reason::ReceiverGone);
+        } else {
+            self.dispatch(key);
         }
         Ok(())
     }
@@ -139,6 +143,7 @@ impl Engine {
         bytes.extend_from_slice(submit.user);
         bytes.extend_from_slice(submit.payload);
         let (now, serial) = (self.clock.steady(), self.chain.serial());
+        let to = submit.to.and_then(|to| Some((self.home_of(to.node)?, instance_of(submit.dst, to))));
         let sent_at = now.minus(self.clock.raw().since(submit.send_time));
         let c = &mut self.clients[client];
         let key = self.chain.entries.insert(Entry {
@@ -149,6 +154,7 @@ impl Engine {
             seq: submit.seq,
             at_least_once: submit.at_least_once,
             is_call: submit.is_call,
+            to,
             bytes,
             user_len: u8::try_from(submit.user.len()).unwrap_or(0),
             submitted_at: sent_at,
@@ -163,6 +169,7 @@ impl Engine {
             units: None,
         });
         c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
+        c.sent.addressed += u32::from(to.is_some());
         c.totals.submitted += 1;
         self.chain.flows[flow].push(submit.seq, key);
         let life = Life { interval: c.interval, sent_at };
@@ -177,6 +184,11 @@ impl Engine {
         if entry.queued {
             return true;
         }
+        if self.is_for_nobody(key) {
+            self.fail(key, Reason::ReceiverGone);
+            return true;
+        }
+        let entry = &self.chain.entries[key];
         let Some(target) = self.target_of(key) else { return false };
         match target.via {
             Via::Nowhere => return false,
@@ -218,10 +230,8 @@ impl Engine {
         };
         let hole = flow.hole_before(entry.seq);
         entry.copies += 1;
-        let call_sent_at = entry.is_call.then(|| {
-            // By the clock that judges: this node's, so nothing is lost in between.
-            self.clock.raw().minus(self.clock.steady().since(entry.submitted_at))
-        });
+        // By the clock that judges: this node's, so nothing is lost in between.
+        let call = entry.call(self.clock.steady()).map(|mark| CallCopy::of(mark, self.clock.raw()));
         let (msgid, seq, user_len) = (entry.msgid, entry.seq, usize::from(entry.user_len));
         let bytes = std::mem::take(&mut entry.bytes);
         self.chain.bind(key);
@@ -230,7 +240,7 @@ impl Engine {
                 self.on_skip(inbox, first, count);
             }
             let (send_time, interval) = (context.send_time, context.interval);
-            let copy = Copy { msgid, seq, send_time, interval, call_sent_at };
+            let copy = Copy { msgid, seq, send_time, interval, call };
             self.accept(inbox, &copy, &bytes[user_len..]);
         }
         self.chain.entries[key].bytes = bytes;
@@ -245,6 +255,10 @@ impl Engine {
         is_open
             && (entry.retries_left > 0 || entry.place.is_none_or(|p| self.clock.steady() + interval <= p.at))
     }
+}
+
+fn instance_of(client: ClientId, to: Addressee<'_>) -> Instance {
+    Instance { client, incarnation: to.incarnation }
 }
 
 /// What a message counts for in its client's chain: its bytes, and a share of the entry.

@@ -23,9 +23,7 @@ impl Engine {
             wanted.push(client);
             self.watchers.entry(client).or_default().push(key);
         }
-        if self.is_young() {
-            self.settled_at.get_or_insert(self.started_at + self.config.grace);
-        }
+        self.await_settling();
         self.tell_presence(key, client);
         Ok(())
     }
@@ -65,6 +63,13 @@ impl Engine {
         watched.sort_unstable();
         for client in watched {
             self.on_presence(client);
+        }
+    }
+
+    /// Somebody wants to know what is sure only when the grace is over.
+    pub(super) fn await_settling(&mut self) {
+        if self.is_young() {
+            self.settled_at.get_or_insert(self.started_at + self.config.grace);
         }
     }
 

@@ -2,11 +2,12 @@
 
 use super::{
     Engine,
-    chain::{EntryKey, Target, Via},
+    chain::{EntryKey, Via},
     client::ClientKey,
     connections::Violation,
     inbox::Source,
     link::LinkKey,
+    lives::Home,
 };
 use crate::{
     control::LocalRule,
@@ -144,6 +145,11 @@ impl Engine {
         let is_back = self.routes.active(flow.dst.client).is_some_and(|t| t.instance == flow.dst);
         self.chain.unbind(key);
         let entry = &mut self.chain.entries[key];
+        if entry.to.is_some() {
+            entry.tainted |= certainty == Certainty::Unknown;
+            self.fail(key, reason);
+            return;
+        }
         entry.refusal = Some(reason);
         if let Some(units) = &mut entry.units {
             units.restart();
@@ -196,7 +202,7 @@ impl Engine {
         let entry = &self.chain.entries[key];
         let is_it = entry.seq == seq
             && entry.in_doubt
-            && self.chain.flows[entry.flow].target.is_some_and(|t| t.instance == flow.dst)
+            && self.chain.given_to(entry) == Some(flow.dst)
             && self.chain.flows[entry.flow].channel == flow.channel;
         is_it.then_some(key)
     }
@@ -205,9 +211,11 @@ impl Engine {
     pub(super) fn revoke_local(&mut self, key: EntryKey, reason: Reason) {
         let entry = &self.chain.entries[key];
         let (src, flow) = (self.clients[entry.client].instance, &self.chain.flows[entry.flow]);
-        let Some(Target { instance, via: Via::Local(_) }) = flow.target.filter(|_| entry.in_doubt) else {
-            return;
+        let is_here = match (entry.to, flow.target) {
+            (Some((home, _)), _) => home == Home::Here,
+            (None, target) => target.is_some_and(|t| matches!(t.via, Via::Local(_))),
         };
+        let Some(instance) = self.chain.given_to(entry).filter(|_| is_here && entry.in_doubt) else { return };
         let id = FlowId { src, dst: instance, channel: flow.channel };
         let seq = entry.seq;
         let Some(inbox) = self.inbox_of.get(&id).copied() else { return };

@@ -45,6 +45,7 @@ impl Engine {
         for flow in self.routes.flows_to(client) {
             self.retarget(flow);
         }
+        self.send_addressed(client);
     }
 
     /// The active instance of a flow's destination may be another one, or be reachable again.
@@ -98,6 +99,9 @@ impl Engine {
     /// Where a message may go now: to its flow's target, if that may have begun it or is not to be left.
     pub(super) fn target_of(&self, key: EntryKey) -> Option<Target> {
         let entry = &self.chain.entries[key];
+        if let Some(to) = entry.to {
+            return self.target_for(to);
+        }
         let flow = &self.chain.flows[entry.flow];
         let may_go = entry.in_doubt
             || match flow.stage {
@@ -197,8 +201,10 @@ impl Engine {
         let flow = &mut self.chain.flows[key];
         flow.replay = None;
         let end = self.clock.steady() + self.clients[flow.client].interval;
-        let in_doubt: Vec<_> =
-            flow.unresolved().filter(|entry| self.chain.entries[*entry].in_doubt).collect();
+        let in_doubt: Vec<_> = flow
+            .unresolved()
+            .filter(|e| self.chain.entries[*e].in_doubt && self.chain.entries[*e].to.is_none())
+            .collect();
         for entry in in_doubt {
             if self.chain.entries[entry].at_least_once {
                 self.chain.unbind(entry);

@@ -36,9 +36,13 @@ impl Engine {
         }
         if self.next_settling().is_some_and(|at| at <= now) {
             self.settle_presence();
+            self.settle_lives();
         }
         if self.lost_at.is_some_and(|at| at <= now) {
             self.give_up_lost();
+        }
+        if self.next_lost().is_some_and(|at| at <= now) {
+            self.give_up_lives();
         }
         self.flush_local();
     }
@@ -52,7 +56,8 @@ impl Engine {
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
         let (register, settling) = (self.next_register_timeout(), self.next_settling());
-        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, self.lost_at, register, settling];
+        let lost = [self.lost_at, self.next_lost()];
+        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, register, settling];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
             None if self.is_shutting_down || link.is_removed => None,
             None => Some(link.hello_at),
@@ -63,7 +68,7 @@ impl Engine {
                 others.into_iter().flatten().chain([a.heartbeat_at, lost]).min()
             }
         });
-        own.into_iter().flatten().chain(links).min()
+        own.into_iter().chain(lost).flatten().chain(links).min()
     }
 
     /// Goes through what is due in the chain (R2): retransmits (R4), fails (R5).
@@ -230,8 +235,8 @@ impl Engine {
         if self.chain.same(entry_key, serial).is_none() || !self.may_send_copy(entry_key) {
             return;
         }
+        let target = self.target_of(entry_key);
         let entry = &mut self.chain.entries[entry_key];
-        let target = self.chain.flows[entry.flow].target;
         let is_here = entry.in_doubt && target.is_some_and(|t| t.via == Via::Link(key));
         if is_here && !entry.queued {
             entry.queued = true;

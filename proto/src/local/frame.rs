@@ -2,7 +2,11 @@
 
 use super::{
     LocalError, RawFrame,
-    instances::{Bound, DrainCause, Presence, parse_bound, parse_drain, parse_presence, parse_subscribe},
+    call::{Addressee, CallOrigin, parse_addressee, parse_origin},
+    instances::{
+        Bound, DrainCause, Presence, Watch, parse_bound, parse_drain, parse_gone, parse_presence,
+        parse_subscribe, parse_watch,
+    },
 };
 use crate::{
     bytes::Reader,
@@ -25,6 +29,7 @@ pub(super) mod kind {
     pub(crate) const FLOW_BOUND: u8 = 9;
     pub(crate) const DRAINED: u8 = 10;
     pub(crate) const SUBSCRIBE: u8 = 11;
+    pub(crate) const WATCH: u8 = 12;
     pub(crate) const REGISTERED: u8 = 65;
     pub(crate) const DELIVER: u8 = 66;
     pub(crate) const RESOLVED: u8 = 67;
@@ -34,6 +39,7 @@ pub(super) mod kind {
     pub(crate) const BOUND: u8 = 71;
     pub(crate) const DRAIN: u8 = 72;
     pub(crate) const PRESENCE: u8 = 73;
+    pub(crate) const GONE: u8 = 74;
 }
 
 pub(super) mod flag {
@@ -42,6 +48,8 @@ pub(super) mod flag {
     pub(crate) const PARTIAL: u8 = 1;
     /// SUBMIT, DELIVER: a message of the call layer.
     pub(crate) const CALL: u8 = 4;
+    /// SUBMIT, DELIVER: of the call layer, for one instance only.
+    pub(crate) const INSTANCE: u8 = 8;
 }
 
 pub(super) const RESOLVED_RUN: usize = 8;
@@ -83,6 +91,8 @@ pub enum ClientFrame<'a> {
         /// Which.
         msgid: MsgId,
     },
+    /// The client wants to know when an instance is gone.
+    Watch(Watch<'a>),
 }
 
 /// What the daemon sends.
@@ -106,6 +116,8 @@ pub enum DaemonFrame<'a> {
     Drain(DrainCause),
     /// The instances of a clientid that the client has subscribed to.
     Presence(Presence<'a>),
+    /// An instance that the client watches is gone, and no reply will come from it.
+    Gone(Instance),
 }
 
 /// A message, from the library to the daemon.
@@ -123,6 +135,8 @@ pub struct Submit<'a> {
     pub at_least_once: bool,
     /// It is a message of the call layer.
     pub is_call: bool,
+    /// Of such a message, unordered: it is for this instance of `dst` and no other.
+    pub to: Option<Addressee<'a>>,
     /// When the client sent it (R1), in this node's clock: its time runs from there, also when it is submitted
     /// again to a daemon that was started since (I1, I6).
     pub send_time: Time,
@@ -158,21 +172,6 @@ pub struct Deliver<'a> {
     /// The message.
     pub payload: &'a [u8],
 }
-
-/// What the daemon knows of a message of the call layer, beside its sender's instance.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CallOrigin<'a> {
-    /// When its client sent it, in this node's clock: never too late, early by at most one one-way delay and what
-    /// section 5 of SPEC.md allows.
-    pub sent_at: Time,
-    /// The user that its sender runs as, as its sender's node saw it; [`UNKNOWN_UID`] where nobody said.
-    pub uid: u32,
-    /// Its sender's node.
-    pub node: &'a str,
-}
-
-/// A user that nobody is.
-pub const UNKNOWN_UID: u32 = u32::MAX;
 
 /// Messages that were taken: runs of msgids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,7 +225,7 @@ impl<'a> ClientFrame<'a> {
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
-            kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE | flag::CALL,
+            kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE | flag::CALL | flag::INSTANCE,
             kind::FLOW_TAKEN | kind::FLOW_BOUND => flag::UNORDERED,
             _ => 0,
         };
@@ -243,7 +242,8 @@ impl<'a> ClientFrame<'a> {
             kind::FLOW_BOUND => parse_bound(r, raw.flags).map(Self::FlowBound),
             kind::DRAINED => parse_empty(raw.body, Self::Drained),
             kind::SUBSCRIBE => parse_subscribe(r),
-            _ => Err(LocalError("frame type: 1 to 11 from a client")),
+            kind::WATCH => parse_watch(r).map(Self::Watch),
+            _ => Err(LocalError("frame type: 1 to 12 from a client")),
         }
     }
 }
@@ -258,7 +258,7 @@ impl<'a> DaemonFrame<'a> {
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
-            kind::DELIVER => flag::UNORDERED | flag::CALL,
+            kind::DELIVER => flag::UNORDERED | flag::CALL | flag::INSTANCE,
             kind::BOUND => flag::UNORDERED,
             kind::PRESENCE => flag::PARTIAL,
             _ => 0,
@@ -277,7 +277,8 @@ impl<'a> DaemonFrame<'a> {
             },
             kind::DRAIN => parse_drain(r),
             kind::PRESENCE => parse_presence(r, raw.flags),
-            _ => Err(LocalError("frame type: 65 to 73 from a daemon")),
+            kind::GONE => parse_gone(r),
+            _ => Err(LocalError("frame type: 65 to 74 from a daemon")),
         }
     }
 }
@@ -351,16 +352,17 @@ fn parse_registered(bytes: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
 }
 
 fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
-    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.array::<3>()?, r.u64()?));
-    let Some((dst, msgid, seq, user_len, zero, send_time)) = fields() else {
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.u8()?, r.array::<2>()?, r.u64()?));
+    let Some((dst, msgid, seq, user_len, node_len, zero, send_time)) = fields() else {
         return Err(LocalError("frame length: SUBMIT has at least 24 bytes of body"));
     };
     if usize::from(user_len) > limits::MAX_USER_BYTES {
         return Err(LocalError("user data: at most 64 bytes"));
     }
+    let to = parse_addressee(&mut r, flags, node_len)?;
     let user = r.bytes(usize::from(user_len)).ok_or(LocalError("user data: longer than the frame"))?;
-    if zero != [0; 3] {
-        return Err(LocalError("SUBMIT: bytes 13 to 15 of the body are zero"));
+    if zero != [0; 2] {
+        return Err(LocalError("SUBMIT: bytes 14 and 15 of the body are zero"));
     }
     check_payload(r.rest())?;
     Ok(ClientFrame::Submit(Submit {
@@ -370,6 +372,7 @@ fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalEr
         channel: channel(flags),
         at_least_once: flags & flag::AT_LEAST_ONCE != 0,
         is_call: flags & flag::CALL != 0,
+        to,
         send_time: Time(send_time),
         user,
         payload: r.rest(),
@@ -415,7 +418,9 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
         return Err(LocalError("frame length: DELIVER has at least 48 bytes of body"));
     };
     if flags & flag::CALL != 0 {
-        deliver.call = Some(parse_origin(&mut r)?);
+        deliver.call = Some(parse_origin(&mut r, flags)?);
+    } else if flags & flag::INSTANCE != 0 {
+        return Err(LocalError("DELIVER: INSTANCE goes with CALL"));
     }
     deliver.payload = r.rest();
     check_interval(interval_ms)?;
@@ -425,23 +430,6 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
         return Err(LocalError("delivery number: 1 or more"));
     }
     Ok(DaemonFrame::Deliver(deliver))
-}
-
-fn parse_origin<'a>(r: &mut Reader<'a>) -> Result<CallOrigin<'a>, LocalError> {
-    let mut fields = || Some((r.u64()?, r.u32()?, r.u8()?, r.array::<3>()?));
-    let Some((sent_at, uid, node_len, zero)) = fields() else {
-        return Err(LocalError("frame length: DELIVER of a call has at least 64 bytes of body"));
-    };
-    if zero != [0; 3] {
-        return Err(LocalError("DELIVER of a call: bytes 61 to 63 of the body are zero"));
-    }
-    if usize::from(node_len) > limits::MAX_NODE_NAME_BYTES {
-        return Err(LocalError("DELIVER of a call: a node's name has at most 64 bytes"));
-    }
-    let node = r.bytes(usize::from(node_len)).and_then(|name| str::from_utf8(name).ok());
-    let node =
-        node.ok_or(LocalError("DELIVER of a call: a node's name is UTF-8, and not longer than the frame"))?;
-    Ok(CallOrigin { sent_at: Time(sent_at), uid, node })
 }
 
 fn parse_resolved(body: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {

@@ -25,6 +25,15 @@ pub struct Bound<'a> {
     pub node: &'a str,
 }
 
+/// An instance that a client wants to know the end of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watch<'a> {
+    /// Which.
+    pub instance: Instance,
+    /// Its node.
+    pub node: &'a str,
+}
+
 /// Why a client is to take no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DrainCause {
@@ -78,6 +87,34 @@ pub(super) fn parse_bound(mut r: Reader<'_>, flags: u8) -> Result<Bound<'_>, Loc
 pub(super) fn parse_subscribe(mut r: Reader<'_>) -> Result<ClientFrame<'_>, LocalError> {
     let client = r.u32().filter(|_| r.is_empty()).ok_or(LocalError("frame length: a clientid is 4 bytes"))?;
     Ok(ClientFrame::Subscribe { client: ClientId(client) })
+}
+
+pub(super) fn parse_watch(mut r: Reader<'_>) -> Result<Watch<'_>, LocalError> {
+    let instance = read_instance(&mut r)?;
+    let node = std::str::from_utf8(r.rest()).ok().filter(|n| n.len() <= limits::MAX_NODE_NAME_BYTES);
+    let node = node.ok_or(LocalError("WATCH node: UTF-8, at most 64 bytes"))?;
+    Ok(Watch { instance, node })
+}
+
+pub(super) fn parse_gone(mut r: Reader<'_>) -> Result<DaemonFrame<'_>, LocalError> {
+    let instance = read_instance(&mut r)?;
+    if r.is_empty() {
+        Ok(DaemonFrame::Gone(instance))
+    } else {
+        Err(LocalError("frame length: GONE has 16 bytes of body"))
+    }
+}
+
+fn read_instance(r: &mut Reader<'_>) -> Result<Instance, LocalError> {
+    let mut fields = || Some((r.u32()?, r.u32()?, r.u64()?));
+    let Some((client, zero, incarnation)) = fields() else {
+        return Err(LocalError("frame length: an instance is 16 bytes"));
+    };
+    if zero != 0 {
+        return Err(LocalError("WATCH, GONE: bytes 4 to 7 of the body are zero"));
+    }
+    check_incarnation(Incarnation(incarnation))?;
+    Ok(Instance { client: ClientId(client), incarnation: Incarnation(incarnation) })
 }
 
 pub(super) fn parse_drain(mut r: Reader<'_>) -> Result<DaemonFrame<'_>, LocalError> {

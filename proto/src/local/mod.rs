@@ -3,14 +3,14 @@
 //! Both directions share the frame's head; [`split`] finds frames, [`ClientFrame`] and [`DaemonFrame`] read them,
 //! `put` writes them.
 
+mod call;
 mod frame;
 mod instances;
 pub mod put;
 
-pub use frame::{
-    CallOrigin, ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit, UNKNOWN_UID,
-};
-pub use instances::{Bound, DrainCause, Presence, PresentInstance};
+pub use call::{Addressee, CallOrigin, UNKNOWN_UID};
+pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit};
+pub use instances::{Bound, DrainCause, Presence, PresentInstance, Watch};
 
 /// Versions of the local format that this crate speaks.
 pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };
@@ -44,6 +44,11 @@ pub(crate) const fn is_delivery(frame: &RawFrame<'_>) -> bool {
 /// Whether a SUBMIT or DELIVER is of the call layer.
 pub(crate) const fn is_call(frame: &RawFrame<'_>) -> bool {
     frame.flags & frame::flag::CALL != 0
+}
+
+/// Whether a DELIVER is for this instance only.
+pub(crate) const fn is_addressed(frame: &RawFrame<'_>) -> bool {
+    frame.flags & frame::flag::INSTANCE != 0
 }
 
 /// The first frame in `bytes` and how many bytes it takes, or `None` if it is not all there yet.

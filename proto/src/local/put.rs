@@ -1,14 +1,15 @@
 //! Writes frames of the local socket behind what a buffer holds. Sizes have been checked by the caller.
 
 use super::{
-    Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance, Submit,
+    Addressee, Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance,
+    Submit, Watch,
     frame::{flag, kind},
     instances::PRESENCE_ENTRY,
 };
 use crate::{
     bytes::{Put, len_u32},
     control::{self, LocalNack, Register, Registered},
-    ids::{Channel, ClientId, MsgId},
+    ids::{Channel, ClientId, Instance, MsgId},
     limits::{
         MAX_LOCAL_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_NACK_TEXT_BYTES, MAX_NODE_NAME_BYTES, MAX_PRESENT,
     },
@@ -25,8 +26,11 @@ const ORIGIN_HEAD: usize = 16;
 pub const MAX_DELIVER_HEAD: usize = DELIVER_HEAD + ORIGIN_HEAD + MAX_NODE_NAME_BYTES;
 const _: () = assert!(MAX_DELIVER_HEAD + MAX_MESSAGE_BYTES <= MAX_LOCAL_FRAME_BYTES);
 
-/// Bytes of a SUBMIT before its user data and payload.
+/// Bytes of a SUBMIT before its user data and payload, if it is for any instance.
 pub const SUBMIT_HEAD: usize = HEAD_BYTES + 24;
+
+/// Bytes of a SUBMIT for one instance between its head and that instance's node.
+pub const ADDRESSEE_HEAD: usize = 8;
 
 /// REGISTER.
 pub fn register(out: &mut Vec<u8>, body: &Register) {
@@ -50,13 +54,20 @@ pub fn ready(out: &mut Vec<u8>) {
 /// SUBMIT.
 pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
     let at_least_once = if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
-    let flags = channel_flag(submit.channel) | at_least_once | call_flag(submit.is_call);
-    head(out, kind::SUBMIT, flags, SUBMIT_HEAD - HEAD_BYTES + submit.user.len() + submit.payload.len());
+    let addressed = if submit.to.is_some() { flag::INSTANCE } else { 0 };
+    let flags = channel_flag(submit.channel) | at_least_once | call_flag(submit.is_call) | addressed;
+    let (user, node) = (submit.user.len(), submit.to.map_or(0, |to| to.node.len()));
+    let addressee = if submit.to.is_some() { ADDRESSEE_HEAD + node } else { 0 };
+    head(out, kind::SUBMIT, flags, SUBMIT_HEAD - HEAD_BYTES + addressee + user + submit.payload.len());
     out.put_u32(submit.dst.0);
     out.put_u32(submit.msgid.0);
     out.put_u32(submit.seq.0);
-    out.put_u32(len_u32(submit.user.len()));
+    out.put_u32(len_u32(user) | len_u32(node) << 8);
     out.put_u64(submit.send_time.0);
+    if let Some(Addressee { incarnation, node }) = submit.to {
+        out.put_u64(incarnation.0);
+        out.put(node.as_bytes());
+    }
     out.put(submit.user);
     out.put(submit.payload);
 }
@@ -91,7 +102,8 @@ pub fn registered(out: &mut Vec<u8>, body: &Registered) {
 
 /// DELIVER.
 pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
-    let flags = channel_flag(d.channel) | call_flag(d.call.is_some());
+    let addressed = if d.call.is_some_and(|call| call.is_addressed) { flag::INSTANCE } else { 0 };
+    let flags = channel_flag(d.channel) | call_flag(d.call.is_some()) | addressed;
     let origin = d.call.map_or(0, |call| ORIGIN_HEAD + call.node.len());
     head(out, kind::DELIVER, flags, DELIVER_HEAD - HEAD_BYTES + origin + d.payload.len());
     out.put_u64(d.number);
@@ -103,7 +115,7 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
     out.put_u64(d.send_time.0);
     out.put_u32(u32::try_from(d.interval.as_millis()).unwrap_or(u32::MAX));
     out.put_u32(d.round);
-    if let Some(CallOrigin { sent_at, uid, node }) = d.call {
+    if let Some(CallOrigin { sent_at, uid, node, .. }) = d.call {
         out.put_u64(sent_at.0);
         out.put_u32(uid);
         out.put_u32(len_u32(node.len()));
@@ -164,6 +176,13 @@ pub fn subscribe(out: &mut Vec<u8>, client: ClientId) {
     out.put_u32(client.0);
 }
 
+/// WATCH.
+pub fn watch(out: &mut Vec<u8>, w: &Watch<'_>) {
+    head(out, kind::WATCH, 0, 16 + w.node.len());
+    put_instance(out, w.instance);
+    out.put(w.node.as_bytes());
+}
+
 /// BOUND. Its `upto` is 0.
 pub fn bound(out: &mut Vec<u8>, b: &Bound<'_>) {
     put_bound(out, kind::BOUND, b);
@@ -188,6 +207,18 @@ pub fn presence(out: &mut Vec<u8>, client: ClientId, is_partial: bool, instances
         out.put_u64(instance.incarnation.0);
         out.put(&[instance.priority, 0, 0, 0, 0, 0, 0, 0]);
     }
+}
+
+/// GONE.
+pub fn gone(out: &mut Vec<u8>, instance: Instance) {
+    head(out, kind::GONE, 0, 16);
+    put_instance(out, instance);
+}
+
+fn put_instance(out: &mut Vec<u8>, instance: Instance) {
+    out.put_u32(instance.client.0);
+    out.put_u32(0);
+    out.put_u64(instance.incarnation.0);
 }
 
 fn put_bound(out: &mut Vec<u8>, kind: u8, b: &Bound<'_>) {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     ids::Channel,
     limits::SEQ_SPAN,
-    local::{DaemonFrame, Deliver, LocalError, put},
+    local::{DaemonFrame, Deliver, LocalError, is_addressed, is_delivery, put},
     units::Time,
 };
 
@@ -76,6 +76,13 @@ impl Session {
     /// A message without its bytes, where it comes from, and how many bytes it has.
     fn next_taken(&mut self, now: Time) -> Option<(Message<'static>, Option<Origin>, usize)> {
         loop {
+            if self.is_draining {
+                // A TAKEN that covers one must not come before DRAINED: it would cover what was discarded.
+                if !self.write_drained() {
+                    return None;
+                }
+                self.discard_deliveries();
+            }
             // Behind the deliveries there may be a frame that broke the stream.
             let is_held = self.deliveries.handling.is_some() || self.has_presence();
             if is_held || self.input.deliveries() == 0 {
@@ -95,12 +102,14 @@ impl Session {
         }
     }
 
-    /// Forgets what was delivered and not polled: it is not taken.
+    /// Forgets what was delivered and not polled, up to the next that is for this instance only: it is not taken.
     pub(super) fn discard_deliveries(&mut self) {
-        while self.input.deliveries() > 0 {
-            let Some(frame) = self.input.next() else { return };
-            if matches!(DaemonFrame::parse(frame), Ok(DaemonFrame::Deliver(_))) {
-                self.input.forget_delivery();
+        while self.input.peek_delivery().is_some_and(|frame| !is_addressed(&frame)) {
+            while let Some(frame) = self.input.next() {
+                if is_delivery(&frame) {
+                    self.input.forget_delivery();
+                    break;
+                }
             }
         }
     }

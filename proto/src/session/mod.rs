@@ -8,6 +8,7 @@
 //! * `input`, `output`: the two byte queues of the stream.
 //! * `unresolved`, `out_flows`: messages without an outcome, and their numbers.
 //! * `taken`, `in_flows`, `deliver`: what was taken, and what is done with a delivery.
+//! * `presence`: who is there; `lives`: who is gone.
 //! * `stream`: connecting, replay, the daemon's frames. `outcome`: how each message ends.
 
 mod config;
@@ -15,6 +16,7 @@ mod deliver;
 mod event;
 mod in_flows;
 mod input;
+mod lives;
 mod out_flows;
 mod outcome;
 mod output;
@@ -31,6 +33,7 @@ pub use config::{AckMode, Outcomes, SendFlags, SessionConfig};
 pub use event::{
     CallMessage, Delivery, Event, Failure, Gone, Granted, Message, SendError, SessionCounters, State,
 };
+pub use lives::Taker;
 pub use presence::{PresenceChange, PresenceEvent};
 pub use user::{UserBuf, UserTooLong};
 
@@ -48,6 +51,7 @@ use crate::{
 use deliver::Deliveries;
 use event::Notice;
 use input::Input;
+use lives::Lives;
 use out_flows::OutFlows;
 use output::Output;
 use presence::Subscriptions;
@@ -72,11 +76,12 @@ pub struct Session {
     deliveries: Deliveries,
     notices: VecDeque<Notice>,
     /// Of messages of the call layer.
-    call_outcomes: VecDeque<(MsgId, Result<(), Verdict>)>,
+    call_outcomes: VecDeque<(MsgId, CallOutcome)>,
     /// Those, and how many of `notices` are outcomes: they count against `max_stored` until they are polled (I7).
     outcomes_waiting: usize,
     counters: SessionCounters,
     subscriptions: Subscriptions,
+    lives: Lives,
     /// Nothing more is taken...
     is_draining: bool,
     /// ... the daemon was told so...
@@ -107,6 +112,7 @@ impl Session {
             outcomes_waiting: 0,
             counters: SessionCounters::default(),
             subscriptions: Subscriptions::default(),
+            lives: Lives::default(),
             is_draining: false,
             is_drained: false,
             is_drain_untold: false,
@@ -129,7 +135,7 @@ impl Session {
         user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
-        self.submit(now, dst, payload, user, flags, false)
+        self.submit(now, dst, payload, user, flags, Kind::Plain)
     }
 
     /// [`send`](Self::send)s a message of the call layer ([`crate::call`]). Its outcome, whichever it is, comes from
@@ -145,7 +151,18 @@ impl Session {
         payload: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
-        self.submit(now, dst, payload, &[], flags, true)
+        self.submit(now, dst, payload, &[], flags, Kind::Call(None))
+    }
+
+    /// [`send_call`](Self::send_call)s to one instance and no other, unordered: also while that leaves. When it is gone the
+    /// message fails.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn send_call_to(&mut self, now: Time, to: &Taker, payload: &[u8]) -> Result<MsgId, SendError> {
+        let flags = SendFlags { unordered: true, at_least_once: false };
+        self.submit(now, to.instance.client, payload, &[], flags, Kind::Call(Some(to)))
     }
 
     fn submit(
@@ -155,7 +172,7 @@ impl Session {
         payload: &[u8],
         user: &[u8],
         flags: SendFlags,
-        is_call: bool,
+        kind: Kind<'_>,
     ) -> Result<MsgId, SendError> {
         let sent_at = self.advance(now);
         self.check_send(payload, user)?;
@@ -165,7 +182,12 @@ impl Session {
         let seq = self.out_flows.record_send(flow, dst, channel, msgid);
         let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
         let at_least_once = flags.at_least_once;
-        let new = NewEntry { dst, seq, channel, at_least_once, is_call, sent_at, start_at, user, payload };
+        let (is_call, to) = match kind {
+            Kind::Plain => (false, None),
+            Kind::Call(to) => (true, to),
+        };
+        let new =
+            NewEntry { dst, seq, channel, at_least_once, is_call, to, sent_at, start_at, user, payload };
         self.unresolved.push(&new);
         if self.state.takes_submits() {
             self.output.submit(msgid, now, &new);
@@ -203,8 +225,8 @@ impl Session {
         Some(notice.into())
     }
 
-    /// Takes nothing more: what was delivered and not taken goes to another instance, or fails *not started*. What was sent
-    /// goes on, and outcomes come. Close the session when there is nothing unresolved any more.
+    /// Takes nothing more, but for what is for this instance only: what was delivered and not taken goes to another instance, or
+    /// fails *not started*. What was sent goes on, and outcomes come. Close the session when there is nothing unresolved any more.
     pub fn drain(&mut self, _now: Time) {
         self.is_draining = true;
         self.discard_deliveries();
@@ -216,8 +238,8 @@ impl Session {
         self.is_draining
     }
 
-    /// The next outcome of a message of the call layer: taken, or failed.
-    pub fn poll_call_outcome(&mut self) -> Option<(MsgId, Result<(), Verdict>)> {
+    /// The next outcome of a message of the call layer: taken, and by whom, or failed.
+    pub fn poll_call_outcome(&mut self) -> Option<(MsgId, CallOutcome)> {
         let outcome = self.call_outcomes.pop_front()?;
         self.outcomes_waiting -= 1;
         Some(outcome)
@@ -256,13 +278,23 @@ impl Session {
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
-            if self.is_draining && !self.is_drained && !self.deliveries.is_handling() {
-                // Behind TAKEN: what is not reported by now was not begun, and never will be.
-                self.is_drained = true;
-                put::drained(self.output.frames());
-            }
+            self.write_drained();
         }
         self.output.bytes()
+    }
+
+    /// DRAINED, if it is due: behind TAKEN, as what is not reported by now was not begun, and never will be. `false` while
+    /// a handler keeps it.
+    fn write_drained(&mut self) -> bool {
+        if self.is_draining && !self.is_drained && self.state.is_up() {
+            if self.deliveries.is_handling() {
+                return false;
+            }
+            self.deliveries.write_taken(&mut self.output);
+            self.is_drained = true;
+            put::drained(self.output.frames());
+        }
+        true
     }
 
     /// The first `n` bytes of [`output`](Self::output) were written. `now` is not needed for it; drivers pass it
@@ -297,6 +329,12 @@ impl Session {
     #[must_use]
     pub const fn unresolved_bytes(&self) -> usize {
         self.unresolved.bytes()
+    }
+
+    /// Which client it is.
+    #[must_use]
+    pub const fn client(&self) -> ClientId {
+        self.config.client
     }
 
     /// The incarnation that the daemon gave, or that the config asked for.
@@ -338,8 +376,9 @@ impl Session {
             + self.deliveries.memory_bytes()
             + self.out_flows.memory_bytes()
             + self.subscriptions.memory_bytes()
+            + self.lives.memory_bytes()
             + self.notices.capacity() * size_of::<Notice>()
-            + self.call_outcomes.capacity() * size_of::<(MsgId, Result<(), Verdict>)>()
+            + self.call_outcomes.capacity() * size_of::<(MsgId, CallOutcome)>()
     }
 
     /// Takes the driver's time; gives the steady one, which runs while the driver calls as it was asked to. The
@@ -394,6 +433,17 @@ impl Session {
         self.notices.push_back(notice);
     }
 }
+
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    Plain,
+    /// A message of the call layer, and the only instance that it is for.
+    Call(Option<&'a Taker>),
+}
+
+/// What became of a message of the call layer: taken, and by whom, if the daemon has said that; or failed.
+pub type CallOutcome = Result<Option<Taker>, Verdict>;
 
 /// How often a session that waits for an outcome wants to be called. Less than the daemon's tolerance
 /// ([`limits::CLOCK_GAP_MS`]), so that a session never counts more of a standstill than the daemon does.

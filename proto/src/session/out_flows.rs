@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{SendError, unresolved::Unresolved};
+use super::{SendError, Taker, unresolved::Unresolved};
 use crate::{
-    ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
+    ids::{Channel, ClientId, MsgId, Seq},
     limits::{MAX_FLOWS_PER_CLIENT, SEQ_SPAN},
     local::{Bound, put},
 };
@@ -30,7 +30,7 @@ struct OutFlow {
     /// Where the message with that number is, or was.
     floor_msgid: MsgId,
     /// The instance that its unresolved messages go to, and its node: no other may have begun any of them (I6).
-    bound: Option<(Incarnation, String)>,
+    bound: Option<Taker>,
     /// While it is told: the last message that was written to an earlier stream.
     upto: Option<Seq>,
 }
@@ -97,8 +97,13 @@ impl OutFlows {
     /// The daemon says where a flow's messages go from now on.
     pub(super) fn on_bound(&mut self, bound: &Bound<'_>) {
         if let Some(at) = self.find(bound.dst.client, bound.channel) {
-            self.flows[at].bound = Some((bound.dst.incarnation, bound.node.to_owned()));
+            self.flows[at].bound = Some(Taker { instance: bound.dst, node: bound.node.into() });
         }
+    }
+
+    /// Who was given the messages of a flow whose outcomes come now.
+    pub(super) fn taker(&self, dst: ClientId, channel: Channel) -> Option<Taker> {
+        self.flows[self.find(dst, channel)?].bound.clone()
     }
 
     /// FLOW_BOUND for each flow of which an earlier daemon was written something that is unresolved.
@@ -110,10 +115,9 @@ impl OutFlows {
         }
         for flow in &mut self.flows {
             if let Some(upto) = flow.upto.take()
-                && let Some((incarnation, node)) = &flow.bound
+                && let Some(Taker { instance, node }) = &flow.bound
             {
-                let dst = Instance { client: flow.dst, incarnation: *incarnation };
-                put::flow_bound(out, &Bound { dst, channel: flow.channel, upto, node });
+                put::flow_bound(out, &Bound { dst: *instance, channel: flow.channel, upto, node });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! How each message ends: as the daemon says, or by the session itself while no daemon does.
 
-use super::{Failure, Gone, Outcomes, Session, State, event::Notice, unresolved::Ended};
+use super::{CallOutcome, Failure, Gone, Outcomes, Session, State, event::Notice, unresolved::Ended};
 use crate::{
     ids::MsgId,
     local::{Failed, Resolved, put},
@@ -69,7 +69,9 @@ impl Session {
                 };
                 self.counters.acked += 1;
                 if ended.is_call {
-                    self.tell_call(msgid, Ok(()));
+                    let bound = || self.out_flows.taker(ended.dst, ended.channel);
+                    let taker = ended.to.or_else(bound);
+                    self.tell_call(msgid, Ok(taker));
                 } else if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));
                 }
@@ -130,7 +132,7 @@ impl Session {
         self.notify(Notice::Failed(Failure { msgid, dst, verdict, tries, user }));
     }
 
-    fn tell_call(&mut self, msgid: MsgId, outcome: Result<(), Verdict>) {
+    fn tell_call(&mut self, msgid: MsgId, outcome: CallOutcome) {
         self.outcomes_waiting += 1;
         self.call_outcomes.push_back((msgid, outcome));
     }

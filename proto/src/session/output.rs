@@ -3,7 +3,7 @@
 use super::unresolved::NewEntry;
 use crate::{
     ids::MsgId,
-    local::{Submit, put},
+    local::{Addressee, Submit, put},
     units::Time,
 };
 
@@ -40,9 +40,10 @@ impl Output {
     /// `send_time`: of the message, by the raw clock.
     pub(super) fn submit(&mut self, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
         let NewEntry { dst, seq, channel, at_least_once, is_call, user, payload, .. } = *m;
+        let to = m.to.map(|to| Addressee { incarnation: to.instance.incarnation, node: &to.node });
         put::submit(
             self.frames(),
-            &Submit { dst, msgid, seq, channel, at_least_once, is_call, send_time, user, payload },
+            &Submit { dst, msgid, seq, channel, at_least_once, is_call, to, send_time, user, payload },
         );
     }
 

@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// Deliveries of this stream that were polled, or dropped.
-    fn polled(&self) -> u64 {
+    pub(super) fn polled(&self) -> u64 {
         self.deliveries.scanned().saturating_sub(self.input.deliveries() as u64)
     }
 

@@ -33,6 +33,7 @@ impl Session {
         put::ready(self.output.frames());
         self.subscriptions.handle_connected();
         self.subscriptions.report(self.output.frames());
+        self.lives.handle_connected(self.output.frames());
         for (msgid, entry) in self.unresolved.iter_mut() {
             entry.start_at = self.output.position();
             // Its age by the steady clock, as the daemon counts it.
@@ -127,6 +128,7 @@ impl Session {
             DaemonFrame::Failed(failed) if self.state != State::Registering => self.on_failed(failed),
             DaemonFrame::Bound(bound) if self.state != State::Registering => self.out_flows.on_bound(bound),
             DaemonFrame::Presence(presence) if self.state != State::Registering => self.on_presence(presence),
+            DaemonFrame::Gone(instance) if self.state != State::Registering => self.on_gone(*instance),
             DaemonFrame::Drain(cause) if self.state != State::Registering => self.on_drain(*cause),
             DaemonFrame::Registered(body) if self.state == State::Registering => self.on_registered(body),
             DaemonFrame::Nack(nack) => self.on_nack(nack),

@@ -2,10 +2,10 @@
 
 use std::{collections::VecDeque, mem, ops::Range};
 
-use super::UserBuf;
+use super::{Taker, UserBuf};
 use crate::{
     ids::{Channel, ClientId, MsgId, Seq},
-    local::put::SUBMIT_HEAD,
+    local::put::{ADDRESSEE_HEAD, SUBMIT_HEAD},
     units::Time,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) channel: Channel,
     pub(super) at_least_once: bool,
     pub(super) is_call: bool,
+    /// The only instance that it is for.
+    pub(super) to: Option<Taker>,
     live: bool,
     /// Some of it was written to an earlier stream.
     pub(super) written_before: bool,
@@ -56,6 +58,7 @@ pub(super) struct NewEntry<'a> {
     pub(super) channel: Channel,
     pub(super) at_least_once: bool,
     pub(super) is_call: bool,
+    pub(super) to: Option<&'a Taker>,
     pub(super) sent_at: Time,
     pub(super) start_at: u64,
     pub(super) user: &'a [u8],
@@ -96,6 +99,7 @@ impl Unresolved {
             channel: new.channel,
             at_least_once: new.at_least_once,
             is_call: new.is_call,
+            to: new.to.cloned(),
             live: true,
             written_before: false,
             other_daemon: false,
@@ -114,8 +118,10 @@ impl Unresolved {
         let ended = Ended {
             msgid,
             dst: entry.dst,
+            channel: entry.channel,
             user: entry.user_of(&data),
             is_call: entry.is_call,
+            to: entry.to.take(),
             written_before: entry.written_before,
             other_daemon: entry.other_daemon,
             start_at: entry.start_at,
@@ -191,8 +197,10 @@ impl Unresolved {
 pub(super) struct Ended {
     pub(super) msgid: MsgId,
     pub(super) dst: ClientId,
+    pub(super) channel: Channel,
     pub(super) user: UserBuf,
     pub(super) is_call: bool,
+    pub(super) to: Option<Taker>,
     pub(super) written_before: bool,
     pub(super) other_daemon: bool,
     pub(super) start_at: u64,
@@ -215,6 +223,7 @@ impl Entry {
             channel: self.channel,
             at_least_once: self.at_least_once,
             is_call: self.is_call,
+            to: self.to.as_ref(),
             sent_at: self.sent_at,
             start_at: self.start_at,
             user,
@@ -224,7 +233,8 @@ impl Entry {
 
     /// Whether some of its SUBMIT was not written yet, when `consumed` bytes of output were.
     pub(super) fn waits_in_output(&self, consumed: u64) -> bool {
-        let len = (SUBMIT_HEAD + self.data.len()) as u64;
+        let addressee = self.to.as_ref().map_or(0, |to| ADDRESSEE_HEAD + to.node.len());
+        let len = (SUBMIT_HEAD + addressee + self.data.len()) as u64;
         self.start_at != NOWHERE && self.start_at + len > consumed
     }
 

@@ -1,6 +1,7 @@
 //! Writes datagrams.
 
 use super::{
+    CallMark,
     frame::{
         ACK_RUN, AGE, AckRun, CONTEXT, DATA_HEAD, Data, FLOW_BODY, FRAGMENT_HEAD, FRAME_HEAD, Flow, Fragment,
         Frames, Heartbeat, LINK_ACK_HEAD, LINK_ACK_RANGE, NACK_ENTRY, NackEntry, Skip, flag, kind,
@@ -154,14 +155,13 @@ impl<'a> DatagramBuilder<'a> {
 
     /// A DATA.
     pub fn put_data(&mut self, data: &Data<'_>) -> bool {
-        if self.remaining() < Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call_age.is_some())
-        {
+        if self.remaining() < Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call.is_some()) {
             return false;
         }
-        let at = self.begin(kind::DATA, message_flags(data.at_least_once, data.call_age));
+        let at = self.begin(kind::DATA, message_flags(data.at_least_once, data.call));
         self.out.put_u32(data.msgid.0);
         self.out.put_u32(data.seq.0);
-        self.put_age(data.call_age);
+        self.put_age(data.call);
         self.out.put(data.payload);
         self.close(at);
         true
@@ -183,15 +183,15 @@ impl<'a> DatagramBuilder<'a> {
     /// A FRAGMENT.
     pub fn put_fragment(&mut self, fragment: &Fragment<'_>) -> bool {
         let needed = Self::fragment_bytes(fragment.bytes.len());
-        if self.remaining() < needed + Self::age_bytes(fragment.call_age.is_some()) {
+        if self.remaining() < needed + Self::age_bytes(fragment.call.is_some()) {
             return false;
         }
-        let at = self.begin(kind::FRAGMENT, message_flags(fragment.at_least_once, fragment.call_age));
+        let at = self.begin(kind::FRAGMENT, message_flags(fragment.at_least_once, fragment.call));
         self.out.put_u32(fragment.msgid.0);
         self.out.put_u32(fragment.seq.0);
         self.out.put_u32(fragment.offset);
         self.out.put_u32(fragment.total);
-        self.put_age(fragment.call_age);
+        self.put_age(fragment.call);
         self.out.put(fragment.bytes);
         self.close(at);
         true
@@ -371,8 +371,8 @@ impl<'a> DatagramBuilder<'a> {
     }
 
     /// Rounded up, so that a receiver never under-estimates it.
-    fn put_age(&mut self, call_age: Option<Span>) {
-        if let Some(age) = call_age {
+    fn put_age(&mut self, call: Option<CallMark>) {
+        if let Some(CallMark { age, .. }) = call {
             self.out.put_u32(u32::try_from(age.0.div_ceil(1000)).unwrap_or(u32::MAX));
         }
     }
@@ -389,9 +389,12 @@ fn is_readable(datagram: &[u8]) -> bool {
     Header::parse(datagram).is_ok_and(|(header, frames)| Frames::new(header.kind, frames).all(|f| f.is_ok()))
 }
 
-fn message_flags(at_least_once: bool, call_age: Option<Span>) -> u8 {
+fn message_flags(at_least_once: bool, call: Option<CallMark>) -> u8 {
     let flag_if = |set, flag| if set { flag } else { 0 };
-    flag_if(at_least_once, flag::AT_LEAST_ONCE) | flag_if(call_age.is_some(), flag::CALL)
+    let is_addressed = call.is_some_and(|call| call.is_addressed);
+    flag_if(at_least_once, flag::AT_LEAST_ONCE)
+        | flag_if(call.is_some(), flag::CALL)
+        | flag_if(is_addressed, flag::INSTANCE)
 }
 
 fn channel_flag(channel: Channel) -> u8 {

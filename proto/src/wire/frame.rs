@@ -1,6 +1,10 @@
 //! The frames of a datagram. Each begins with type, flags and the length of what follows.
 
-use super::{WireError, header::Kind};
+use super::{
+    WireError,
+    call::{CallMark, parse_call},
+    header::Kind,
+};
 use crate::{
     bytes::Reader,
     control::{self, Control, Hello},
@@ -48,6 +52,8 @@ pub(super) mod flag {
     pub(crate) const CALL: u8 = 4;
     /// HEARTBEAT: send one back at once.
     pub(crate) const REPLY: u8 = 1;
+    /// DATA, FRAGMENT: of a message of the call layer, for one instance only.
+    pub(crate) const INSTANCE: u8 = 8;
 }
 
 /// One frame.
@@ -130,8 +136,8 @@ pub struct Data<'a> {
     pub seq: Seq,
     /// Another instance may be given it even if this one may have begun.
     pub at_least_once: bool,
-    /// Of a message of the call layer: how long before `send_time` its client had sent it, rounded up to milliseconds.
-    pub call_age: Option<Span>,
+    /// Of a message of the call layer: what is known of it.
+    pub call: Option<CallMark>,
     /// What the client gave.
     pub payload: &'a [u8],
 }
@@ -145,8 +151,8 @@ pub struct Fragment<'a> {
     pub seq: Seq,
     /// See [`Data::at_least_once`].
     pub at_least_once: bool,
-    /// See [`Data::call_age`].
-    pub call_age: Option<Span>,
+    /// See [`Data::call`].
+    pub call: Option<CallMark>,
     /// The first byte; a multiple of [`limits::FRAGMENT_UNIT`].
     pub offset: u32,
     /// Bytes of the whole message.
@@ -302,7 +308,7 @@ impl<'a> Frames<'a> {
         let body = self.rest.bytes(usize::from(len))?;
         let allowed = match kind {
             kind::FLOW | kind::ACK | kind::NACK | kind::PARTIAL => flag::UNORDERED,
-            kind::DATA | kind::FRAGMENT => flag::AT_LEAST_ONCE | flag::CALL,
+            kind::DATA | kind::FRAGMENT => flag::AT_LEAST_ONCE | flag::CALL | flag::INSTANCE,
             kind::HEARTBEAT => flag::REPLY,
             _ => 0,
         };
@@ -402,21 +408,13 @@ fn parse_flow<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
 
 fn parse_data<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
     let (msgid, seq) = (MsgId(r.u32()?), Seq(r.u32()?));
-    let (at_least_once, call_age) = (flags & flag::AT_LEAST_ONCE != 0, parse_age(&mut r, flags)?);
-    Some(Frame::Data(Data { msgid, seq, at_least_once, call_age, payload: r.rest() }))
-}
-
-/// `Some(None)` where the message is none of the call layer's.
-fn parse_age(r: &mut Reader<'_>, flags: u8) -> Option<Option<Span>> {
-    if flags & flag::CALL == 0 {
-        return Some(None);
-    }
-    Some(Some(Span::from_millis(u64::from(r.u32()?))))
+    let (at_least_once, call) = (flags & flag::AT_LEAST_ONCE != 0, parse_call(&mut r, flags)?);
+    Some(Frame::Data(Data { msgid, seq, at_least_once, call, payload: r.rest() }))
 }
 
 fn parse_fragment<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
     let (msgid, seq, offset, total) = (MsgId(r.u32()?), Seq(r.u32()?), r.u32()?, r.u32()?);
-    let call_age = parse_age(&mut r, flags)?;
+    let call = parse_call(&mut r, flags)?;
     let bytes = r.rest();
     let (start, end) = (offset as usize, (offset as usize).checked_add(bytes.len())?);
     let whole_units = bytes.len().is_multiple_of(limits::FRAGMENT_UNIT) || end == total as usize;
@@ -425,7 +423,7 @@ fn parse_fragment<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
         return None;
     }
     let at_least_once = flags & flag::AT_LEAST_ONCE != 0;
-    Some(Frame::Fragment(Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes }))
+    Some(Frame::Fragment(Fragment { msgid, seq, at_least_once, call, offset, total, bytes }))
 }
 
 fn parse_skip(mut r: Reader<'_>) -> Option<Frame<'_>> {
@@ -475,13 +473,7 @@ fn parse_partial<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
 fn parse_control(mut r: Reader<'_>) -> Option<Frame<'_>> {
     let seq = r.u32()?;
     let body: Control = control::decode(r.rest())?;
-    let somebody = match body {
-        Control::Announce { incarnation, .. } | Control::Withdraw { incarnation, .. } => {
-            incarnation != Incarnation::NONE
-        }
-        Control::Synced => true,
-    };
-    (seq > 0 && somebody).then_some(Frame::Control { seq, body })
+    (seq > 0 && body.incarnation() != Some(Incarnation::NONE)).then_some(Frame::Control { seq, body })
 }
 
 fn parse_control_ack(mut r: Reader<'_>) -> Option<Frame<'_>> {

@@ -1,16 +1,18 @@
 //! Between daemons: datagrams and the frames in them. Byte pictures are in `SPEC.md`, section 3.
 //!
 //! * `header`: the first 28 bytes of every datagram, and its checksum.
-//! * `frame`: the frames, as values that borrow what is long.
+//! * `frame`, `call`: the frames, as values that borrow what is long.
 //! * `builder`: writes a datagram, frame by frame, up to its size.
 
 mod builder;
+mod call;
 mod frame;
 mod header;
 
 use crate::control::VersionRange;
 
 pub use builder::DatagramBuilder;
+pub use call::CallMark;
 pub use frame::{
     Ack, AckRun, Data, Flow, Fragment, Frame, Frames, Heartbeat, LinkAck, Nack, NackEntry, Partial, Skip,
 };

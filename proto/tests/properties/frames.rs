@@ -7,8 +7,8 @@ use msg_proto::{
     limits,
     units::{Span, Time},
     wire::{
-        AckRun, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Heartbeat, Kind,
-        NackEntry, Skip,
+        AckRun, CallMark, Data, DatagramBuilder, Flow, Fragment, Frame, Frames, HEADER_BYTES, Heartbeat,
+        Kind, NackEntry, Skip,
     },
 };
 use proptest::{
@@ -18,7 +18,7 @@ use proptest::{
     sample::{Index, select},
 };
 
-use super::{bytes, config, datagrams::build, flow_id, incarnation, interval, verdict};
+use super::{bytes, config, datagrams::build, flow_id, incarnation, instance, interval, verdict};
 
 /// A frame that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,14 +31,14 @@ pub(crate) enum Owned {
         msgid: MsgId,
         seq: Seq,
         at_least_once: bool,
-        call_age: Option<Span>,
+        call: Option<CallMark>,
         payload: Vec<u8>,
     },
     Fragment {
         msgid: MsgId,
         seq: Seq,
         at_least_once: bool,
-        call_age: Option<Span>,
+        call: Option<CallMark>,
         offset: u32,
         total: u32,
         bytes: Vec<u8>,
@@ -85,11 +85,11 @@ impl Owned {
             Frame::Hello(hello) => Self::Hello(hello),
             Frame::Heartbeat(heartbeat) => Self::Heartbeat(heartbeat),
             Frame::Flow(flow) => Self::Flow(flow),
-            Frame::Data(Data { msgid, seq, at_least_once, call_age, payload }) => {
-                Self::Data { msgid, seq, at_least_once, call_age, payload: payload.to_vec() }
+            Frame::Data(Data { msgid, seq, at_least_once, call, payload }) => {
+                Self::Data { msgid, seq, at_least_once, call, payload: payload.to_vec() }
             }
-            Frame::Fragment(Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes }) => {
-                Self::Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes: bytes.to_vec() }
+            Frame::Fragment(Fragment { msgid, seq, at_least_once, call, offset, total, bytes }) => {
+                Self::Fragment { msgid, seq, at_least_once, call, offset, total, bytes: bytes.to_vec() }
             }
             Frame::Skip(skip) => Self::Skip(skip),
             Frame::Ack(ack) => {
@@ -133,14 +133,14 @@ impl Owned {
             Self::Hello(hello) => datagram.put_hello(hello),
             Self::Heartbeat(heartbeat) => datagram.put_heartbeat(heartbeat),
             Self::Flow(flow) => datagram.put_flow(flow, 0),
-            Self::Data { msgid, seq, at_least_once, call_age, payload } => {
-                let (msgid, seq, at_least_once, call_age) = (*msgid, *seq, *at_least_once, *call_age);
-                datagram.put_data(&Data { msgid, seq, at_least_once, call_age, payload })
+            Self::Data { msgid, seq, at_least_once, call, payload } => {
+                let (msgid, seq, at_least_once, call) = (*msgid, *seq, *at_least_once, *call);
+                datagram.put_data(&Data { msgid, seq, at_least_once, call, payload })
             }
-            Self::Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes } => {
-                let (msgid, seq, at_least_once, call_age) = (*msgid, *seq, *at_least_once, *call_age);
+            Self::Fragment { msgid, seq, at_least_once, call, offset, total, bytes } => {
+                let (msgid, seq, at_least_once, call) = (*msgid, *seq, *at_least_once, *call);
                 let (offset, total) = (*offset, *total);
-                datagram.put_fragment(&Fragment { msgid, seq, at_least_once, call_age, offset, total, bytes })
+                datagram.put_fragment(&Fragment { msgid, seq, at_least_once, call, offset, total, bytes })
             }
             Self::Skip(skip) => datagram.put_skip(skip),
             Self::Ack { flow, send_time, runs } => {
@@ -201,19 +201,14 @@ fn flow() -> impl Strategy<Value = Owned> {
 }
 
 /// Of a plain message, or of one of the call layer.
-fn call_age() -> impl Strategy<Value = Option<Span>> {
-    option::of(any::<u32>().prop_map(|ms| Span::from_millis(u64::from(ms))))
+fn call() -> impl Strategy<Value = Option<CallMark>> {
+    let mark = |(ms, is_addressed)| CallMark { age: Span::from_millis(u64::from(ms)), is_addressed };
+    option::of(any::<(u32, bool)>().prop_map(mark))
 }
 
 fn data() -> impl Strategy<Value = Owned> {
-    (msgid(), seq(), any::<bool>(), call_age(), bytes(2000)).prop_map(
-        |(msgid, seq, at_least_once, call_age, payload)| Owned::Data {
-            msgid,
-            seq,
-            at_least_once,
-            call_age,
-            payload,
-        },
+    (msgid(), seq(), any::<bool>(), call(), bytes(2000)).prop_map(
+        |(msgid, seq, at_least_once, call, payload)| Owned::Data { msgid, seq, at_least_once, call, payload },
     )
 }
 
@@ -227,19 +222,11 @@ fn fragment() -> impl Strategy<Value = Owned> {
             (start, (start + n * unit).min(total), total)
         })
     });
-    (msgid(), seq(), (any::<bool>(), call_age()), place, any::<u8>()).prop_map(
-        |(msgid, seq, (at_least_once, call_age), (start, end, total), fill)| {
+    (msgid(), seq(), (any::<bool>(), call()), place, any::<u8>()).prop_map(
+        |(msgid, seq, (at_least_once, call), (start, end, total), fill)| {
             let of = |n: usize| u32::try_from(n).expect("a message's size");
             let bytes = vec![fill; end - start];
-            Owned::Fragment {
-                msgid,
-                seq,
-                at_least_once,
-                call_age,
-                offset: of(start),
-                total: of(total),
-                bytes,
-            }
+            Owned::Fragment { msgid, seq, at_least_once, call, offset: of(start), total: of(total), bytes }
         },
     )
 }
@@ -284,6 +271,8 @@ fn control() -> impl Strategy<Value = Owned> {
             cause
         }),
         Just(Control::Synced),
+        instance().prop_map(|Instance { client, incarnation }| Control::Watch { client, incarnation }),
+        instance().prop_map(|Instance { client, incarnation }| Control::Gone { client, incarnation }),
     ];
     (1..=u32::MAX, body).prop_map(|(seq, body)| Owned::Control { seq, body })
 }

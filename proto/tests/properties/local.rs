@@ -2,11 +2,11 @@
 
 use msg_proto::{
     control::{Arrival, LocalNack, LocalRule, Register, Registered, VersionRange},
-    ids::{ClientId, MsgId, Seq},
+    ids::{Channel, ClientId, MsgId, Seq},
     limits,
     local::{
-        Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES,
-        PresentInstance, RawFrame, Submit, put, split,
+        Addressee, Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken,
+        HEAD_BYTES, PresentInstance, RawFrame, Submit, Watch, put, split,
     },
     units::Time,
 };
@@ -28,6 +28,7 @@ fn put_client(out: &mut Vec<u8>, frame: &ClientFrame<'_>) {
         ClientFrame::Drained => put::drained(out),
         ClientFrame::Subscribe { client } => put::subscribe(out, *client),
         ClientFrame::Withdraw { msgid } => put::withdraw(out, *msgid),
+        ClientFrame::Watch(watch) => put::watch(out, watch),
     }
 }
 
@@ -44,6 +45,7 @@ fn put_daemon(out: &mut Vec<u8>, frame: &DaemonFrame<'_>) {
         DaemonFrame::Presence(p) => {
             put::presence(out, p.client, p.is_partial, &p.instances().collect::<Vec<_>>());
         }
+        DaemonFrame::Gone(instance) => put::gone(out, *instance),
     }
 }
 
@@ -126,14 +128,23 @@ fn registered() -> impl Strategy<Value = Registered> {
 
 fn submit() -> impl Strategy<Value = Submit<'static>> {
     let user = vec(any::<u8>(), 0..=limits::MAX_USER_BYTES);
-    (any::<(u32, u32, u32, u64)>(), channel(), any::<(bool, bool)>(), user, bytes(2000)).prop_map(
-        |((dst, msgid, seq, send_time), channel, (at_least_once, is_call), user, payload)| Submit {
+    let how = prop_oneof![
+        (channel(), any::<(bool, bool)>())
+            .prop_map(|(channel, (repeats, is_call))| (channel, repeats, is_call, None)),
+        bound().prop_map(|b| {
+            let to = Addressee { incarnation: b.dst.incarnation, node: b.node };
+            (Channel::Unordered, false, true, Some(to))
+        }),
+    ];
+    (any::<(u32, u32, u32, u64)>(), how, user, bytes(2000)).prop_map(
+        |((dst, msgid, seq, send_time), (channel, at_least_once, is_call, to), user, payload)| Submit {
             dst: ClientId(dst),
             msgid: MsgId(msgid),
             seq: Seq(seq),
             channel,
             at_least_once,
             is_call,
+            to,
             send_time: Time(send_time),
             user: kept(user),
             payload: kept(payload),
@@ -157,19 +168,16 @@ fn client_frame() -> impl Strategy<Value = ClientFrame<'static>> {
         Just(ClientFrame::Drained),
         any::<u32>().prop_map(|client| ClientFrame::Subscribe { client: ClientId(client) }),
         any::<u32>().prop_map(|msgid| ClientFrame::Withdraw { msgid: MsgId(msgid) }),
+        bound().prop_map(|b| ClientFrame::Watch(Watch { instance: b.dst, node: b.node })),
     ]
 }
 
 fn deliver() -> impl Strategy<Value = Deliver<'static>> {
     let numbers = (1..=u64::MAX, any::<(u32, u32, u32, u32)>(), any::<u64>());
     let node = ["", "n", "a name of sixty-four bytes, the longest that any node may have!!"];
-    let call = option::of(
-        (any::<(u64, u32)>(), select(node.to_vec())).prop_map(|((sent_at, uid), node)| CallOrigin {
-            sent_at: Time(sent_at),
-            uid,
-            node,
-        }),
-    );
+    let call = option::of((any::<(u64, u32, bool)>(), select(node.to_vec())).prop_map(
+        |((sent_at, uid, is_addressed), node)| CallOrigin { sent_at: Time(sent_at), uid, node, is_addressed },
+    ));
     (numbers, instance(), channel(), interval(), (call, bytes(2000))).prop_map(
         |((number, (msgid, seq, floor, round), send_time), src, channel, interval, (call, payload))| {
             Deliver {
@@ -219,12 +227,13 @@ fn daemon_frame() -> impl Strategy<Value = DaemonFrame<'static>> {
         bound().prop_map(|bound| DaemonFrame::Bound(Bound { upto: Seq(0), ..bound })),
         select(vec![DrainCause::Superseded, DrainCause::Asked]).prop_map(DaemonFrame::Drain),
         presence(),
+        instance().prop_map(DaemonFrame::Gone),
     ]
 }
 
 /// A frame of any type and flags whose length is right, and whose body is anything.
 fn raw_frame() -> impl Strategy<Value = (u8, u8, Vec<u8>)> {
-    let kind = prop_oneof![0..12u8, 64..75u8, any::<u8>()];
+    let kind = prop_oneof![0..13u8, 64..76u8, any::<u8>()];
     let body = prop_oneof![bytes(80), vec(prop_oneof![3 => Just(0u8), 1 => any::<u8>()], 0..80)];
     (kind, 0..4u8, body)
 }
@@ -263,13 +272,18 @@ proptest! {
             ClientFrame::FlowTaken(_) | ClientFrame::FlowBound(_) => 1,
             _ => 0,
         };
-        prop_assert_eq!(ClientFrame::parse(RawFrame { kind, flags, body: &body }).is_ok(), bit < known);
+        let parsed = ClientFrame::parse(RawFrame { kind, flags, body: &body });
+        // To one instance or to any, a message is cut differently, and what goes with it is fixed.
+        let is_recut = matches!(client, ClientFrame::Submit(Submit { to, .. }) if to.is_some() || bit == 3);
+        prop_assert!(parsed.is_ok() == (bit < known) || is_recut);
         out.clear();
         put_daemon(&mut out, &daemon);
         let (kind, flags, body) = raw(&out);
         let is_deliver = matches!(daemon, DaemonFrame::Deliver(_));
         let is_flagged = matches!(daemon, DaemonFrame::Bound(_) | DaemonFrame::Presence(_));
-        let is_known = (is_deliver && (bit == 0 || bit == 2)) || (is_flagged && bit == 0);
+        let is_call = matches!(daemon, DaemonFrame::Deliver(Deliver { call: Some(_), .. }));
+        let is_known =
+            (is_deliver && (bit == 0 || bit == 2)) || (is_call && bit == 3) || (is_flagged && bit == 0);
         let parsed = DaemonFrame::parse(RawFrame { kind, flags, body: &body });
         // A plain one is cut differently when it says that it is a call.
         let is_recut = matches!(daemon, DaemonFrame::Deliver(Deliver { call: None, .. })) && bit == 2;

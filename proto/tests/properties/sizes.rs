@@ -5,7 +5,10 @@ use msg_proto::{
     limits::{FRAGMENT_UNIT, MAX_MTU},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
-    wire::{AckRun, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Heartbeat, Kind, NackEntry, Skip},
+    wire::{
+        AckRun, CallMark, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Heartbeat, Kind, NackEntry,
+        Skip,
+    },
 };
 
 use super::datagrams::build;
@@ -20,7 +23,7 @@ const FLOW: Flow = Flow {
 };
 
 fn data(payload: &[u8]) -> Data<'_> {
-    Data { msgid: MsgId(1), seq: Seq(1), at_least_once: false, call_age: None, payload }
+    Data { msgid: MsgId(1), seq: Seq(1), at_least_once: false, call: None, payload }
 }
 
 /// How many bytes a datagram of one FLOW and what `put` writes has beyond its header and that FLOW.
@@ -38,7 +41,7 @@ fn frames_take_what_they_are_said_to_take() {
     for len in [0, 1, 500, 1024] {
         let bytes = vec![7; len];
         let plain = data(&bytes);
-        let call = Data { call_age: Some(Span::ZERO), ..plain };
+        let call = Data { call: Some(NO_AGE), ..plain };
         assert_eq!(taken(|d| assert!(d.put_data(&plain))), DatagramBuilder::data_bytes(len));
         let needed = DatagramBuilder::data_bytes(len) + DatagramBuilder::age_bytes(true);
         assert_eq!(taken(|d| assert!(d.put_data(&call))), needed);
@@ -50,13 +53,13 @@ fn frames_take_what_they_are_said_to_take() {
             msgid: MsgId(1),
             seq: Seq(1),
             at_least_once: false,
-            call_age: None,
+            call: None,
             offset: 0,
             total,
             bytes: &bytes,
         };
         assert_eq!(taken(|d| assert!(d.put_fragment(&fragment))), DatagramBuilder::fragment_bytes(len));
-        let call = Fragment { call_age: Some(Span::ZERO), ..fragment };
+        let call = Fragment { call: Some(NO_AGE), ..fragment };
         let needed = DatagramBuilder::fragment_bytes(len) + DatagramBuilder::age_bytes(true);
         assert_eq!(taken(|d| assert!(d.put_fragment(&call))), needed);
     }
@@ -81,7 +84,7 @@ fn the_largest_payload_fits_and_no_larger_one() {
         let payload = vec![7; DatagramBuilder::max_data(size) + 1];
         build(Kind::Frames, size, |d| {
             assert!(d.put_flow(&FLOW, 0));
-            let call = |payload| Data { call_age: Some(Span::ZERO), ..data(payload) };
+            let call = |payload| Data { call: Some(NO_AGE), ..data(payload) };
             assert!(!d.put_data(&call(&payload)));
             assert!(d.put_data(&call(&payload[1..])));
             assert_eq!(d.remaining(), 0);
@@ -99,7 +102,7 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
         msgid: MsgId(1),
         seq: Seq(1),
         at_least_once: false,
-        call_age: None,
+        call: None,
         offset: 0,
         total: 64,
         bytes: &bytes,
@@ -147,3 +150,5 @@ fn room_for_fragments_is_counted_in_whole_units() {
         }
     }
 }
+
+const NO_AGE: CallMark = CallMark { age: Span::ZERO, is_addressed: false };

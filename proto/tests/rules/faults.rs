@@ -76,6 +76,7 @@ fn refusals(max_stored: u32, sizes: &[usize]) -> Vec<(u32, Verdict)> {
             channel: Channel::Ordered,
             at_least_once: false,
             is_call: false,
+            to: None,
             send_time: now,
             user: b"",
             payload: &vec![1; *size],

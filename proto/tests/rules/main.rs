@@ -1,11 +1,13 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
+mod address;
 mod calls;
 mod deploy;
 mod faults;
 mod goodput;
 mod hellos;
 mod instances;
+mod lives;
 mod path_mtu;
 mod peers;
 mod reload;

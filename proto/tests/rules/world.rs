@@ -6,13 +6,13 @@ use msg_proto::{
     control::Arrival,
     counters::Counter,
     engine::{ChainConfig, Credentials, Engine, EngineConfig, LimitConfig, PeerConfig, Recovery, Transmit},
-    ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
+    ids::{ClientId, ConnId, Incarnation, Instance, MsgId, Seq},
     limits,
     local::DrainCause,
     outcome::Verdict,
     session::{
         AckMode, CallMessage, Delivery, Event, Failure, Outcomes, PresenceEvent, SendError, SendFlags,
-        Session, SessionConfig,
+        Session, SessionConfig, Taker,
     },
     units::{Span, Time},
 };
@@ -37,6 +37,10 @@ pub(crate) struct Client {
     pub(crate) taken: Vec<(u32, Vec<u8>, u64)>,
     pub(crate) calls: Vec<Call>,
     pub(crate) call_outcomes: Vec<(MsgId, Result<(), Verdict>)>,
+    /// Who took the messages of the call layer.
+    pub(crate) takers: Vec<Taker>,
+    /// Instances that are gone, and how many messages of the call layer were taken before that was known.
+    pub(crate) gone: Vec<(Instance, usize)>,
     pub(crate) acked: Vec<(u32, u64)>,
     pub(crate) failed: Vec<(Failure, u64)>,
     pub(crate) drain: Option<DrainCause>,
@@ -93,9 +97,13 @@ impl Client {
             }
         }
         while let Some((msgid, outcome)) = self.session.poll_call_outcome() {
-            self.call_outcomes.push((msgid, outcome));
+            self.call_outcomes.push((msgid, outcome.as_ref().map(|_| ()).map_err(|verdict| *verdict)));
+            self.takers.extend(outcome.ok().flatten());
         }
         loop {
+            while let Some(instance) = self.session.poll_gone() {
+                self.gone.push((instance, self.calls.len()));
+            }
             while let Some(event) = self.session.poll_presence() {
                 self.presence.push((event, self.taken.len()));
             }
@@ -201,6 +209,8 @@ impl World {
             taken,
             calls,
             call_outcomes: Vec::new(),
+            takers: Vec::new(),
+            gone: Vec::new(),
             acked,
             failed,
             drain: None,
@@ -241,9 +251,28 @@ impl World {
         self.clients[client].session.send_call(now, ClientId(dst), payload, SendFlags::default())
     }
 
+    /// Sends a message of the call layer to one instance and no other.
+    pub(crate) fn send_to(&mut self, client: usize, to: &Taker, payload: &[u8]) -> Result<MsgId, SendError> {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.send_call_to(now, to, payload)
+    }
+
     pub(crate) fn withdraw(&mut self, client: usize, msgid: MsgId) -> bool {
         let now = self.clock(self.clients[client].node);
         self.clients[client].session.withdraw(now, msgid)
+    }
+
+    /// Who a client is, and where.
+    pub(crate) fn who(&self, client: usize) -> Taker {
+        let Client { node, session, .. } = &self.clients[client];
+        let instance = Instance { client: session.client(), incarnation: session.incarnation() };
+        Taker { instance, node: NAMES[*node].into() }
+    }
+
+    /// A client wants to know when another is gone.
+    pub(crate) fn watch(&mut self, client: usize, whom: &Taker) {
+        let now = self.clock(self.clients[client].node);
+        self.clients[client].session.watch(now, whom);
     }
 
     /// A node's daemon is killed and started again, empty. Its clients come back at once.

@@ -4,9 +4,10 @@
 //! Each returns quietly or panics: by itself, or because something that must hold for all bytes does not.
 //!
 //! * `wire`, `local`: the codecs, by themselves. `session`: a library, and a daemon that says anything.
-//! * `files`: the config, a status request. `engine`: two daemons, and everybody else out of their mind.
+//! * `call`: calls, above both. `files`: the config, a status request. `engine`: two daemons, and everybody else out of their mind.
 //! * `seeds`: where a fuzzer starts.
 
+mod call;
 mod engine;
 mod files;
 mod local;
@@ -15,6 +16,7 @@ mod session;
 mod wire;
 
 pub use self::{
+    call::call_messages,
     engine::engine,
     files::{config, status_http},
     local::local_client_frames,
@@ -27,11 +29,12 @@ pub use self::{
 pub type EntryPoint = fn(&[u8]);
 
 /// All entry points, by the name of their target and of their folder of seeds.
-pub const ALL: [(&str, EntryPoint); 7] = [
+pub const ALL: [(&str, EntryPoint); 8] = [
     ("wire_datagram", wire_datagram),
     ("control_bodies", control_bodies),
     ("local_client_frames", local_client_frames),
     ("local_daemon_frames", local_daemon_frames),
+    ("call_messages", call_messages),
     ("config", config),
     ("status_http", status_http),
     ("engine", engine),

@@ -3,17 +3,20 @@
 //! They stand in `tests/fuzz/seeds`, where `corpora.rs` holds them against this.
 
 use msg_proto::{
+    call::{self, CallFailure, Why, Xid},
     control::{Control, Departure, Hello, LocalNack, LocalRule, Register},
     ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
-    local::{Deliver, Failed, FlowTaken, Submit, put},
+    local::{Addressee, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, Submit, Watch, put},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{
-        AckRun, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Header, Heartbeat, Kind, NackEntry, Skip,
+        AckRun, CallMark, Data, DatagramBuilder, Flow, Fragment, HEADER_BYTES, Header, Heartbeat, Kind,
+        NackEntry, Skip,
     },
 };
 
 use super::{
+    call::{PROCEDURE, heard},
     engine::{op, register},
     session::granted,
     wire,
@@ -33,11 +36,12 @@ pub struct Seed {
 /// All of them.
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
-    let groups: [(&'static str, Inputs); 7] = [
+    let groups: [(&'static str, Inputs); 8] = [
         ("wire_datagram", datagrams()),
         ("control_bodies", bodies()),
         ("local_client_frames", client_streams()),
         ("local_daemon_frames", daemon_streams()),
+        ("call_messages", call_steps()),
         ("config", configs()),
         ("status_http", requests()),
         ("engine", scripts()),
@@ -90,29 +94,29 @@ fn datagrams() -> Inputs {
                 msgid: MsgId(1),
                 seq: Seq(1),
                 at_least_once: false,
-                call_age: None,
+                call: None,
                 payload: b"one",
             })
             && d.put_data(&Data {
                 msgid: MsgId(2),
                 seq: Seq(2),
                 at_least_once: true,
-                call_age: None,
+                call: None,
                 payload: b"",
+            })
+            && d.put_data(&Data {
+                msgid: MsgId(3),
+                seq: Seq(8),
+                at_least_once: false,
+                call: Some(CallMark { age: Span::from_millis(9), is_addressed: true }),
+                payload: b"for one",
             })
             && d.put_skip(&Skip { seq: Seq(3), count: 4 })
     });
     let parts = write(&|d| {
         let (msgid, seq, at_least_once) = (MsgId(1), Seq(1), false);
-        let fragment = Fragment {
-            msgid,
-            seq,
-            at_least_once,
-            call_age: None,
-            offset: 1024,
-            total: 1030,
-            bytes: b"abcdef",
-        };
+        let fragment =
+            Fragment { msgid, seq, at_least_once, call: None, offset: 1024, total: 1030, bytes: b"abcdef" };
         d.put_flow(&flow, 0)
             && d.put_fragment(&fragment)
             && d.put_partial(&FLOW, TIME, MsgId(1), Seq(1), &[0x05, 0x80])
@@ -130,6 +134,8 @@ fn datagrams() -> Inputs {
             && d.put_control(1, &Control::Announce { client, incarnation, priority: 1, uid: 1000 })
             && d.put_control(2, &Control::Withdraw { client, incarnation, cause: Departure::Died })
             && d.put_control(3, &Control::Synced)
+            && d.put_control(4, &Control::Watch { client, incarnation })
+            && d.put_control(5, &Control::Gone { client, incarnation })
             && d.put_control_ack(4)
             && d.put_goodbye()
     });
@@ -172,6 +178,7 @@ fn client_streams() -> Inputs {
         channel: Channel::Ordered,
         at_least_once: false,
         is_call: false,
+        to: None,
         send_time: TIME,
         user: b"user",
         payload: b"payload",
@@ -192,7 +199,20 @@ fn client_streams() -> Inputs {
     put::stale(&mut itself, 2);
     put::taken(&mut itself, 2);
     put::client_goodbye(&mut itself);
-    vec![("back", back), ("itself", itself)]
+    // What it calls itself: watched, answered to this instance only, also when it is drained.
+    let mut calls = vec![0x21];
+    let own = Instance { client: ClientId(100), incarnation: Incarnation(1) };
+    put::watch(&mut calls, &Watch { instance: own, node: "a" });
+    put::watch(&mut calls, &Watch { instance: DST, node: "nowhere" });
+    let to = Some(Addressee { incarnation: own.incarnation, node: "a" });
+    put::submit(
+        &mut calls,
+        &Submit { channel: Channel::Unordered, is_call: true, to, user: b"", ..submit(1, 100) },
+    );
+    put::submit(&mut calls, &submit(2, 100));
+    put::drained(&mut calls);
+    put::taken(&mut calls, 2);
+    vec![("back", back), ("itself", itself), ("calls", calls)]
 }
 
 fn daemon_streams() -> Inputs {
@@ -219,7 +239,52 @@ fn daemon_streams() -> Inputs {
     let mut refused = vec![2];
     put::registered(&mut refused, &granted());
     put::nack(&mut refused, &LocalNack { rule: LocalRule::Superseded, text: "a newer one".to_owned() });
-    vec![("usual", usual), ("refused", refused)]
+    let mut calls = vec![0xfd];
+    let origin = |is_addressed| Some(CallOrigin { sent_at: TIME, uid: 1000, node: "b", is_addressed });
+    let unordered = |number: u64| Deliver { channel: Channel::Unordered, ..deliver(number, 1) };
+    put::deliver(&mut calls, &Deliver { call: origin(false), ..deliver(1, 1) });
+    put::drain(&mut calls, DrainCause::Superseded);
+    put::deliver(&mut calls, &deliver(2, 2));
+    put::deliver(&mut calls, &Deliver { call: origin(true), ..unordered(3) });
+    put::gone(&mut calls, DST);
+    put::gone(&mut calls, SRC);
+    vec![("usual", usual), ("refused", refused), ("calls", calls)]
+}
+
+fn call_steps() -> Inputs {
+    let second = Span::from_millis(1000);
+    let message = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        write(&mut out);
+        out
+    };
+    let request = |xid, is_repeat, body: &[u8]| {
+        let mut out =
+            message(&|out| call::put_request(out, (PROCEDURE, Xid(xid)), is_repeat, is_repeat, second));
+        out.extend_from_slice(body);
+        out
+    };
+    let reply = |xid, answer| message(&|out| call::put_reply(out, PROCEDURE, Xid(xid), answer));
+    let busy = CallFailure { certainty: Certainty::NotStarted, why: Why::Busy };
+    let cancel = message(&|out| call::put_cancel(out, PROCEDURE, Xid(9)));
+    let (acked, failed, gone, later) = (4_u8, 5_u8, 6_u8, 7_u8);
+    let step = |op: u8, which: u8| vec![which << 4 | op];
+    vec![
+        (
+            "replies",
+            [heard(0, &reply(1, Ok(b"one"))), step(acked, 1), heard(0, &reply(2, Err(busy)))].concat(),
+        ),
+        (
+            "served",
+            [heard(0, &request(9, false, b"x")), heard(1, &request(9, true, b"x")), step(later, 4)].concat(),
+        ),
+        (
+            "reused",
+            [heard(0, &request(9, false, b"x")), heard(0, &request(9, false, b"y")), heard(0, &cancel)]
+                .concat(),
+        ),
+        ("gone", [step(acked, 0), step(acked, 1), step(gone, 0), step(gone, 1), step(failed, 3)].concat()),
+    ]
 }
 
 fn configs() -> Inputs {

@@ -2,10 +2,10 @@
 
 use msg_proto::{
     control::Registered,
-    ids::{ClientId, Incarnation, MsgId, Seq},
+    ids::{ClientId, Incarnation, Instance, MsgId, Seq},
     limits,
     local::{DaemonFrame, put, split},
-    session::{AckMode, Event, Outcomes, SendFlags, Session, SessionConfig, State, TICK_MS},
+    session::{AckMode, Event, Outcomes, SendFlags, Session, SessionConfig, State, TICK_MS, Taker},
     units::{Span, Time},
 };
 
@@ -73,6 +73,7 @@ fn rewrite(mut stream: &[u8]) {
                 let instances: Vec<_> = p.instances().collect();
                 put::presence(&mut out, p.client, p.is_partial, &instances);
             }
+            DaemonFrame::Gone(instance) => put::gone(&mut out, *instance),
         }
         assert_eq!(out, stream[..len], "{frame:?}");
         stream = &stream[len..];
@@ -119,6 +120,10 @@ impl Library {
             let dst = ClientId(200 + n % 2);
             self.accepted += usize::from(self.session.send(now, dst, b"payload", b"user", flags).is_ok());
         }
+        let instance = Instance { client: ClientId(200), incarnation: Incarnation(0xa1) };
+        let whom = Taker { instance, node: "b".into() };
+        self.session.watch(now, &whom);
+        self.accepted += usize::from(self.session.send_call_to(now, &whom, b"reply").is_ok());
     }
 
     /// The daemon's bytes, with whatever they bring about.
@@ -144,6 +149,10 @@ impl Library {
 
     fn poll(&mut self, now: Time) -> usize {
         let mut polled = 0;
+        while self.session.poll_call_outcome().is_some() {
+            self.outcomes += 1;
+        }
+        while self.session.poll_gone().is_some() {}
         while let Some(event) = self.session.poll_event(now) {
             polled += 1;
             match event {

@@ -3,12 +3,13 @@
 use super::{PROCEDURE, SECOND, XID};
 use crate::{
     call::{
-        Answer, CallCounters, CallFailure, CallFrame, CallId, CallOptions, Caller, Done, Procedure,
-        Semantics, StartError, Why, Xid,
+        Answer, CallCounters, CallFailure, CallFrame, CallId, CallOptions, Caller, Cancellation, Done,
+        Procedure, Semantics, StartError, Why, Xid,
     },
-    ids::{ClientId, MsgId},
+    ids::{ClientId, Incarnation, Instance, MsgId},
     limits,
     outcome::{Certainty, Reason, Verdict},
+    session::Taker,
     units::{Span, Time},
 };
 
@@ -79,7 +80,7 @@ impl World {
     }
 
     fn acked(&mut self) {
-        assert!(self.caller.handle_acked(self.now, MsgId(self.msgid)));
+        assert!(self.caller.handle_acked(self.now, MsgId(self.msgid), Some(taker(1))));
     }
 
     fn failed(&mut self, reason: Reason, certainty: Certainty) {
@@ -103,6 +104,12 @@ impl World {
     }
 }
 
+/// One of the instances of the server.
+fn taker(incarnation: u64) -> Taker {
+    let instance = Instance { client: DST, incarnation: Incarnation(incarnation) };
+    Taker { instance, node: "n".into() }
+}
+
 #[test]
 fn a_reply_ends_its_call_and_no_other() {
     let mut w = World::new();
@@ -116,7 +123,7 @@ fn a_reply_ends_its_call_and_no_other() {
     assert!(w.reply(head.xid, Ok(b"reply")));
     assert_eq!(w.done(), Ok(b"reply".to_vec()));
     assert!(!w.reply(head.xid, Ok(b"reply")), "again");
-    assert!(!w.caller.handle_acked(w.now, MsgId(1)), "nothing waits for that ack");
+    assert!(!w.caller.handle_acked(w.now, MsgId(1), None), "nothing waits for that ack");
 }
 
 #[test]
@@ -232,6 +239,72 @@ fn what_was_taken_is_unknown_at_its_deadline_and_still_answered_in_time() {
 }
 
 #[test]
+fn when_who_took_it_is_gone_at_most_once_ends_unknown_at_once() {
+    let mut w = World::new();
+    w.start(CallOptions { retries: 5, ..AT_MOST_ONCE });
+    let head = w.sent();
+    w.caller.handle_gone(taker(1).instance);
+    w.not_done();
+    w.acked();
+    assert_eq!(w.caller.poll_watch(), Some(taker(1)));
+    w.caller.handle_gone(taker(2).instance);
+    w.not_done();
+    w.caller.handle_gone(taker(1).instance);
+    assert_eq!(w.done(), Err(CallFailure::unknown(Why::Request(Reason::ReceiverGone))));
+    assert!(!w.reply(head.xid, Ok(b"too late")));
+    w.nothing_sent();
+}
+
+#[test]
+fn when_who_took_it_is_gone_at_least_once_is_repeated_at_once_until_its_deadline() {
+    let mut w = World::new();
+    w.start(AT_LEAST_ONCE);
+    let first = w.sent();
+    w.acked();
+    w.caller.handle_gone(taker(1).instance);
+    let second = w.sent();
+    assert_eq!((second.xid, second.is_repeat), (first.xid, true));
+    // Nobody is there.
+    w.failed(Reason::NoRoute, Certainty::NotStarted);
+    w.after(990);
+    assert!(w.sent().is_repeat);
+    w.failed(Reason::NoRoute, Certainty::NotStarted);
+    w.after(10);
+    assert_eq!(w.done(), Err(CallFailure::unknown(Why::Deadline)), "the first may have run it");
+}
+
+#[test]
+fn a_repeat_is_with_its_own_taker() {
+    let mut w = World::new();
+    w.start(AT_LEAST_ONCE);
+    w.sent();
+    w.acked();
+    w.after(110);
+    w.sent();
+    w.caller.handle_gone(taker(1).instance);
+    w.nothing_sent();
+    assert!(w.caller.handle_acked(w.now, MsgId(w.msgid), Some(taker(2))));
+    w.caller.handle_gone(taker(1).instance);
+    w.nothing_sent();
+    w.caller.handle_gone(taker(2).instance);
+    assert!(w.sent().is_repeat);
+}
+
+#[test]
+fn a_reply_that_came_before_its_server_was_gone_wins() {
+    for options in [AT_MOST_ONCE, AT_LEAST_ONCE] {
+        let mut w = World::new();
+        w.start(options);
+        let xid = w.sent().xid;
+        w.acked();
+        assert!(w.reply(xid, Ok(b"reply")));
+        w.caller.handle_gone(taker(1).instance);
+        assert_eq!(w.done(), Ok(b"reply".to_vec()));
+        w.nothing_sent();
+    }
+}
+
+#[test]
 fn a_cancelled_call_tells_its_server() {
     let mut w = World::new();
     let call = w.start(AT_MOST_ONCE);
@@ -245,8 +318,8 @@ fn a_cancelled_call_tells_its_server() {
     w.acked();
     assert!(w.caller.cancel(w.now, call));
     assert_eq!(w.done(), Err(CallFailure::unknown(Why::Cancelled)));
-    let (dst, message) = w.caller.poll_cancel().expect("a cancellation");
-    assert_eq!(dst, DST);
+    let Cancellation { dst, to, message } = w.caller.poll_cancel().expect("a cancellation");
+    assert_eq!((dst, to), (DST, Some(taker(1))), "who has it is told, and nobody else");
     assert_eq!(CallFrame::parse(&message), Ok(CallFrame::Cancel { procedure: PROCEDURE, xid }));
     assert!(!w.caller.cancel(w.now, call));
 }

@@ -78,7 +78,7 @@ impl World {
             let Ok(CallFrame::Reply { answer, .. }) = CallFrame::parse(&reply.message) else {
                 panic!("{reply:?}")
             };
-            said.push((reply.dst.0, answer.map(<[u8]>::to_vec)));
+            said.push((reply.to.instance.client.0, answer.map(<[u8]>::to_vec)));
         }
         said
     }
@@ -312,4 +312,83 @@ fn the_cache_cannot_be_made_smaller() {
         w.request(&a, Xid(n), Mark::Repeat, b"x");
     }
     assert_eq!((w.run(), w.counters().hits), (0, 2));
+}
+
+#[test]
+fn a_server_knows_whether_the_caller_still_waits() {
+    let mut w = World::new(PLAIN);
+    let a = requester(1, 1000, "n");
+    let mut runs = Vec::new();
+    for xid in 1..=3 {
+        w.request(&a, Xid(xid), Mark::First, b"x");
+        runs.push(w.job().expect("it runs").run);
+    }
+    let waits = |w: &World, run| w.calls.server.caller_waits(w.now, run);
+    assert!(runs.iter().all(|run| waits(&w, *run)));
+    let whom = w.calls.poll_watch().expect("its caller");
+    assert_eq!((whom.instance, &*whom.node), (a.instance, "n"));
+    let mut message = Vec::new();
+    put_cancel(&mut message, PROCEDURE, Xid(1));
+    w.message(&a, &message);
+    assert_eq!(runs.iter().map(|run| waits(&w, *run)).collect::<Vec<_>>(), [false, true, true]);
+    w.calls.handle_gone(requester(2, 1000, "n").instance);
+    assert!(waits(&w, runs[1]), "somebody else");
+    w.calls.handle_gone(a.instance);
+    assert!(!waits(&w, runs[1]) && !waits(&w, runs[2]));
+    assert_eq!(w.counters().abandoned, 3);
+    // A repeat by the caller's next life waits for the run.
+    let mut again = a;
+    again.instance.incarnation.0 += 1;
+    w.request(&again, Xid(2), Mark::Repeat, b"x");
+    assert!(waits(&w, runs[1]) && !waits(&w, runs[2]));
+    w.now = w.now + SECOND;
+    assert!(!waits(&w, runs[1]), "its time is over");
+}
+
+#[test]
+fn a_call_of_a_dead_caller_is_not_begun_unless_it_is_repeated() {
+    let mut w = World::with_cache(10);
+    let a = requester(1, 1000, "n");
+    for xid in 1..=2 {
+        w.request(&a, Xid(xid), Mark::First, b"x");
+    }
+    w.calls.handle_gone(a.instance);
+    assert_eq!((w.run(), w.calls.server.len()), (0, 0));
+    // It is known that it did not run: its repeat is no repeat of anything.
+    let mut again = a.clone();
+    again.instance.incarnation.0 += 1;
+    w.request(&again, Xid(2), Mark::Repeat, b"x");
+    let job = w.job().expect("it is begun");
+    assert_eq!((job.xid, job.is_repeat, job.from.instance), (Xid(2), false, again.instance));
+    assert_eq!(w.reply(&job, b"x"), Ok(()));
+    assert_eq!(w.said(), [(1, Ok(b"x".to_vec()))]);
+    // The other one's time is over: nothing is left of it.
+    w.now = w.now + SECOND;
+    assert_eq!(w.run(), 0);
+    w.request(&again, Xid(1), Mark::Repeat, b"x");
+    assert_eq!((w.run(), w.said()), (0, vec![(1, Err(CallFailure::unknown(Why::ReplyLost)))]));
+}
+
+#[test]
+fn at_least_once_is_begun_though_its_caller_be_gone() {
+    let mut w = World::new(ProcedureOptions { is_idempotent: true, ..PLAIN });
+    let a = requester(1, 1000, "n");
+    w.request(&a, XID, Mark::AtLeastOnceRepeat, b"x");
+    w.calls.handle_gone(a.instance);
+    assert_eq!(w.run(), 1);
+}
+
+#[test]
+fn calls_put_aside_make_room() {
+    let mut w = World::new(PLAIN);
+    let a = requester(1, 1000, "n");
+    for xid in 0..limits::MAX_SERVED_CALLS as u64 {
+        w.request(&a, Xid(xid), Mark::First, b"");
+        w.calls.poll_watch();
+    }
+    w.calls.handle_gone(a.instance);
+    assert_eq!(w.run(), 0);
+    let b = requester(2, 1000, "n");
+    w.request(&b, XID, Mark::First, b"");
+    assert_eq!((w.run(), w.said().len(), w.counters().busy), (1, 1, 0));
 }

@@ -1,6 +1,7 @@
 //! One sequence number of a flow, as the receiver knows it.
 
 use crate::{
+    engine::address::CallCopy,
     ids::MsgId,
     outcome::Verdict,
     units::{Span, Time},
@@ -12,8 +13,8 @@ pub(crate) struct Held {
     pub(crate) msgid: MsgId,
     pub(crate) send_time: Time,
     pub(crate) interval: Span,
-    /// See [`super::accept::Copy`].
-    pub(crate) call_sent_at: Option<Time>,
+    /// See [`crate::engine::accept::Copy`].
+    pub(crate) call: Option<CallCopy>,
     pub(crate) payload: Vec<u8>,
     /// Unordered: it went stale and left the line. A new copy lines it up again.
     pub(crate) is_parked: bool,

@@ -13,7 +13,7 @@ fn inbox(channel: Channel, floor: u32) -> Inbox {
 
 fn held(msgid: u32) -> Held {
     let (send_time, interval) = (Time(100), Span(1000));
-    Held { msgid: MsgId(msgid), send_time, interval, call_sent_at: None, payload: vec![1], is_parked: false }
+    Held { msgid: MsgId(msgid), send_time, interval, call: None, payload: vec![1], is_parked: false }
 }
 
 const GONE: Verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };

@@ -4,10 +4,12 @@ use arbitrary::Unstructured;
 use msg_proto::{
     control::{Control, Departure, Hello, Register},
     ids::{Channel, ClientId, DatagramNumber, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
-    local::{FlowTaken, Submit, put},
+    local::{Addressee, FlowTaken, Submit, Watch, put},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
-    wire::{AckRun, Data, DatagramBuilder, Flow, Fragment, Header, Heartbeat, Kind, NackEntry, Skip},
+    wire::{
+        AckRun, CallMark, Data, DatagramBuilder, Flow, Fragment, Header, Heartbeat, Kind, NackEntry, Skip,
+    },
 };
 
 use super::{
@@ -21,18 +23,23 @@ use crate::fuzz::wire;
 pub(super) fn client_frame(bytes: &mut Unstructured<'_>) -> Vec<u8> {
     let (what, a, b) = (byte(bytes), byte(bytes), byte(bytes));
     let mut out = Vec::new();
-    match what % 8 {
+    let whom = Instance { client: ClientId(client_id(a)), incarnation: Incarnation(1 + u64::from(b >> 6)) };
+    match what % 10 {
         0 => put::register(&mut out, &registration(a, b)),
         1 => put::ready(&mut out),
         2 | 3 => {
             let payload = some_bytes(bytes, 64);
+            let is_addressed = what & 0x80 != 0;
+            let addressee =
+                Addressee { incarnation: whom.incarnation, node: ["a", "b", "c"][usize::from(b) % 3] };
             let submit = Submit {
-                dst: ClientId(client_id(a)),
+                dst: whom.client,
                 msgid: MsgId(number(b)),
                 seq: Seq(number(b)),
-                channel: channel(what >> 4),
-                at_least_once: what & 0x40 != 0,
-                is_call: what & 0x08 != 0,
+                channel: if is_addressed { Channel::Unordered } else { channel(what >> 4) },
+                at_least_once: what & 0x40 != 0 && !is_addressed,
+                is_call: what & 0x08 != 0 || is_addressed,
+                to: is_addressed.then_some(addressee),
                 send_time: Time(1 << 40),
                 user: b"user",
                 payload,
@@ -43,13 +50,14 @@ pub(super) fn client_frame(bytes: &mut Unstructured<'_>) -> Vec<u8> {
         5 => put::stale(&mut out, u64::from(a)),
         6 => {
             let bitmap = some_bytes(bytes, 64);
-            let src =
-                Instance { client: ClientId(client_id(a)), incarnation: Incarnation(1 + u64::from(b >> 6)) };
+            let src = whom;
             put::flow_taken(
                 &mut out,
                 &FlowTaken { src, channel: channel(what >> 4), floor: Seq(number(b)), bitmap },
             );
         }
+        7 => put::watch(&mut out, &Watch { instance: whom, node: ["a", "b", "c"][usize::from(b) % 3] }),
+        8 => put::drained(&mut out),
         _ => put::client_goodbye(&mut out),
     }
     out
@@ -152,15 +160,16 @@ fn put_frame(
     let (what, a, b) = (byte(bytes), byte(bytes), byte(bytes));
     let (msgid, seq) = (MsgId(number(a)), Seq(number(b)));
     let at_least_once = what & 0x80 != 0;
-    let call_age = (what & 0x40 != 0).then(|| Span::from_millis(u64::from(a)));
+    let mark = || CallMark { age: Span::from_millis(u64::from(a)), is_addressed: b & 0x40 != 0 };
+    let call = (what & 0x40 != 0).then(mark);
     // Of the messages that go the other way.
     let back = FlowId { src: flow.id.dst, dst: flow.id.src, ..flow.id };
     let _fits = match what % 12 {
         0 => {
             let payload = some_bytes(bytes, 64);
-            d.put_data(&Data { msgid, seq, at_least_once, call_age, payload })
+            d.put_data(&Data { msgid, seq, at_least_once, call, payload })
         }
-        1 => d.put_fragment(&Fragment { call_age, ..fragment(msgid, seq, at_least_once, byte(bytes)) }),
+        1 => d.put_fragment(&Fragment { call, ..fragment(msgid, seq, at_least_once, byte(bytes)) }),
         2 => d.put_skip(&Skip { seq, count: [1, 2, 64, 65_536][usize::from(a) % 4] }),
         3 => {
             let count = [1, 2, 100, 65_536][usize::from(what >> 4) % 4];
@@ -200,7 +209,7 @@ fn fragment(msgid: MsgId, seq: Seq, at_least_once: bool, what: u8) -> Fragment<'
     let total = [1030, 2048, 3000, 65_536, 1 << 20][usize::from(what & 7) % 5];
     let offset = (u32::from(what >> 3) * 1024) % total / 1024 * 1024;
     let len = (total - offset).min(1024) as usize;
-    Fragment { msgid, seq, at_least_once, call_age: None, offset, total, bytes: &BYTES[..len] }
+    Fragment { msgid, seq, at_least_once, call: None, offset, total, bytes: &BYTES[..len] }
 }
 
 fn control(world: &World, to: usize, a: u8, what: u8) -> Control {
@@ -211,6 +220,8 @@ fn control(world: &World, to: usize, a: u8, what: u8) -> Control {
             let cause = [Departure::Left, Departure::Died, Departure::GoingAway][usize::from(n) % 3];
             Control::Withdraw { client, incarnation, cause }
         }
+        14 if a & 1 == 0 => Control::Watch { client, incarnation },
+        14 => Control::Gone { client, incarnation },
         _ => Control::Synced,
     }
 }
