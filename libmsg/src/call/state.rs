@@ -7,16 +7,15 @@ use std::{
 
 use msg_proto::{
     call::{
-        CallCounters, CallId, CallOptions, Calls, Cancellation, Done, Job, Procedure, ProcedureOptions,
-        ReplyCacheLimits, ReplyError, RunId, Why, Xid,
+        CallCounters, CallId, CallOptions, Calls, Done, Job, Procedure, ProcedureOptions, ReplyCacheLimits,
+        ReplyError, RunId, Xid,
     },
     ids::ClientId,
-    outcome::Reason,
-    session::{CallMessage, Delivery, SendFlags, Session},
+    session::{CallMessage, Delivery, Session},
     units::{Span, Time},
 };
 
-use super::{CallError, REFUSED, Reply, serve::Dropped};
+use super::{CallError, Reply, serve::Dropped};
 use crate::{Call, Client, Received, SendError, client::Inner, clock, sync};
 
 /// A handler.
@@ -75,9 +74,9 @@ impl CallState {
             return Err(CallError::NotSent(SendError::WouldBlock));
         }
         let call = self.calls.caller.start(now, target, request, options)?;
-        if let Err(error) = self.send_request(session, now) {
+        if let Err(error) = self.calls.send_request(session, now) {
             self.calls.caller.forget(call);
-            return Err(CallError::NotSent(error));
+            return Err(CallError::NotSent(error.into()));
         }
         self.on_done.insert(call, on_done);
         Ok(call)
@@ -177,45 +176,12 @@ impl CallState {
     }
 
     fn turn(&mut self, session: &mut Session, now: Time) {
-        while let Some((msgid, outcome)) = session.poll_call_outcome() {
-            let Calls { caller, server, counters } = &mut self.calls;
-            if server.handle_outcome(msgid, outcome.as_ref().map_err(|verdict| *verdict), counters) {
-                continue;
-            }
-            match outcome {
-                Ok(taker) => caller.handle_acked(now, msgid, taker),
-                Err(verdict) => caller.handle_failed(now, msgid, verdict),
-            };
-        }
         let dropped = mem::take(&mut *sync::lock(&self.dropped));
         for run in dropped {
             self.give_up(now, run);
         }
-        self.take_gone(session);
-        if self.poll_timeout().is_some_and(|at| at <= now) {
-            self.calls.caller.handle_timeout(now);
-        }
-        while self.send_request(session, now) == Ok(true) {}
-        while let Some(msgid) = self.calls.caller.poll_withdraw() {
-            if !session.withdraw(now, msgid) {
-                self.calls.caller.handle_acked(now, msgid, None);
-            }
-        }
-        while let Some(Cancellation { dst, to, message }) = self.calls.caller.poll_cancel() {
-            // It may be lost: it is only a hint.
-            match to {
-                Some(to) => session.send_call_to(now, &to, &message).ok(),
-                None => session.send_call(now, dst, &message, SendFlags::default()).ok(),
-            };
-        }
-        while let Some(whom) = self.calls.poll_watch() {
-            session.watch(now, &whom);
-        }
-        self.send_replies(session, now);
-        if session.refusal().is_some() {
-            self.calls.caller.abort(Why::Request(Reason::Refused));
-        }
-        while let Some(Done { call, xid, result }) = self.calls.caller.poll_done(&mut self.calls.counters) {
+        self.calls.turn(session, now);
+        while let Some(Done { call, xid, result }) = self.calls.poll_done() {
             let result = result.map(|data| Reply { xid, data }).map_err(CallError::from);
             match self.on_done.remove(&call) {
                 Some(OnDone::Callback(callback)) => self.ended.push_back((callback, result)),
@@ -223,45 +189,6 @@ impl CallState {
                     self.results.insert(call, result);
                 }
                 None => {}
-            }
-        }
-    }
-
-    /// Learns who is gone. Replies that came before have been taken.
-    fn take_gone(&mut self, session: &mut Session) {
-        while let Some(instance) = session.poll_gone() {
-            self.calls.handle_gone(instance);
-        }
-    }
-
-    /// Sends the next request. `Ok(false)` where none waits.
-    fn send_request(&mut self, session: &mut Session, now: Time) -> Result<bool, SendError> {
-        let Calls { caller, counters, .. } = &mut self.calls;
-        let Some(request) = caller.poll_send(now) else { return Ok(false) };
-        let call = request.call;
-        let flags = SendFlags { unordered: request.is_unordered, at_least_once: false };
-        match session.send_call(now, request.dst, request.message, flags).map_err(SendError::from) {
-            Ok(msgid) => {
-                caller.record_sent(call, msgid, counters);
-                Ok(true)
-            }
-            Err(SendError::WouldBlock) => {
-                caller.record_not_sent(call);
-                Err(SendError::WouldBlock)
-            }
-            Err(error) => {
-                caller.fail(call, REFUSED.why);
-                Err(error)
-            }
-        }
-    }
-
-    fn send_replies(&mut self, session: &mut Session, now: Time) {
-        while let Some(reply) = self.calls.server.poll_reply() {
-            match session.send_call_to(now, &reply.to, &reply.message).map_err(SendError::from) {
-                Ok(msgid) => self.calls.server.record_sent(msgid),
-                Err(SendError::WouldBlock) => return self.calls.server.put_back(reply),
-                Err(_) => self.calls.counters.lost_replies += 1,
             }
         }
     }
@@ -311,7 +238,7 @@ impl Inner {
                 }
             }
         }
-        self.calls.take_gone(&mut self.link.session);
+        self.calls.calls.take_gone(&mut self.link.session);
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod cache;
 mod caller;
+mod drive;
 mod header;
 mod pending;
 mod run;
