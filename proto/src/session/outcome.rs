@@ -40,7 +40,7 @@ impl Session {
         let Some(entry) = self.unresolved.find(msgid).filter(|e| e.is_call) else { return false };
         if self.state.takes_submits() {
             put::withdraw(self.output.frames(), msgid);
-        } else if !entry.written_before
+        } else if !entry.was_written(self.output.consumed())
             && let Some(ended) = self.unresolved.remove(msgid)
         {
             let verdict = Verdict { reason: Reason::Cancelled, certainty: Certainty::NotStarted };

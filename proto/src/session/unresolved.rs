@@ -231,6 +231,11 @@ impl Entry {
         }
     }
 
+    /// Whether a daemon may have read any of it, when `consumed` bytes of output were written.
+    pub(super) const fn was_written(&self, consumed: u64) -> bool {
+        self.written_before || self.start_at < consumed
+    }
+
     /// Whether some of its SUBMIT was not written yet, when `consumed` bytes of output were.
     pub(super) fn waits_in_output(&self, consumed: u64) -> bool {
         let addressee = self.to.as_ref().map_or(0, |to| ADDRESSEE_HEAD + to.node.len());

@@ -322,3 +322,17 @@ fn i7_all_that_a_session_holds_is_counted() {
     while s.poll_message(Time(0)).is_some() {}
     grew(&s, "1,000 flows", 40_000, 500_000);
 }
+
+#[test]
+fn i3_a_call_that_a_daemon_may_have_read_is_not_said_to_be_unstarted_when_it_is_withdrawn() {
+    let mut s = registered();
+    let sent = s.send_call(Time(0), ClientId(200), b"x", SendFlags::default()).unwrap();
+    write_all(&mut s);
+    // It takes no more, and has what it was sent.
+    feed(&mut s, Time(10), put::daemon_goodbye);
+    let kept = s.send_call(Time(20), ClientId(200), b"y", SendFlags::default()).unwrap();
+    assert!(s.withdraw(Time(30), sent) && s.withdraw(Time(30), kept));
+    let cancelled = verdict(Reason::Cancelled, Certainty::NotStarted);
+    assert_eq!(s.poll_call_outcome(), Some((kept, Err(cancelled))));
+    assert_eq!(s.poll_call_outcome(), None);
+}
