@@ -42,8 +42,7 @@ pub(crate) struct Entry {
     /// The user data, then the payload.
     pub(crate) bytes: Vec<u8>,
     pub(crate) user_len: u8,
-    pub(crate) submitted_at: Time,
-    /// The same on the raw clock, as the library counts it.
+    /// When its client sent it, by the raw clock, as the library counts it.
     pub(crate) sent_at: Time,
     pub(crate) retries_left: u8,
     pub(crate) place: Option<Place>,
@@ -102,8 +101,9 @@ impl Entry {
     }
 
     /// Of a message of the call layer: how long ago its client sent it, and whether it is for one instance.
-    pub(crate) fn call(&self, now: Time) -> Option<CallMark> {
-        let (age, is_addressed) = (now.since(self.submitted_at), self.to.is_some());
+    pub(crate) fn call(&self, raw: Time) -> Option<CallMark> {
+        // By the clock that judges: what is measured short would be begun late.
+        let (age, is_addressed) = (raw.since(self.sent_at), self.to.is_some());
         self.is_call.then_some(CallMark { age, is_addressed })
     }
 

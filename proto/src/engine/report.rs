@@ -20,7 +20,7 @@ impl Engine {
     /// The status, but for what stands before the clients, which is the driver's except the node's name.
     #[must_use]
     pub fn status(&self, now: Time) -> StatusDocument {
-        let now = self.timer_time(now);
+        let timers = self.timer_time(now);
         let named = |c: &Counter| (c.name().to_owned(), self.counters.value(*c));
         let mut counters: std::collections::BTreeMap<_, _> = Counter::ALL.iter().map(named).collect();
         counters.insert("chain_depth".to_owned(), self.chain_depth() as u64);
@@ -37,7 +37,7 @@ impl Engine {
                 .into_iter()
                 .map(|(_, key)| self.client_status(key, now))
                 .collect(),
-            peers: peers.map(|(key, link)| self.peer_status(key, link, now)).collect(),
+            peers: peers.map(|(key, link)| self.peer_status(key, link, timers)).collect(),
             instances: self.instances_status(),
             counters,
         }
@@ -60,7 +60,6 @@ impl Engine {
     /// What the chains hold, of one client or of all, oldest first within a client; at most `limit` entries.
     #[must_use]
     pub fn chain_status(&self, now: Time, client: Option<ClientId>, limit: usize) -> Vec<ChainEntry> {
-        let now = self.timer_time(now);
         let mut clients: Vec<_> = self.clients.iter().collect();
         clients.sort_unstable_by_key(|(_, c)| c.instance);
         let wanted = clients.into_iter().filter(|(_, c)| client.is_none_or(|id| id == c.instance.client));
@@ -80,7 +79,7 @@ impl Engine {
             Some(target) if target.instance == c.instance => "active",
             _ => "standby",
         };
-        let oldest = c.sent.iter().next().map(|e| self.chain.entries[e].submitted_at);
+        let oldest = c.sent.iter().next().map(|e| self.chain.entries[e].sent_at);
         ClientStatus {
             id: c.instance.client.0,
             incarnation: c.instance.incarnation.to_string(),
@@ -147,7 +146,7 @@ impl Engine {
             msgid: e.msgid.0,
             dst: flow.dst.0,
             len: e.payload().len() as u64,
-            age_ms: now.since(e.submitted_at).as_millis(),
+            age_ms: now.since(e.sent_at).as_millis(),
             copies: e.copies,
             times_left: u32::from(e.retries_left),
             waits_for: waits_for.to_owned(),

@@ -157,7 +157,6 @@ impl Engine {
             to,
             bytes,
             user_len: u8::try_from(submit.user.len()).unwrap_or(0),
-            submitted_at: sent_at,
             sent_at: submit.send_time,
             retries_left: c.times,
             place: None,
@@ -231,7 +230,7 @@ impl Engine {
         let hole = flow.hole_before(entry.seq);
         entry.copies += 1;
         // By the clock that judges: this node's, so nothing is lost in between.
-        let call = entry.call(self.clock.steady()).map(|mark| CallCopy::of(mark, self.clock.raw()));
+        let call = entry.call(self.clock.raw()).map(|mark| CallCopy::of(mark, self.clock.raw()));
         let (msgid, seq, user_len) = (entry.msgid, entry.seq, usize::from(entry.user_len));
         let bytes = std::mem::take(&mut entry.bytes);
         self.chain.bind(key);

@@ -379,7 +379,7 @@ impl Engine {
         }
         let entry = &self.chain.entries[entry_key];
         let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
-        let (call, payload) = (entry.call(self.clock.steady()), entry.payload());
+        let (call, payload) = (entry.call(self.clock.raw()), entry.payload());
         if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call, payload }) {
             return Written::Full;
         }
@@ -415,7 +415,7 @@ impl Engine {
                 msgid: entry.msgid,
                 seq: entry.seq,
                 at_least_once: entry.at_least_once,
-                call: entry.call(self.clock.steady()),
+                call: entry.call(self.clock.raw()),
                 offset: u32::try_from(from).unwrap_or(0),
                 total: u32::try_from(payload.len()).unwrap_or(0),
                 bytes: &payload[from..to],

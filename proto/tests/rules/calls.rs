@@ -2,6 +2,7 @@
 
 use msg_proto::{
     counters::Counter,
+    engine::Recovery,
     ids::MsgId,
     outcome::{Reason, Verdict},
     units::Span,
@@ -96,4 +97,24 @@ fn a_plain_message_is_not_withdrawn() {
     assert!(!w.withdraw(a, plain));
     w.run(5);
     assert_eq!(w.counter(0, Counter::MessagesFailed), before);
+}
+
+#[test]
+fn a_call_is_as_old_as_the_clock_says_that_its_daemon_does_not_count() {
+    for to in [0, 1] {
+        let mut w = World::with(&Options { recovery: Recovery::TimerOnly, ..Options::default() });
+        let (a, b) = (w.client(0, 100, 1000, 10), w.client(to, 200, 1000, 10));
+        w.run(50);
+        w.network = cut();
+        w.clients[b].is_stopped = true;
+        let sent_at = w.now + w.clocks[to];
+        w.send_call(a, 200, b"x").unwrap();
+        w.run(10);
+        // The sender's daemon stands still for less than the message's time, and more than it takes for lateness.
+        w.now += 3_000_000;
+        (w.network, w.clients[b].is_stopped) = (clear(), false);
+        w.run(3_000);
+        let seen: Vec<_> = w.clients[b].calls.iter().map(|c| c.sent_at.0).collect();
+        assert!(seen.len() == 1 && seen[0] <= sent_at, "to node {to}: {seen:?}, sent at {sent_at}");
+    }
 }
