@@ -375,6 +375,14 @@ impl Caller {
         }
     }
 
+    /// The clock went back by so much.
+    pub(super) fn rewind(&mut self, by: Span) {
+        for p in self.calls.values_mut() {
+            (p.deadline, p.due) = (p.deadline.minus(by), p.due.minus(by));
+        }
+        self.due = self.calls.iter().map(|(call, p)| (p.due, *call)).collect();
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {

@@ -4,7 +4,7 @@ use super::{Calls, Cancellation, Done, Why};
 use crate::{
     outcome::Reason,
     session::{SendError, SendFlags, Session},
-    units::Time,
+    units::{Span, Time},
 };
 
 impl Calls {
@@ -13,8 +13,13 @@ impl Calls {
     /// time has, after calls were made or answered, and when there may be room again; not between a message that the
     /// session gave and [`handle_message`](Self::handle_message).
     pub fn turn(&mut self, session: &mut Session, now: Time) {
+        // As long to wait as before, by a clock that went back.
+        let back = std::mem::replace(&mut self.turned_at, now).since(now);
+        if back > Span::ZERO {
+            self.caller.rewind(back);
+        }
         while let Some((msgid, outcome)) = session.poll_call_outcome() {
-            let Self { caller, server, counters } = self;
+            let Self { caller, server, counters, .. } = self;
             if server.handle_outcome(msgid, outcome.as_ref().map_err(|verdict| *verdict), counters) {
                 continue;
             }

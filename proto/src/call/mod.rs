@@ -94,6 +94,8 @@ pub struct Calls {
     pub server: Server,
     /// What happened.
     pub counters: CallCounters,
+    /// When they last had their turn.
+    turned_at: Time,
 }
 
 /// What happened to calls, in numbers that only grow.
@@ -146,7 +148,7 @@ impl Calls {
     #[must_use]
     pub fn new(xid_key: [u8; 16], hash_key: [u8; 16]) -> Self {
         let (caller, server) = (Caller::new(xid_key), Server::new(hash_key));
-        Self { caller, server, counters: CallCounters::default() }
+        Self { caller, server, counters: CallCounters::default(), turned_at: Time(0) }
     }
 
     /// An instance that [`poll_watch`](Self::poll_watch) named is gone: see [`crate::session::Session::poll_gone`].
@@ -162,7 +164,7 @@ impl Calls {
 
     /// A message of the call layer came, and counts as taken.
     pub fn handle_message(&mut self, now: Time, message: &CallMessage<'_>) {
-        let Self { caller, server, counters } = self;
+        let Self { caller, server, counters, .. } = self;
         let Ok(frame) = CallFrame::parse(message.data) else {
             counters.malformed += 1;
             return;

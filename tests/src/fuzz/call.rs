@@ -96,7 +96,7 @@ impl World {
 
     fn end_message(&mut self, which: u8, outcome: Result<Option<Taker>, Verdict>) {
         let msgid = MsgId(self.sent.saturating_sub(u32::from(which)));
-        let Calls { caller, server, counters } = &mut self.calls;
+        let Calls { caller, server, counters, .. } = &mut self.calls;
         if server.handle_outcome(msgid, outcome.clone(), counters) {
             return;
         }
@@ -108,7 +108,7 @@ impl World {
 
     /// What a driver does: a handler answers all calls but every third.
     fn turn(&mut self) {
-        let Calls { caller, server, counters } = &mut self.calls;
+        let Calls { caller, server, counters, .. } = &mut self.calls;
         if caller.poll_timeout().is_some_and(|at| at <= self.now) {
             caller.handle_timeout(self.now);
             assert!(caller.poll_timeout().is_none_or(|at| at > self.now), "a timer is due again at once");

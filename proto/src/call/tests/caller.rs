@@ -392,3 +392,20 @@ fn limits_are_kept() {
     let Some(Done { .. }) = w.caller.poll_done(&mut w.counters) else { return };
     panic!("what never was has no outcome");
 }
+
+#[test]
+fn a_clock_that_goes_back_leaves_as_long_to_wait_as_before() {
+    let mut w = World::new();
+    let hour = 3_600_000_000;
+    w.now = Time(2 * hour);
+    w.start(AT_MOST_ONCE);
+    w.sent();
+    w.acked();
+    w.now = w.now.minus(Span(hour));
+    w.caller.rewind(Span(hour));
+    let timeout = AT_MOST_ONCE.timeout.as_millis();
+    w.after(timeout - 1);
+    w.not_done();
+    w.after(1);
+    assert_eq!(w.done().unwrap_err().why, Why::Deadline);
+}
