@@ -6,7 +6,9 @@ use msg_proto::{
     session::{Outcomes, Session, SessionConfig},
 };
 
-use super::{check::LifeId, process::FIRST_BACKOFF, scenario::ClientPlan, stream::Stream};
+use super::{
+    calls::CallSide, check::LifeId, process::FIRST_BACKOFF, rng::Rng, scenario::ClientPlan, stream::Stream,
+};
 
 /// A client.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(super) struct Process {
     pub(super) is_leaving: bool,
     /// It sends as fast as it can until then.
     pub(super) floods_until: u64,
+    pub(super) calls: Option<CallSide>,
 }
 
 /// What a process does not do.
@@ -65,7 +68,7 @@ impl Client {
     }
 
     /// A new process.
-    pub(super) fn start(&mut self, now: u64, life: LifeId) {
+    pub(super) fn start(&mut self, now: u64, life: LifeId, rng: &mut Rng) {
         let config = SessionConfig {
             client: self.plan.id,
             incarnation: Incarnation::NONE,
@@ -90,6 +93,7 @@ impl Client {
             handling_until: None,
             is_leaving: false,
             floods_until: 0,
+            calls: self.plan.calls.map(|script| CallSide::new(script, rng)),
         });
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! * [`rng`], [`scenario`], [`options`]: what a seed means.
 //! * [`world`]: time and events; `turns`, `process`: what daemons and clients do in their turn; `script`: what clients
-//!   send; `faults`: what happens to them.
+//!   send; [`calls`]: how they call; `faults`: what happens to them.
 //! * `clock`, `network`, `stream`, `node`, `client`: the parts.
 //! * [`check`]: the promise as code, apart from the world: it is only told what happens.
 //! * [`run`]: one seed from beginning to end; [`shrink`]: the smallest scenario that still fails.
@@ -17,6 +17,7 @@
     reason = "the simulator's numbers are small, and it runs where usize has 64 bits"
 )]
 
+pub mod calls;
 pub mod check;
 mod client;
 mod clock;

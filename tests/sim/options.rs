@@ -72,6 +72,8 @@ faults! {
     Drain => "drain",
     /// A new process takes a client's number over.
     Takeover => "takeover",
+    /// Clients call each other, beside messages: nothing goes wrong by that.
+    Calls => "calls",
 }
 
 /// Some kinds of faults.

@@ -3,11 +3,12 @@
 use msg_proto::{
     control::LocalRule,
     engine::Credentials,
-    session::{AckMode, Event, State},
+    session::{AckMode, Delivery, Event, State},
     units::Time,
 };
 
 use super::{
+    calls::CallSide,
     check::{Invariant, Violation},
     client::{Process, Stall},
     stream::Stream,
@@ -58,6 +59,7 @@ impl World {
             }
         }
         self.poll_events(c, p)?;
+        self.turn_calls(c, p, raw)?;
         match p.session.state() {
             State::Refused => return Ok(false),
             State::Broken => {
@@ -76,7 +78,9 @@ impl World {
         }
         self.check_session(p)?;
         let timer = p.session.poll_timeout().map(|at| self.nodes[n].clock.when(at, now));
-        for at in [timer, p.handling_until].into_iter().flatten() {
+        let (deadline, reply) = p.calls.as_ref().map_or((None, None), CallSide::due);
+        let deadline = deadline.map(|at| self.nodes[n].clock.when(at, now));
+        for at in [timer, p.handling_until, deadline, reply].into_iter().flatten() {
             self.wake_client(c, at);
         }
         Ok(true)
@@ -84,7 +88,9 @@ impl World {
 
     /// What takes no more ends when all that it sent has ended.
     fn go_when_drained(&mut self, p: &mut Process, raw: Time) {
-        let has_more = p.session.unresolved() > 0 || p.session.has_outcomes() || p.handling_until.is_some();
+        let calls = p.calls.as_ref().is_some_and(|side| side.is_busy() || side.waits());
+        let has_more =
+            calls || p.session.unresolved() > 0 || p.session.has_outcomes() || p.handling_until.is_some();
         if p.session.is_draining() && !has_more && !p.is_leaving {
             self.check.log.note(self.now, None, || format!("life {} has drained", p.life));
             p.session.close(raw);
@@ -133,22 +139,33 @@ impl World {
         let takes = !p.is_stalled(self.now, &[Stall::Taking]);
         let life = p.life;
         loop {
-            let event = if takes { p.session.poll_event(raw) } else { p.session.poll_notice() };
-            let Some(event) = event else { return Ok(()) };
-            match event {
-                Event::Message(message) => {
-                    self.stats.taken += 1;
-                    self.check.on_taken(self.now, life, &message)?;
-                    if plan_ack == AckMode::OnHandled {
-                        let longest = if self.is_healed { 0 } else { self.clients[c].plan.handling };
-                        let handling = self.scripts.below(longest + 1);
-                        p.handling_until = Some(self.now + handling);
-                        if handling == 0 {
-                            p.handling_until = None;
-                            p.session.message_handled();
+            let Some(event) = p.session.poll_notice() else {
+                match takes.then(|| p.session.poll_delivery(raw)).flatten() {
+                    None => return Ok(()),
+                    Some(Delivery::Call(call)) => {
+                        if let Some(side) = &mut p.calls {
+                            side.calls().handle_message(raw, &call);
+                        }
+                        p.session.message_handled();
+                    }
+                    Some(Delivery::Message(message)) => {
+                        self.stats.taken += 1;
+                        self.check.on_taken(self.now, life, &message)?;
+                        if plan_ack == AckMode::OnHandled {
+                            let longest = if self.is_healed { 0 } else { self.clients[c].plan.handling };
+                            let handling = self.scripts.below(longest + 1);
+                            p.handling_until = Some(self.now + handling);
+                            if handling == 0 {
+                                p.handling_until = None;
+                                p.session.message_handled();
+                            }
                         }
                     }
                 }
+                continue;
+            };
+            match event {
+                Event::Message(_) => {}
                 Event::Acked { msgid } => {
                     self.stats.acked += 1;
                     self.check.on_told_acked(moment, life, msgid)?;

@@ -88,7 +88,15 @@ fn live(world: &mut World) -> Result<(), Violation> {
     world.run_until(drained)?;
     check_drained(world)?;
     let finale = world.send_finale()?;
-    world.run_until(drained + world.scenario.longest_life() + FINALE)?;
+    let longest = world.scenario.longest_life();
+    let calls = world.call_finale(longest + FINALE);
+    world.run_until(drained + longest + 2 * FINALE)?;
+    for (life, uid, dst) in calls {
+        if !world.check.has_reply(uid) {
+            let text = format!("life {life}'s call ({uid:x}) to {dst}, made when all was well, has no reply");
+            return world.wrong(Invariant::Liveness, text);
+        }
+    }
     for (life, msgid, dst) in finale {
         let outcome = world.outcome(life, msgid);
         if outcome != Some(Outcome::Acked) {
@@ -109,6 +117,10 @@ fn check_drained(world: &World) -> Result<(), Violation> {
             return world
                 .wrong(Invariant::Drain, format!("node {n} still has {depth} messages in its chain"));
         }
+    }
+    let open = world.check.open_calls();
+    if open > 0 {
+        return world.wrong(Invariant::Drain, format!("{open} calls have no end"));
     }
     for process in world.clients.iter().filter_map(|c| c.process.as_ref()) {
         let (open, first) = world.check.open(process.life);

@@ -6,6 +6,7 @@
 use msg_proto::{engine::Recovery, ids::ClientId, limits::DEFAULT_GRACE_MS, session::AckMode};
 
 use super::{
+    calls::CallScript,
     options::{Fault, Options},
     rng::Rng,
 };
@@ -93,6 +94,8 @@ pub struct ClientPlan {
     pub first: u32,
     /// Whether it sends before it is registered.
     pub sends_early: bool,
+    /// How it calls, and serves.
+    pub calls: Option<CallScript>,
 }
 
 /// The network without faults.
@@ -136,6 +139,8 @@ pub struct FaultPlan {
     pub corrupt_ppm: u32,
     /// Larger datagrams vanish between some nodes.
     pub mtu: Option<usize>,
+    /// Clients call each other.
+    pub has_calls: bool,
     /// Mean time between faults of a kind, by [`Fault`]; 0: never.
     pub every: [u64; Fault::ALL.len()],
 }
@@ -162,7 +167,14 @@ impl Scenario {
             })
             .collect();
         let interval = rng.pick(&[50, 100, 200, 500, 1000, 1000]);
-        let clients = clients(&mut rng, node_count, interval, options);
+        let mut clients = clients(&mut rng, node_count, interval, options);
+        let faults = faults(&mut Rng::fork(seed, 2), interval, options);
+        if faults.has_calls {
+            let mut rng = Rng::fork(seed, 10);
+            for client in &mut clients {
+                client.calls = Some(CallScript::new(&mut rng, interval));
+            }
+        }
         let network = NetworkPlan {
             delay: rng.pick(&[50, 200, 1000, 5000]).min(u64::from(interval) * 1000 / 20),
             jitter: rng.pick(&[0, 20, 200]),
@@ -184,7 +196,7 @@ impl Scenario {
             streams,
             lateness: rng.pick(&[20, 100, 500]),
             duration: options.seconds * 1_000_000,
-            faults: faults(&mut Rng::fork(seed, 2), interval, options),
+            faults,
         }
     }
 
@@ -194,7 +206,7 @@ impl Scenario {
         self.streams.capacity > 65_536 && self.streams.chunk >= 65_536
     }
 
-    /// The longest life of a message, in microseconds (I1).
+    /// The longest that a message, or a call and then its last message, takes, in microseconds (I1).
     #[must_use]
     pub fn longest_life(&self) -> u64 {
         let life = |c: &ClientPlan| {
@@ -202,7 +214,8 @@ impl Scenario {
                 u64::from(if c.interval_ms == 0 { DAEMON_INTERVAL_MS } else { c.interval_ms }) * 1000;
             interval * (u64::from(c.times.unwrap_or(DAEMON_TIMES)) + 1) + interval / 2 + 10_000
         };
-        self.clients.iter().map(life).max().unwrap_or(0)
+        let call = |c: &ClientPlan| c.calls.map_or(0, |calls| calls.timeout);
+        self.clients.iter().map(|c| call(c) + life(c)).max().unwrap_or(0)
     }
 }
 
@@ -254,6 +267,7 @@ fn clients(rng: &mut Rng, nodes: usize, interval: u32, options: &Options) -> Vec
             to,
             first: rng.pick(&[1, 1, u32::MAX - 20]),
             sends_early: rng.chance(300_000),
+            calls: None,
         };
         let plan = if plan.sends_early { plan.knowing() } else { plan };
         if has_instances && rng.chance(400_000) {
@@ -288,6 +302,7 @@ fn faults(rng: &mut Rng, interval: u32, options: &Options) -> FaultPlan {
             Fault::Corrupt => plan.corrupt_ppm = ppm / 5,
             Fault::Mtu => plan.mtu = Some(1100 + (span % 977) as usize),
             Fault::Drift => {}
+            Fault::Calls => plan.has_calls = true,
             other => plan.every[*other as usize] = every,
         }
     }

@@ -58,6 +58,10 @@ impl World {
         let rng = &mut self.scripts;
         let plan = &self.clients[c].plan;
         let dst = rng.pick(&plan.to);
+        if self.maybe_call(c, p, dst) {
+            return Ok(true);
+        }
+        let (rng, plan) = (&mut self.scripts, &self.clients[c].plan);
         let large = if rng.chance(20_000) { 100_000 } else { 20_000 };
         let len =
             if rng.chance(plan.large_ppm) { rng.between(1_100, large) } else { rng.below(plan.size + 1) };

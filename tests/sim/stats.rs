@@ -21,6 +21,12 @@ pub struct Stats {
     pub failed: u64,
     /// The same, by [`Reason`]'s value.
     pub failed_as: [u64; Reason::ALL.len() + 1],
+    /// Calls made.
+    pub calls: u64,
+    /// Of them, those that ended with a reply.
+    pub replies: u64,
+    /// Handlers begun.
+    pub runs: u64,
     /// Datagrams on the network.
     pub datagrams: u64,
     /// Messages handed over late, by no more than a clock had been falsified: the excuse of I4.
@@ -43,6 +49,9 @@ impl Stats {
         self.taken += other.taken;
         self.acked += other.acked;
         self.failed += other.failed;
+        self.calls += other.calls;
+        self.replies += other.replies;
+        self.runs += other.runs;
         self.datagrams += other.datagrams;
         self.excused += other.excused;
         for (a, b) in self.failed_as.iter_mut().zip(other.failed_as) {

@@ -161,6 +161,9 @@ impl World {
             is_more |= stream.to_daemon.len() > 0 || stream.client.is_none();
             let client = stream.client;
             if is_ended {
+                // What was given to it in this turn was given.
+                stream
+                    .sniff_output(engine.output(conn), |frame| see(&mut self.check, moment, life, frame))?;
                 engine.handle_disconnect(raw, conn);
                 node.streams[index] = None;
             }

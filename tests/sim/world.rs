@@ -259,7 +259,7 @@ impl World {
             return;
         }
         let life = self.check.on_born(now, life_of(plan, self.nodes[plan.node].clock.ppm()));
-        self.clients[c].start(now, life);
+        self.clients[c].start(now, life, &mut self.scripts);
         self.wake_client_soon(c);
     }
 
@@ -296,6 +296,7 @@ fn life_of(plan: &ClientPlan, ppm: i64) -> LifePlan {
         interval: u64::from(interval) * 1000,
         times: plan.times.unwrap_or(DAEMON_TIMES),
         first: MsgId(plan.first),
+        calls: plan.calls.is_some(),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct LifePlan {
     pub times: u8,
     /// The number of its first message.
     pub first: MsgId,
+    /// It calls.
+    pub calls: bool,
 }
 
 /// How a message ended.
@@ -42,6 +44,8 @@ pub(super) struct Life {
     pub(super) plan: LifePlan,
     pub(super) incarnation: Option<Incarnation>,
     pub(super) sent: Vec<Sent>,
+    /// Of them, those that are none of the call layer's.
+    pub(super) plain: u64,
     /// It lost its daemon: what a daemon says is no longer all that there is.
     pub(super) reconnected: bool,
     /// Until when what it says may stand behind what it sent: it sent as fast as it could.
@@ -63,6 +67,8 @@ pub(super) struct Sent {
     pub(super) at_least_once: bool,
     pub(super) len: usize,
     pub(super) uid: u64,
+    /// Of the call layer: `calls` knows what is to come of it.
+    pub(super) is_call: bool,
     pub(super) sent_at: Moment,
     /// When the daemon read it.
     pub(super) accepted_at: Option<Moment>,
@@ -85,6 +91,19 @@ impl Life {
         msgid.0.wrapping_sub(self.plan.first.0) as usize
     }
 
+    /// I1, as the library keeps it while a daemon is alive and does not answer, in microseconds.
+    pub(super) const fn bound(&self) -> u64 {
+        let interval = self.plan.interval;
+        interval * (self.plan.times as u64 + 1) + interval / 2 + 10_000 + interval / 2 + HANG_SLACK
+    }
+
+    /// Messages of the call layer have been sent, up to that number.
+    fn fill(&mut self, until: usize) {
+        while self.sent.len() < until {
+            self.sent.push(Sent::of_call());
+        }
+    }
+
     pub(super) fn find(&self, msgid: MsgId) -> Option<&Sent> {
         self.sent.get(self.index(msgid))
     }
@@ -92,6 +111,27 @@ impl Life {
     pub(super) fn find_mut(&mut self, msgid: MsgId) -> Option<&mut Sent> {
         let index = self.index(msgid);
         self.sent.get_mut(index)
+    }
+}
+
+impl Sent {
+    fn of_call() -> Self {
+        Self {
+            dst: ClientId(0),
+            channel: Channel::Unordered,
+            at_least_once: false,
+            len: 0,
+            uid: 0,
+            is_call: true,
+            sent_at: Moment { now: 0, judged: 0 },
+            accepted_at: None,
+            copies: 0,
+            addressed: Vec::new(),
+            unanswered: 0,
+            decided: None,
+            told: None,
+            taken: Vec::new(),
+        }
     }
 }
 
@@ -103,6 +143,7 @@ impl Checker {
             plan,
             incarnation: None,
             sent: Vec::new(),
+            plain: 0,
             reconnected: false,
             floods_until: 0,
             stalled_until: 0,
@@ -143,6 +184,7 @@ impl Checker {
     /// It ends; nothing is told to it any more.
     pub fn on_death(&mut self, now: u64, life: LifeId) {
         self.lives[life].is_dead = true;
+        self.end_calls(life);
         self.note(now, None, || format!("life {life} ends"));
     }
 
@@ -177,7 +219,7 @@ impl Checker {
     /// The next message of a life: its uid, which says what its bytes are.
     #[must_use]
     pub fn next_uid(&self, life: LifeId) -> u64 {
-        mix((life as u64) << 32 | self.lives[life].sent.len() as u64)
+        mix((life as u64) << 32 | self.lives[life].plain)
     }
 
     /// A library accepted a message of [`next_uid`](Self::next_uid).
@@ -197,11 +239,16 @@ impl Checker {
         let uid = self.next_uid(life);
         let about = Some((life, msgid.0));
         let l = &mut self.lives[life];
-        if l.index(msgid) != l.sent.len() {
+        let is_next =
+            if l.plan.calls { l.index(msgid) >= l.sent.len() } else { l.index(msgid) == l.sent.len() };
+        if !is_next {
             let text = format!("msgid {msgid} does not follow");
             return Err(violation(Invariant::NothingInvented, at.now, about, text));
         }
+        l.fill(l.index(msgid));
+        l.plain += 1;
         l.sent.push(Sent {
+            is_call: false,
             dst,
             channel: super::channel_of(flags.unordered),
             at_least_once: flags.at_least_once,
@@ -224,9 +271,18 @@ impl Checker {
     #[must_use]
     pub fn open(&self, life: LifeId) -> (usize, Option<u32>) {
         let l = &self.lives[life];
-        let mut open = l.sent.iter().enumerate().filter(|(_, s)| s.told.is_none());
+        let mut open = l.sent.iter().enumerate().filter(|(_, s)| s.told.is_none() && !s.is_call);
         let first = open.next().map(|(i, _)| l.plan.first.0.wrapping_add(i as u32));
         (usize::from(first.is_some()) + open.count(), first)
+    }
+
+    /// A daemon reads a SUBMIT of the call layer.
+    pub(super) fn on_call_submit(&mut self, life: LifeId, msgid: MsgId) {
+        let l = &mut self.lives[life];
+        let until = l.index(msgid) + 1;
+        if until <= l.sent.len() + MAX_CALL_MESSAGES {
+            l.fill(until);
+        }
     }
 
     /// What a life was told of a message.
@@ -247,3 +303,8 @@ pub fn payload(uid: u64, len: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&bytes[..n]);
     }
 }
+
+/// What a library leaves a daemon that does not read: this, and half an interval.
+pub(super) const HANG_SLACK: u64 = 510_000;
+/// Messages of the call layer between two others: fewer than a window of numbers.
+const MAX_CALL_MESSAGES: usize = 1 << 18;

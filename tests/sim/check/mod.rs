@@ -3,16 +3,19 @@
 //! * `ledger`: every life of a client, and every message that it sent.
 //! * `sent`: what leaves: submissions, datagrams, deliveries (R1, I3).
 //! * `taken`: what libraries take (I2, I3, I4, I5, and the bytes).
+//! * `calls`: what calls promise.
 //! * `outcome`: how messages end (I1, I2, I3). `answer`: what comes again is answered again (R8).
 //! * [`log`](Log): what is told of one message when something is wrong with it.
 
 mod answer;
+mod calls;
 mod ledger;
 mod log;
 mod outcome;
 mod sent;
 mod taken;
 
+pub use calls::{CallPlan, reply_to, request_of};
 pub use ledger::{LifeId, LifePlan, Outcome, payload};
 pub use log::{About, Log};
 pub use sent::Leaving;
@@ -55,6 +58,10 @@ pub enum Invariant {
     Drain,
     /// After faults have stopped, messages arrive.
     Liveness,
+    /// An at-most-once call runs once at most, and no call twice while its reply is kept.
+    CallOnce,
+    /// A call ends in time, and is not begun after.
+    CallDeadline,
     /// A daemon never ends the connection of a client that keeps the rules.
     Refused,
     /// Nothing panics.
@@ -119,12 +126,13 @@ pub struct Checker {
     scratch: Vec<u8>,
     /// Said to be Unknown, though no copy has been seen to leave.
     suspects: Vec<(LifeId, MsgId)>,
+    calls: calls::Calls,
 }
 
 impl Checker {
     /// For a world whose local sockets are fast, or not.
     #[must_use]
-    pub const fn new(log: Log, has_fast_streams: bool) -> Self {
+    pub fn new(log: Log, has_fast_streams: bool) -> Self {
         Self {
             lives: Vec::new(),
             by_instance: BTreeMap::new(),
@@ -138,6 +146,7 @@ impl Checker {
             log,
             scratch: Vec::new(),
             suspects: Vec::new(),
+            calls: calls::Calls::default(),
         }
     }
 

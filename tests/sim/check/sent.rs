@@ -33,6 +33,9 @@ impl Checker {
     /// The message was never sent.
     pub fn on_submit(&mut self, at: Moment, life: LifeId, submit: &Submit<'_>) -> Result<(), Violation> {
         let about = Some((life, submit.msgid.0));
+        if submit.is_call {
+            self.on_call_submit(life, submit.msgid);
+        }
         let Some(sent) = self.lives[life].find_mut(submit.msgid) else {
             let text = "a SUBMIT of what was not sent".to_owned();
             return Err(violation(Invariant::NothingInvented, at.now, about, text));
@@ -160,7 +163,8 @@ impl Checker {
                 self.note(d.now, about, || format!("ACK from node {} to {}", d.from, d.to));
                 let taker = self.by_instance.get(&ack.flow.dst).copied();
                 let sent = life.and_then(|l| self.sent(l, msgid));
-                let is_taken = sent.is_some_and(|s| s.taken.iter().any(|(by, _)| Some(*by) == taker));
+                let is_taken =
+                    sent.is_some_and(|s| s.is_call || s.taken.iter().any(|(by, _)| Some(*by) == taker));
                 if let Some(sent) = life.and_then(|l| self.lives[l].find_mut(msgid)) {
                     sent.unanswered = 0;
                 }
