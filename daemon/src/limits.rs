@@ -44,8 +44,8 @@ pub const TRANSMITS_PER_TURN: usize = 256;
 /// delivery and a whole delivery window, so that a client that reads is never held up.
 pub const MAX_UNREAD_OUTPUT_BYTES: usize = 4 << 20;
 
-/// The buffer that clients are read into: one, shared.
-pub const READ_BUFFER_BYTES: usize = 64 << 10;
+/// The buffer that clients are read into: one, shared. What a socket holds at once fits, so one call brings it.
+pub const READ_BUFFER_BYTES: usize = 256 << 10;
 
 /// What is asked of the kernel for each listener's buffers, and that is how much the link may have under way.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
