@@ -164,8 +164,10 @@ impl Engine {
         self.put_floors(key, &mut draft);
         self.put_messages(key, &mut draft);
         self.put_goodbye(key, &mut draft);
-        let is_ack_due =
-            self.links[key].current.as_ref().is_some_and(|a| a.received.is_ack_due(self.clock.steady()));
+        let is_ack_due = self.links[key]
+            .current
+            .as_ref()
+            .is_some_and(|a| a.received.is_ack_due(self.clock.steady(), self.config.receive_window));
         if draft.builder.len() == optional && !(draft.has_link_ack && is_ack_due) {
             draft.builder.abandon();
             return None;
