@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 
 use mio::Events;
 use msg_proto::units::Time;
+use rustix::thread::sched_yield;
 
 use crate::{
     clock, log,
@@ -52,7 +53,12 @@ impl Daemon {
         let acceptor = self.acceptor.as_ref();
         let work =
             self.udp.is_readable() || self.clients.has_work() || acceptor.is_some_and(|it| it.has_work());
-        if work || now < self.spin_until || self.unfinished {
+        if work || self.unfinished {
+            return Ok(Some(Duration::ZERO));
+        }
+        if now < self.spin_until {
+            // A client that spins, too, may have to run on this CPU.
+            sched_yield();
             return Ok(Some(Duration::ZERO));
         }
         let accept = acceptor.and_then(|it| it.paused_until());
