@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 
 use mio::Events;
 use msg_proto::units::Time;
+use rustix::thread::sched_yield;
 
 use crate::{
     clock, log,
@@ -46,21 +47,29 @@ impl Daemon {
         }
     }
 
-    /// How long to sleep; `None`: until something happens.
+    /// How long to sleep; `None`: until something happens, or the alarm goes off.
     fn sleep(&mut self, deadline: Option<Time>) -> io::Result<Option<Duration>> {
         let now = clock::now();
         let acceptor = self.acceptor.as_ref();
         let work =
             self.udp.is_readable() || self.clients.has_work() || acceptor.is_some_and(|it| it.has_work());
-        if work || now < self.spin_until || self.unfinished {
+        if work || self.unfinished {
+            return Ok(Some(Duration::ZERO));
+        }
+        if now < self.spin_until {
+            // A client that spins, too, may have to run on this CPU.
+            sched_yield();
             return Ok(Some(Duration::ZERO));
         }
         let accept = acceptor.and_then(|it| it.paused_until());
         let own = [self.udp.blocked_until(), accept, self.desk.due(), self.watchdog.due(), deadline];
         let next = own.into_iter().chain([self.engine.poll_timeout()]);
-        let Some(next) = next.flatten().min() else { return Ok(None) };
-        self.alarm.set(next, now)?;
-        Ok(Some(clock::until(next, now)))
+        match next.flatten().min() {
+            Some(next) if next <= now => return Ok(Some(Duration::ZERO)),
+            Some(next) => self.alarm.set(next)?,
+            None => {}
+        }
+        Ok(None)
     }
 
     /// Notes what is ready. Returns whether the daemon is to stop.
@@ -70,7 +79,7 @@ impl Daemon {
             match event.token() {
                 STOP => stop = true,
                 // Whatever is due is done in every turn.
-                ALARM => {}
+                ALARM => self.alarm.on_event(),
                 // Questions are looked at in every turn.
                 WAKER => self.take_reload(),
                 ACCEPT => self.acceptor.iter_mut().for_each(|acceptor| acceptor.on_event()),

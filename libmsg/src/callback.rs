@@ -107,8 +107,9 @@ impl Client {
         kinds: Kinds,
     ) -> (MutexGuard<'a, Inner>, usize) {
         let mut count = 0;
+        let mut begun = clock::now();
+        let mut written = begun;
         while inner.running.is_none() {
-            let begun = clock::now();
             let mut batch = mem::take(&mut inner.callbacks.batch);
             batch.fill(&mut inner, kinds, begun);
             if batch.is_empty() {
@@ -118,6 +119,7 @@ impl Client {
             if inner.callbacks.slow || batch.call.is_some() {
                 // R7: what was taken is acked at once, not when all of it was handled. A procedure may take long.
                 inner.link.write(begun);
+                written = begun;
             }
             inner.running = Some(Thread::here());
             let procedure = batch.call.as_ref().map(|call| call.procedure);
@@ -138,9 +140,14 @@ impl Client {
             let ended = clock::now();
             inner.turn_calls(ended);
             inner.callbacks.slow = ended.since(begun) > SLOW_BATCH;
-            inner.link.write(ended);
+            // Whoever called writes what is left when no more waits.
+            if ended.since(written) > WRITE_AFTER || inner.link.has_a_chunk() {
+                inner.link.write(ended);
+                written = ended;
+            }
             batch.clear();
             inner.callbacks.batch = batch;
+            begun = ended;
         }
         (inner, count)
     }
@@ -364,6 +371,9 @@ const MESSAGE_ALIGN: usize = 16;
 
 /// Bytes that are taken at once, but for the last message.
 const BATCH_BYTES: usize = 256 << 10;
+
+/// What was taken, and what handlers sent, is written this often while there is more to hand out.
+const WRITE_AFTER: Span = Span(200);
 
 /// A batch that takes longer delays acks noticeably.
 const SLOW_BATCH: Span = Span(500);

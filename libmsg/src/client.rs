@@ -192,7 +192,7 @@ impl Client {
             sent => sent,
         };
         if !inner.in_callback() {
-            if !more || sent.is_err() {
+            if !more || sent.is_err() || inner.link.has_a_chunk() {
                 inner.link.write(clock::now());
             }
             if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {

@@ -143,6 +143,11 @@ impl Link {
         }
     }
 
+    /// Whether so much waits, and would go, that the daemon had better begin with it.
+    pub(crate) const fn has_a_chunk(&self) -> bool {
+        !self.blocked && self.session.output_len() >= CHUNK_BYTES
+    }
+
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn write(&mut self, now: Time) {
         self.blocked = false;
@@ -238,6 +243,9 @@ const QUIET: Interest = Interest { read: true, write: false };
 
 /// What one read takes at most, unless the session has more room.
 const READ_BYTES: usize = 64 << 10;
+
+/// What is gathered is written in pieces of this size: the other processes work on one while the next is gathered.
+const CHUNK_BYTES: usize = 32 << 10;
 
 /// DESIGN, section 4: 10 ms to 1 s.
 const FIRST_BACK_OFF: Span = Span::from_millis(10);

@@ -1,12 +1,13 @@
 //! The calls that wait.
 
-use std::{hint, mem, sync::MutexGuard, time::Duration};
+use std::{mem, sync::MutexGuard, time::Duration};
 
 use msg_proto::{
     ids::{ClientId, MsgId},
     session::UserBuf,
     units::{Span, Time},
 };
+use rustix::thread::sched_yield;
 
 use crate::{Client, Error, Received, SendError, SendFlags, callback::Kinds, client::Inner, clock, sync};
 
@@ -259,7 +260,8 @@ impl Client {
                 return (inner, true);
             }
             drop(inner);
-            hint::spin_loop();
+            // The daemon may have to run on this CPU.
+            sched_yield();
             inner = self.lock();
         }
     }

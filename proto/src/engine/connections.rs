@@ -63,21 +63,23 @@ impl Engine {
     pub fn handle_client_bytes(&mut self, now: Time, conn: ConnId, bytes: &[u8]) {
         self.advance(now);
         let Some(c) = self.conns.get_mut(conn) else { return };
-        if c.partial.is_empty() {
-            let used = self.read_frames(conn, bytes);
-            if let Some(rest) = bytes.get(used..).filter(|r| !r.is_empty()) {
-                self.conns[conn].partial.extend_from_slice(rest);
-            }
-        } else {
+        let mut bytes = bytes;
+        if !c.partial.is_empty() {
+            // Only the frame that had begun is put together; those behind it are read where they are.
             let mut partial = std::mem::take(&mut c.partial);
-            partial.extend_from_slice(bytes);
-            let used = self.read_frames(conn, &partial);
-            partial.drain(..used.min(partial.len()));
-            if partial.is_empty() && partial.capacity() > KEPT_PARTIAL {
-                partial = Vec::new();
+            while !bytes.is_empty() && local::missing(&partial) > 0 {
+                let (its, others) = bytes.split_at(local::missing(&partial).min(bytes.len()));
+                partial.extend_from_slice(its);
+                bytes = others;
+            }
+            if self.read_frames(conn, &partial) > 0 {
+                partial.clear();
+                partial.shrink_to(KEPT_PARTIAL);
             }
             self.conns[conn].partial = partial;
         }
+        let used = self.read_frames(conn, bytes);
+        self.conns[conn].partial.extend_from_slice(&bytes[used..]);
         self.flush_local();
     }
 

@@ -108,7 +108,7 @@ impl Engine {
             association.received.accept(header.number.0);
             if handled == Handled::Wanted {
                 association.received.want_ack(now, frames.len());
-                if association.received.is_ack_due(now) {
+                if association.received.is_ack_due(now, self.config.receive_window) {
                     self.wake_link(key);
                 }
             }

@@ -103,7 +103,7 @@ impl Engine {
             self.send_hellos();
             return;
         }
-        let mut has_something = association.received.is_ack_due(now);
+        let mut has_something = association.received.is_ack_due(now, self.config.receive_window);
         if association.heartbeat_at <= now {
             association.heartbeat_at = next_heartbeat(now);
             for path in &mut link.paths {

@@ -70,3 +70,35 @@ pub fn split(bytes: &[u8]) -> Result<Option<(RawFrame<'_>, usize)>, LocalError> 
     let Some(body) = bytes.get(HEAD_BYTES..len) else { return Ok(None) };
     Ok(Some((RawFrame { kind, flags, body }, len)))
 }
+
+/// How many bytes are missing of the frame that `bytes` begins, as far as is known: first of its head. 0: it is whole, or
+/// no frame.
+pub(crate) fn missing(bytes: &[u8]) -> usize {
+    match (split(bytes), bytes.first_chunk::<4>()) {
+        (Ok(None), Some(length)) if bytes.len() >= HEAD_BYTES => {
+            (u32::from_le_bytes(*length) as usize).saturating_sub(bytes.len())
+        }
+        (Ok(None), _) => HEAD_BYTES - bytes.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_of_a_frame_is_first_its_head_then_the_rest() {
+        let mut frame = Vec::new();
+        put::taken(&mut frame, 7);
+        for have in 0..frame.len() {
+            let wanted = if have < HEAD_BYTES { HEAD_BYTES } else { frame.len() };
+            assert_eq!(missing(&frame[..have]), wanted - have);
+            assert_eq!(split(&frame[..have]), Ok(None));
+        }
+        assert_eq!(missing(&frame), 0);
+        frame.push(0);
+        assert_eq!(missing(&frame), 0, "what is behind it is another's");
+        assert_eq!(missing(&[0xff; HEAD_BYTES]), 0, "no frame has that head");
+    }
+}

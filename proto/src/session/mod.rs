@@ -297,6 +297,12 @@ impl Session {
         true
     }
 
+    /// How much of [`output`](Self::output) waits already; reports of what was taken come on top.
+    #[must_use]
+    pub const fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
     /// The first `n` bytes of [`output`](Self::output) were written. `now` is not needed for it; drivers pass it
     /// as to every other input.
     pub fn consume_output(&mut self, _now: Time, n: usize) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    limits::{MAX_ACK_RANGES, MIN_MTU, REPLAY_WINDOW},
+    limits::{MAX_ACK_RANGES, MAX_MTU, MIN_MTU, REPLAY_WINDOW},
     units::{Span, Time},
 };
 
@@ -79,12 +79,13 @@ impl Received {
         }
     }
 
-    /// Whether an acknowledgement should go out even alone.
-    pub(crate) fn is_ack_due(&self, now: Time) -> bool {
+    /// Whether an acknowledgement should go out even alone. `window`: what the socket holds.
+    pub(crate) fn is_ack_due(&self, now: Time, window: u32) -> bool {
+        let most_bytes = (window as usize / ACK_PARTS).clamp(ACK_EVERY_BYTES, MOST_ACK_BYTES);
         self.unacknowledged > 0
             && (self.is_urgent
                 || self.unacknowledged >= ACK_EVERY
-                || self.unacknowledged_bytes >= ACK_EVERY_BYTES
+                || self.unacknowledged_bytes >= most_bytes
                 || self.ack_at.is_some_and(|at| at <= now))
     }
 
@@ -142,8 +143,11 @@ impl Received {
 
 const WORDS: usize = (REPLAY_WINDOW / 64) as usize;
 const ACK_EVERY: u32 = 32;
-/// As many bytes as those of the smallest size.
+/// Large datagrams are acknowledged at the latest after this part of what the socket holds, a quarter of what the peer may
+/// have out, but not before as many bytes as those of the smallest size, nor after so many.
+const ACK_PARTS: usize = 16;
 const ACK_EVERY_BYTES: usize = 32 * MIN_MTU;
+const MOST_ACK_BYTES: usize = 4 * MAX_MTU;
 /// An acknowledgement waits no longer than this for something to ride on.
 pub(crate) const MAX_ACK_DELAY: Span = Span::from_millis(1);
 
@@ -182,6 +186,21 @@ mod tests {
         assert!(r.record(6, Time(2)));
         assert!(r.record(10 * REPLAY_WINDOW, Time(2)));
         assert!(r.record(10 * REPLAY_WINDOW - 1, Time(2)));
+    }
+
+    #[test]
+    fn large_datagrams_are_acknowledged_by_what_the_socket_holds() {
+        let due_after = |bytes: usize, window: u32| {
+            let mut r = Received::default();
+            (1..99).find(|_| {
+                r.want_ack(Time(1), bytes);
+                r.is_ack_due(Time(1), window)
+            })
+        };
+        assert_eq!(due_after(MIN_MTU, 4 << 20), Some(32));
+        assert_eq!(due_after(65_000, 64 << 10), Some(1), "the peer may have one of them out");
+        assert_eq!(due_after(65_000, 2 << 20), Some(3));
+        assert_eq!(due_after(65_000, u32::MAX), Some(4));
     }
 
     proptest! {
