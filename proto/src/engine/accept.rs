@@ -208,22 +208,18 @@ impl Engine {
         let inbox = &self.inboxes[key];
         let Some(client) = inbox.client else { return };
         let found = inbox.partials.iter().position(|(seq, p)| *seq == copy.seq && p.matches(fragment));
-        let total = fragment.total as usize;
         let index = match found {
             Some(index) => index,
-            // All of it in one.
-            None if fragment.bytes.len() == total && total <= self.config.limits.max_message_bytes => {
-                return self.accept(key, copy, fragment.bytes);
-            }
             None => {
+                let total = fragment.total as usize;
                 if total > self.config.limits.max_message_bytes
                     || !(self.has_quota(client, total) || self.make_room(key, client, copy.seq, total))
                 {
                     self.count(Counter::QueueFullRefusals);
                     return;
                 }
-                let bytes = self.pool.take(total);
-                self.clients[client].queue.held_bytes += total;
+                let bytes = self.pool.take(fragment.total as usize);
+                self.clients[client].queue.held_bytes += fragment.total as usize;
                 let reassembly = Reassembly::new(fragment, bytes, copy);
                 self.inboxes[key].partials.push((copy.seq, reassembly));
                 self.watch(key);

@@ -141,11 +141,6 @@ impl Units {
         self.send_missing();
     }
 
-    /// Whether all of it is to be sent.
-    pub(crate) fn is_untouched(&mut self) -> bool {
-        self.next_run(self.count) == Some(0..self.count)
-    }
-
     /// The next units to send: a run of at most `max`. Still pending until [`record_sent`](Self::record_sent).
     pub(crate) fn next_run(&mut self, max: usize) -> Option<Range<usize>> {
         while self.cursor < self.count && !self.pending.contains(self.cursor) {

@@ -306,7 +306,9 @@ impl Engine {
                 self.push_item(key, Item::Floor { flow });
             }
             self.links[key].floors.pop();
-            self.chain.flows.get_mut(flow).into_iter().for_each(|f| f.floor_untold = false);
+            if let Some(f) = self.chain.flows.get_mut(flow) {
+                f.floor_untold = false;
+            }
         }
     }
 
@@ -396,11 +398,6 @@ impl Engine {
         entry_key: EntryKey,
         flow: (FlowKey, Instance),
     ) -> Written {
-        let entry = &mut self.chain.entries[entry_key];
-        let whole = DatagramBuilder::whole_bytes(entry.payload().len(), entry.is_call);
-        if draft.builder.is_better_next(whole) && entry.units.as_mut().is_some_and(|u| u.is_untouched()) {
-            return Written::Full;
-        }
         loop {
             let pending = self.chain.entries[entry_key].units.as_mut().and_then(|u| u.next_run(1));
             if pending.is_none() {
@@ -495,5 +492,5 @@ impl Engine {
 
 /// The most that one generic-segmentation-offload send carries.
 const MAX_BATCH_BYTES: usize = 65_000;
-/// Holes told with a floor; the rest goes with the messages.
+/// Holes told with a floor; the rest is told with the messages behind them.
 const MAX_HOLES: usize = 16;

@@ -173,21 +173,6 @@ impl<'a> DatagramBuilder<'a> {
         FRAME_HEAD + FRAGMENT_HEAD + len
     }
 
-    /// Bytes that a FRAGMENT with the whole of a message takes, its FLOW included.
-    #[must_use]
-    pub const fn whole_bytes(len: usize, is_call: bool) -> usize {
-        let units = len.next_multiple_of(FRAGMENT_UNIT);
-        Self::flow_bytes() + Self::fragment_bytes(units) + Self::age_bytes(is_call)
-    }
-
-    /// Whether a message goes whole into the next datagram, and this one is three quarters full: then it need not be
-    /// put together there.
-    #[must_use]
-    pub fn is_better_next(&self, whole_bytes: usize) -> bool {
-        let (len, room) = (self.len(), self.remaining());
-        room < whole_bytes && HEADER_BYTES + whole_bytes <= len + room && room < len / 3
-    }
-
     /// Bytes of a message that a FRAGMENT can carry now: whole units.
     #[must_use]
     pub fn fragment_room(&self, is_call: bool) -> usize {

@@ -152,23 +152,3 @@ fn room_for_fragments_is_counted_in_whole_units() {
 }
 
 const NO_AGE: CallMark = CallMark { age: Span::ZERO, is_addressed: false };
-
-#[test]
-fn a_message_waits_for_the_next_datagram_where_it_fits_whole_and_this_one_is_nearly_full() {
-    let whole = DatagramBuilder::whole_bytes(16 << 10, false);
-    let fits_after = |filled: usize, size: usize| {
-        let mut is_better = false;
-        build(Kind::Frames, size, |d| {
-            assert!(d.put_flow(&FLOW, 0));
-            d.put_padding(filled);
-            is_better = d.is_better_next(whole);
-        });
-        is_better
-    };
-    assert!(!fits_after(HEADER_BYTES + 60, MAX_MTU), "it fits here");
-    assert!(!fits_after(MAX_MTU - whole, MAX_MTU), "just");
-    assert!(fits_after(49_300, MAX_MTU), "behind three of its size");
-    assert!(!fits_after(15_000, 20_000), "three quarters would be padding");
-    assert!(fits_after(15_001, 20_000));
-    assert!(!fits_after(9_000, 9_000), "it fits nowhere");
-}
