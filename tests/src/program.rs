@@ -33,9 +33,9 @@ pub fn msgctl() -> &'static Path {
 
 fn program(name: &str) -> PathBuf {
     let place = Place::of_this_test();
-    let program = place.folder.join(name);
+    let mut program = place.folder.join(name);
     if !is_up_to_date(&program) {
-        place.build(&["-p", "msgd", "--bin", name]);
+        program = place.build(&["-p", "msgd", "--bin", name]).join(name);
     }
     assert!(program.exists(), "cargo has built no {}", program.display());
     program
@@ -96,6 +96,7 @@ impl Place {
     /// Builds in a target folder of its own, and says in which folder the result is. In this test's one it would
     /// replace `deps/libmsg.rlib`, whose name has no hash, by one with other features, and documentation tests that
     /// come later could not link.
+    #[must_use]
     fn build(&self, what: &[&str]) -> PathBuf {
         let target = self.target.join("built-by-tests");
         let mut cargo = Command::new(env!("CARGO"));
