@@ -14,7 +14,7 @@ use msg_proto::{
     ids::{ClientId, Incarnation, MsgId},
     local::DrainCause,
     session::{self, Event, Failure, Gone, Message, PresenceEvent, SessionCounters, State, UserBuf},
-    units::Span,
+    units::{Span, Time},
 };
 use rustix::io::Errno;
 
@@ -197,8 +197,8 @@ impl Client {
     }
 
     /// Has this called when the daemon asks that nothing more be taken: another process took the clientid over, or an
-    /// operator drains it. No message comes from then on; what was sent goes on. Finish what was begun,
-    /// [`drain`](Self::drain), and end.
+    /// operator drains it. No message comes from then on; what was sent goes on. Then [`drain`](Self::drain), which
+    /// finishes what was begun, and end.
     pub fn on_drain(&self, callback: impl FnMut(&Self, DrainCause) + Send + 'static) {
         self.set_on_drain(Some(Box::new(callback)));
     }
@@ -283,7 +283,7 @@ impl Client {
 
     /// Before the lock is given back: has everybody woken, and everything watched, that has to be.
     pub(crate) fn settle(&self, inner: &mut Inner) {
-        let call_due = inner.calls.poll_timeout();
+        let call_due = inner.call_due();
         inner.link.watch(&self.poller, call_due);
         if inner.sleeping && !inner.woken && inner.link.has_news() {
             inner.woken = true;
@@ -376,6 +376,9 @@ impl Drop for Client {
     }
 }
 
+/// How often a client that drains looks whether another thread has dropped the last [`crate::Responder`], which wakes nobody.
+const LOOK: Span = Span::from_millis(100);
+
 /// How long a daemon's full backlog is given before the next attempt.
 const RETRY_CONNECT: Span = Span::from_millis(10);
 
@@ -383,6 +386,17 @@ impl Inner {
     /// Whether this thread is in a callback.
     pub(crate) fn in_callback(&self) -> bool {
         self.running.is_some_and(|thread| thread == Thread::here())
+    }
+
+    /// When calls give somebody something to do: while it drains, also those that it is to answer.
+    fn call_due(&self) -> Option<Time> {
+        let due = self.calls.poll_timeout();
+        if !self.link.session.is_draining() {
+            return due;
+        }
+        let now = clock::now();
+        let look_at = self.calls.awaited(now).next().map(|until| until.min(now + LOOK));
+        [due, look_at].into_iter().flatten().min()
     }
 
     /// Reads what has come and does what is due, without running anything.

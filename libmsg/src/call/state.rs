@@ -171,6 +171,11 @@ impl CallState {
         Some(message)
     }
 
+    /// Until when the callers of those calls wait that are not answered, and whose callers still wait.
+    pub(crate) fn awaited(&self, now: Time) -> impl Iterator<Item = Time> + '_ {
+        self.calls.server.awaited(now)
+    }
+
     /// When something falls due.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.calls.caller.poll_timeout()

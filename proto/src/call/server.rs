@@ -289,6 +289,12 @@ impl Server {
         self.runs.get(&run).map_or(Span::ZERO, |run| run.deadline.since(now))
     }
 
+    /// Until when the callers of those calls wait that are not answered, and whose callers still wait.
+    pub fn awaited(&self, now: Time) -> impl Iterator<Item = Time> + '_ {
+        let awaited = self.runs.iter().filter(move |(id, _)| self.caller_waits(now, **id));
+        awaited.map(|(_, run)| run.deadline)
+    }
+
     /// Calls without an answer.
     #[must_use]
     pub fn len(&self) -> usize {
