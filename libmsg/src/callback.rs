@@ -115,9 +115,11 @@ impl Client {
                 inner.callbacks.batch = batch;
                 break;
             }
-            if inner.callbacks.slow || batch.call.is_some() {
-                // R7: what was taken is acked at once, not when all of it was handled. A procedure may take long.
-                inner.link.write(begun);
+            inner.handing_over = batch.messages.len() + usize::from(batch.call.is_some());
+            if inner.callbacks.slow || batch.call.is_some() || batch.drain.is_some() {
+                // R7: what was taken is acked at once, not when all of it was handled. A procedure may take long, and so
+                // may what is done about a drain.
+                inner.write(begun);
             }
             inner.running = Some(Thread::here());
             let procedure = batch.call.as_ref().map(|call| call.procedure);
@@ -138,7 +140,7 @@ impl Client {
             let ended = clock::now();
             inner.turn_calls(ended);
             inner.callbacks.slow = ended.since(begun) > SLOW_BATCH;
-            inner.link.write(ended);
+            inner.write(ended);
             batch.clear();
             inner.callbacks.batch = batch;
         }
@@ -337,7 +339,7 @@ impl Drop for Turn<'_> {
             // Unless another was set meanwhile.
             callbacks.handlers.entry(procedure).or_insert(handler);
         }
-        inner.running = None;
+        (inner.running, inner.handing_over) = (None, 0);
         if inner.waiting > 0 {
             self.client.changed.notify_all();
         }

@@ -57,8 +57,12 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) callbacks: Callbacks,
     pub(crate) calls: CallState,
-    /// The thread that runs callbacks.
+    /// The thread that runs callbacks...
     pub(crate) running: Option<Thread>,
+    /// ... and of messages or calls, so many.
+    pub(crate) handing_over: usize,
+    /// Somebody takes messages with [`Client::recv`].
+    pub(crate) has_receiver: bool,
     /// A thread sleeps in the poller...
     pub(crate) sleeping: bool,
     /// ... has been woken, and so many wait for it to come back.
@@ -91,6 +95,8 @@ impl Client {
                 callbacks: Callbacks::default(),
                 calls: CallState::new(keys.0, keys.1),
                 running: None,
+                handing_over: 0,
+                has_receiver: false,
                 sleeping: false,
                 woken: false,
                 waiting: 0,
@@ -149,7 +155,7 @@ impl Client {
         };
         if !inner.in_callback() {
             if !more || sent.is_err() {
-                inner.link.write(clock::now());
+                inner.write(clock::now());
             }
             if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {
                 return self.send_when_room(inner, dst, payload, user, flags);
@@ -184,7 +190,7 @@ impl Client {
         let mut inner = self.lock();
         inner.link.session.subscribe(clock::now(), client)?;
         if !inner.in_callback() {
-            inner.link.write(clock::now());
+            inner.write(clock::now());
         }
         self.settle(&mut inner);
         Ok(())
@@ -386,6 +392,14 @@ impl Inner {
     /// Whether this thread is in a callback.
     pub(crate) fn in_callback(&self) -> bool {
         self.running.is_some_and(|thread| thread == Thread::here())
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub(crate) fn write(&mut self, now: Time) {
+        let stashed =
+            if self.has_receiver || self.callbacks.takes_messages() { self.calls.stashed() } else { 0 };
+        self.link.session.record_backlog(self.handing_over + self.calls.jobs() + stashed);
+        self.link.write(now);
     }
 
     /// When calls give somebody something to do: while it drains, also those that it is to answer.

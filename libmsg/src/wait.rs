@@ -48,6 +48,7 @@ impl Client {
             return Err(Error::Forked);
         }
         let mut inner = self.lock();
+        inner.has_receiver = true;
         if inner.running.is_none() {
             // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
             inner.link.session.message_handled();
@@ -115,7 +116,9 @@ impl Client {
                 inner.link.session.message_handled();
             }
             inner.link.session.drain(clock::now());
-            inner.link.write(clock::now());
+            // Nor does it ask for those that it has taken.
+            inner.has_receiver = false;
+            inner.write(clock::now());
         } else {
             inner.link.session.drain(clock::now());
         }
@@ -184,7 +187,7 @@ impl Client {
             let done;
             (inner, done) = attempt(self, inner);
             if !inner.in_callback() {
-                inner.link.write(clock::now());
+                inner.write(clock::now());
             }
             if done.is_some() {
                 break Ok(done);

@@ -146,6 +146,11 @@ impl CallState {
         self.ended.pop_front()
     }
 
+    /// Calls that wait to be begun.
+    pub(crate) fn jobs(&self) -> usize {
+        self.calls.server.jobs()
+    }
+
     /// Whether calls wait to be begun.
     pub(crate) fn has_jobs(&self) -> bool {
         self.calls.server.has_jobs()
@@ -163,6 +168,11 @@ impl CallState {
 
     pub(crate) fn has_stash(&self) -> bool {
         !self.stash.is_empty()
+    }
+
+    /// Messages that are kept.
+    pub(crate) fn stashed(&self) -> usize {
+        self.stash.len()
     }
 
     pub(crate) fn take_stashed(&mut self) -> Option<Received> {

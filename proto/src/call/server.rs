@@ -221,6 +221,12 @@ impl Server {
         }
     }
 
+    /// Calls that wait to be begun.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Whether calls wait to be begun.
     #[must_use]
     pub fn has_jobs(&self) -> bool {

@@ -83,6 +83,8 @@ pub struct Session {
     is_drained: bool,
     /// ... and asked for it, which was not polled yet.
     is_drain_untold: bool,
+    /// Deliveries that were polled and not begun.
+    backlog: usize,
     /// From the first call on.
     clock: Option<Clock>,
 }
@@ -110,6 +112,7 @@ impl Session {
             is_draining: false,
             is_drained: false,
             is_drain_untold: false,
+            backlog: 0,
             clock: None,
             config,
         }
@@ -216,6 +219,18 @@ impl Session {
         self.is_draining
     }
 
+    /// Of the deliveries that were polled so many wait for a handler, or run in one. While there are any, the daemon is not
+    /// told that nothing more is taken: another instance would begin what came behind them before them (I5).
+    pub const fn record_backlog(&mut self, deliveries: usize) {
+        self.backlog = deliveries;
+    }
+
+    /// Whether the daemon waits to be told that nothing more is taken.
+    #[must_use]
+    pub const fn holds_drained(&self) -> bool {
+        self.is_draining && !self.is_drained && (self.backlog > 0 || self.deliveries.is_handling())
+    }
+
     /// The next outcome of a message of the call layer: taken, or failed.
     pub fn poll_call_outcome(&mut self) -> Option<(MsgId, Result<(), Verdict>)> {
         let outcome = self.call_outcomes.pop_front()?;
@@ -256,7 +271,7 @@ impl Session {
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
-            if self.is_draining && !self.is_drained && !self.deliveries.is_handling() {
+            if self.is_draining && !self.is_drained && !self.holds_drained() {
                 // Behind TAKEN: what is not reported by now was not begun, and never will be.
                 self.is_drained = true;
                 put::drained(self.output.frames());
