@@ -87,7 +87,7 @@ enum {
     MSG_E_CLIENTID_TAKEN = -19,       /* another process is registered with this clientid */
     MSG_E_NOT_ALLOWED = -20,          /* msgd's config does not let this user be this client */
     MSG_E_TOO_MANY_CLIENTS = -21,     /* msgd has as many as its config allows */
-    MSG_E_SUPERSEDED = -22,           /* a newer process took this clientid over */
+    MSG_E_SUPERSEDED = -22,           /* reserved: see msg_on_drain, MSG_D_SUPERSEDED */
     MSG_E_REFUSED = -23,              /* another rule; msg_refusal has msgd's words */
     /* any: */
     MSG_E_SYSTEM = -24,               /* the system refused something: errno says what */
