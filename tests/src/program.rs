@@ -81,9 +81,11 @@ impl Place {
             test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a folder").to_owned();
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let parent = folder.parent().expect("a target folder").to_owned();
+        // Newer versions of cargo mark the folder of a triple, too.
         let is_target = |dir: &Path| dir.join("CACHEDIR.TAG").exists();
+        let is_triple = name(&parent).starts_with(&format!("{}-", env::consts::ARCH));
         let (target, triple) = match parent.parent() {
-            Some(above) if !is_target(&parent) && is_target(above) => (above.to_owned(), Some(name(&parent))),
+            Some(above) if is_triple && is_target(above) => (above.to_owned(), Some(name(&parent))),
             _ => (parent, None),
         };
         let profile = match name(&folder).as_str() {
