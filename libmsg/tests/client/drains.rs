@@ -184,3 +184,35 @@ fn messages_that_nobody_asks_for_hold_up_no_successor() {
         hear_drained(&mut daemon);
     }
 }
+
+#[test]
+fn who_comes_back_as_leaving_has_begun_what_it_took() {
+    let (socket, client, mut daemon) = pair();
+    let (begun, order) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    client.on_message(move |_, message| {
+        begun.send(message.msgid.0).expect("heard");
+        may_go_on.recv_timeout(LONG).expect("told");
+    });
+    daemon.deliver(1, now());
+    assert!(readable(&client, LONG));
+    thread::scope(|scope| {
+        scope.spawn(|| client.dispatch(LONG).expect("no error"));
+        assert_eq!(order.recv_timeout(LONG), Ok(1));
+        read_drain(&client, &mut daemon);
+        drop(daemon);
+        let next = scope.spawn(|| socket.accept());
+        let lost_at = now();
+        // The back-off is shorter; the interval, after which it comes in any case, is a second.
+        while now().since(lost_at) < (4 * SHORT).into() {
+            client.dispatch(Duration::ZERO).expect("no error");
+        }
+        assert!(!next.is_finished(), "1 is begun, and its handler runs");
+        go_on.send(()).expect("heard");
+        while !next.is_finished() {
+            client.dispatch(SHORT).expect("no error");
+        }
+        let Said::Register(register) = next.join().expect("no panic").hear() else { panic!("no REGISTER") };
+        assert_eq!(register.arrival, msg::Arrival::Leaving);
+    });
+}
