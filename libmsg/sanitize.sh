@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-# The C test programs under AddressSanitizer (with LeakSanitizer) and ThreadSanitizer: the programs and all of libmsg.a but
-# Rust's standard library are instrumented. Needs a nightly toolchain (sanitizers are not stable) and clang or gcc.
+# The C and C++ test programs under AddressSanitizer (with LeakSanitizer) and ThreadSanitizer: the programs and all of libmsg.a but
+# Rust's standard library are instrumented. Needs a nightly toolchain (sanitizers are not stable) and clang or gcc, for C and C++.
 #
 #     libmsg/sanitize.sh [address|thread]...       both, unless told which
 #
@@ -13,6 +13,8 @@ root=$(cd "$here/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 host=$(rustc -vV | sed -n 's/^host: //p')
 cc=${CC:-clang}
+cxx=${CXX:-$cc++}
+[ -n "${CXX:-}" ] || [ "$cc" != gcc ] || cxx=g++
 sysroot=$(rustc +nightly --print sysroot)
 work=$(mktemp -d)
 daemon=
@@ -28,7 +30,7 @@ trap 'exit 1' INT TERM
 
 [ $# -gt 0 ] || set -- address thread
 
-cargo build --quiet -p msgd --bin msgd --manifest-path "$root/Cargo.toml" --target-dir "$target"
+cargo build --quiet -p msgd --bin msgd --bin msgctl --manifest-path "$root/Cargo.toml" --target-dir "$target"
 cat > "$work/msgd.toml" <<END
 [node]
 name = "vm-a"
@@ -60,6 +62,23 @@ plain() {
     if command -v setarch >/dev/null; then setarch -R "$@"; else "$@"; fi
 }
 
+# Runs a program to its end; one that asks for it is drained.
+run() {
+    plain "$@" > "$work/said" &
+    program=$!
+    while kill -0 $program 2>/dev/null; do
+        if grep -q '^drain me$' "$work/said"; then
+            "$target/debug/msgctl" --runtime-dir "$work" drain 200 > "$work/drained" || true
+            break
+        fi
+        sleep 0.1
+    done
+    status=0
+    wait $program || status=$?
+    cat "$work/said"
+    return $status
+}
+
 sanitizers=$*
 for sanitizer in $sanitizers; do
     case $sanitizer in
@@ -79,17 +98,21 @@ for sanitizer in $sanitizers; do
     # Rust's runtime, for both: the compiler's own may be older than what the library was made for.
     runtime=$sysroot/lib/rustlib/$host/lib/librustc-nightly_rt.$runtime.a
 
-    for run in "misuse" "callbacks" "smallest" "fork" "threads 4 2000" "open -"; do
+    for words in "misuse" "callbacks" "calls" "instances" "smallest" "fork" "threads 4 2000" "open -" "wrapper_calls"; do
         # shellcheck disable=SC2086
-        set -- $run
+        set -- $words
         name=$1
         shift
-        "$cc" -std=c99 -g -O1 -fno-omit-frame-pointer -fsanitize="$sanitizer" -c -I"$here/include" \
-            "$here/tests/c/$name.c" -o "$work/$name.o"
-        "$cc" "$work/$name.o" "$lib" -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -Wl,--export-dynamic \
+        compiler=$cc source=$here/tests/c/$name.c standard=c99
+        if [ ! -e "$source" ]; then
+            compiler=$cxx source=$here/tests/c/$name.cpp standard=c++11
+        fi
+        "$compiler" -std=$standard -g -O1 -fno-omit-frame-pointer -fsanitize="$sanitizer" -c -I"$here/include" \
+            "$source" -o "$work/$name.o"
+        "$compiler" "$work/$name.o" "$lib" -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -Wl,--export-dynamic \
             -lpthread -ldl -lm -lrt -o "$work/$name"
-        printf '%s: ' "$run"
-        plain "$work/$name" "$@"
+        printf '%s: ' "$words"
+        run "$work/$name" "$@"
     done
 done
 echo "nothing found"

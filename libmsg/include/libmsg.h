@@ -87,7 +87,7 @@ enum {
     MSG_E_CLIENTID_TAKEN = -19,       /* another process is registered with this clientid */
     MSG_E_NOT_ALLOWED = -20,          /* msgd's config does not let this user be this client */
     MSG_E_TOO_MANY_CLIENTS = -21,     /* msgd has as many as its config allows */
-    MSG_E_SUPERSEDED = -22,           /* a newer process took this clientid over */
+    MSG_E_SUPERSEDED = -22,           /* reserved: see msg_on_drain, MSG_D_SUPERSEDED */
     MSG_E_REFUSED = -23,              /* another rule; msg_refusal has msgd's words */
     /* any: */
     MSG_E_SYSTEM = -24,               /* the system refused something: errno says what */
@@ -327,16 +327,17 @@ void msg_on_presence(msg_client *client, void (*callback)(const msg_presence *pr
 
 /*
  * Has `callback` called when this client is to take no more (MSG_D_*). No message comes from then on; what was sent goes
- * on, and failures are told. Finish what was begun, then msg_drain, and end. NULL removes it.
+ * on, and failures are told. Then msg_drain, which finishes what was begun, and end. NULL removes it.
  * Nothing happens if `client` is not open.
  */
 void msg_on_drain(msg_client *client, void (*callback)(int cause, void *ctx), void *ctx);
 
 /*
- * Takes no more messages, and waits until every message sent has its outcome, as msg_flush does; then msg_close. What was
- * delivered and not taken goes to another instance, or fails with may_have_started = 0. This is how a process ends whose
- * work another one goes on with. Calls that were begun and are to be answered later are not waited for: answer them first.
- * Errors: those of msg_flush; nothing is taken from now on in any case.
+ * Takes no more messages, finishes what was begun, and waits until every message sent has its outcome, as msg_flush does;
+ * then msg_close. What was delivered and not taken goes to another instance, or fails with may_have_started = 0. Calls that
+ * were begun and are answered later, in whatever thread, are waited for as long as their callers wait. This is how a process
+ * ends whose work another one goes on with.
+ * Errors: those of msg_flush, MSG_E_TIMEOUT also when calls have no answer yet; nothing is taken from now on in any case.
  */
 int msg_drain(msg_client *client, int timeout_ms);
 

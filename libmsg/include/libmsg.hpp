@@ -253,7 +253,8 @@ public:
         return unless(MSG_E_TIMEOUT, rc);
     }
 
-    /* Takes no more, then as flush. This is how a process ends whose work another one goes on with. */
+    /* Takes no more, and waits for the answers to the calls that were begun, whichever thread gives them, as long as their
+     * callers wait; then as flush. This is how a process ends whose work another one goes on with. */
     bool drain(std::chrono::milliseconds timeout = forever)
     {
         int rc = msg_drain(get(), ms(timeout));

@@ -259,7 +259,8 @@ class Client:
         self._flushed(abi.lib().msg_flush(self._client, _milliseconds(timeout)))
 
     def drain(self, timeout=None):
-        """Takes no more, then as flush: how a process ends whose work another one goes on with."""
+        """Takes no more, and waits for the answers to the calls that were begun, whichever thread gives them, as long as
+        their callers wait; then as flush. This is how a process ends whose work another one goes on with."""
         self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)))
 
     def subscribe(self, clientid):
@@ -404,11 +405,12 @@ class Client:
             self.dispatch(0)
 
     async def adrain(self):
-        """Takes no more, then as aflush."""
-        try:
-            self.drain(0)
-        except TimeoutError:
-            await self.aflush()
+        """As drain, while the loop does other things."""
+        while True:
+            try:
+                return self.drain(0)
+            except TimeoutError:
+                await self.ready()
 
     async def acall(self, dst, procedure, data, timeout, **options):
         """As call, while the loop does other things."""

@@ -99,7 +99,7 @@ class Request(ctypes.Structure):
 class CallCounters(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in (
         "calls replies failed_not_started failed_unknown repeats unknown_replies malformed requests runs hits misses"
-        " in_progress_hits lost mismatches evictions late busy cancelled").split()]
+        " in_progress_hits lost mismatches evictions late busy cancelled abandoned lost_replies").split()]
 
 
 def _callback(struct):

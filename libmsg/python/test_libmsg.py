@@ -296,6 +296,24 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
                 task.cancel()
 
 
+    async def test_a_drain_waits_for_an_answer_that_is_given_later(self):
+        async with libmsg.Client(100) as a, libmsg.Client(200) as b:
+            kept = []
+            b.serve(1, lambda request: kept.append(request) or libmsg.LATER)
+            call = asyncio.create_task(a.acall(200, 1, b"x", 30))
+            while not kept:
+                await b.ready()
+                b.dispatch(0)
+            with self.assertRaises(TimeoutError):
+                b.drain(0)
+            drained = asyncio.create_task(b.adrain())
+            await asyncio.sleep(0)
+            self.assertFalse(drained.done())
+            b.reply(kept[0], b"late")
+            self.assertEqual(await asyncio.wait_for(call, 30), b"late")
+            await asyncio.wait_for(drained, 30)
+
+
 async def anext_of(client):
     return await client.__anext__()
 

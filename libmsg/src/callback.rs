@@ -116,9 +116,11 @@ impl Client {
                 inner.callbacks.batch = batch;
                 break;
             }
-            if inner.callbacks.slow || batch.call.is_some() {
-                // R7: what was taken is acked at once, not when all of it was handled. A procedure may take long.
-                inner.link.write(begun);
+            inner.handing_over = batch.messages.len() + usize::from(batch.call.is_some());
+            if inner.callbacks.slow || batch.call.is_some() || batch.drain.is_some() {
+                // R7: what was taken is acked at once, not when all of it was handled. A procedure may take long, and so
+                // may what is done about a drain.
+                inner.write(begun);
                 written = begun;
             }
             inner.running = Some(Thread::here());
@@ -142,7 +144,7 @@ impl Client {
             inner.callbacks.slow = ended.since(begun) > SLOW_BATCH;
             // Whoever called writes what is left when no more waits.
             if ended.since(written) > WRITE_AFTER || inner.link.has_a_chunk() {
-                inner.link.write(ended);
+                inner.write(ended);
                 written = ended;
             }
             batch.clear();
@@ -344,7 +346,7 @@ impl Drop for Turn<'_> {
             // Unless another was set meanwhile.
             callbacks.handlers.entry(procedure).or_insert(handler);
         }
-        inner.running = None;
+        (inner.running, inner.handing_over) = (None, 0);
         if inner.waiting > 0 {
             self.client.changed.notify_all();
         }

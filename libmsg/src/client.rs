@@ -1,7 +1,6 @@
 //! The client: its state, and the calls that do not wait.
 
 use std::{
-    ops::BitOr,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -15,12 +14,12 @@ use msg_proto::{
     ids::{ClientId, Incarnation, MsgId},
     local::DrainCause,
     session::{self, Event, Failure, Gone, Message, PresenceEvent, SessionCounters, State, UserBuf},
-    units::Span,
+    units::{Span, Time},
 };
 use rustix::io::Errno;
 
 use crate::{
-    Builder, ConnectError, SendError,
+    Builder, ConnectError, SendError, SendFlags,
     call::CallState,
     callback::{Callbacks, OnDrain, OnFailure, OnMessage, OnPresence, Thread},
     clock, connect,
@@ -58,8 +57,12 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) callbacks: Callbacks,
     pub(crate) calls: CallState,
-    /// The thread that runs callbacks.
+    /// The thread that runs callbacks...
     pub(crate) running: Option<Thread>,
+    /// ... and of messages or calls, so many.
+    pub(crate) handing_over: usize,
+    /// Somebody takes messages with [`Client::recv`].
+    pub(crate) has_receiver: bool,
     /// A thread sleeps in the poller...
     pub(crate) sleeping: bool,
     /// ... has been woken, and so many wait for it to come back.
@@ -70,49 +73,6 @@ pub(crate) struct Inner {
     pub(crate) wake_asked: bool,
     /// Messages wait for a callback, and for nothing else: without one they are nothing to do.
     pub(crate) by_callback_only: bool,
-}
-
-/// How one message is sent: combined with `|`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct SendFlags(u8);
-
-impl SendFlags {
-    // The values are those of MSG_F_* in libmsg.h.
-
-    /// In order, once, at once.
-    pub const NONE: Self = Self(0);
-    /// It waits for no other message, and none waits for it.
-    pub const UNORDERED: Self = Self(1);
-    /// If the process that it was given to dies, another one with the same clientid may be given it too.
-    pub const AT_LEAST_ONCE: Self = Self(2);
-    /// Another send, dispatch or flush follows at once: this one may be written with it.
-    pub const MORE: Self = Self(4);
-    /// Where there is no room, wait for it, and run failure callbacks meanwhile. Not in a callback: there it has no effect.
-    pub const WAIT: Self = Self(8);
-
-    /// The flags with these bits, if there are no others.
-    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
-        let all = Self::UNORDERED | Self::AT_LEAST_ONCE | Self::MORE | Self::WAIT;
-        u8::try_from(bits).ok().filter(|bits| bits & !all.0 == 0).map(Self)
-    }
-
-    pub(crate) const fn bits(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// Whether all of `other` are set.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-impl BitOr for SendFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 impl Client {
@@ -135,6 +95,8 @@ impl Client {
                 callbacks: Callbacks::default(),
                 calls: CallState::new(keys.0, keys.1),
                 running: None,
+                handing_over: 0,
+                has_receiver: false,
                 sleeping: false,
                 woken: false,
                 waiting: 0,
@@ -193,7 +155,7 @@ impl Client {
         };
         if !inner.in_callback() {
             if !more || sent.is_err() || inner.link.has_a_chunk() {
-                inner.link.write(clock::now());
+                inner.write(clock::now());
             }
             if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {
                 return self.send_when_room(inner, dst, payload, user, flags);
@@ -228,7 +190,7 @@ impl Client {
         let mut inner = self.lock();
         inner.link.session.subscribe(clock::now(), client)?;
         if !inner.in_callback() {
-            inner.link.write(clock::now());
+            inner.write(clock::now());
         }
         self.settle(&mut inner);
         Ok(())
@@ -241,8 +203,8 @@ impl Client {
     }
 
     /// Has this called when the daemon asks that nothing more be taken: another process took the clientid over, or an
-    /// operator drains it. No message comes from then on; what was sent goes on. Finish what was begun,
-    /// [`drain`](Self::drain), and end.
+    /// operator drains it. No message comes from then on; what was sent goes on. Then [`drain`](Self::drain), which
+    /// finishes what was begun, and end.
     pub fn on_drain(&self, callback: impl FnMut(&Self, DrainCause) + Send + 'static) {
         self.set_on_drain(Some(Box::new(callback)));
     }
@@ -327,7 +289,7 @@ impl Client {
 
     /// Before the lock is given back: has everybody woken, and everything watched, that has to be.
     pub(crate) fn settle(&self, inner: &mut Inner) {
-        let call_due = inner.calls.poll_timeout();
+        let call_due = inner.call_due();
         inner.link.watch(&self.poller, call_due);
         if inner.sleeping && !inner.woken && inner.link.has_news() {
             inner.woken = true;
@@ -421,6 +383,9 @@ impl Drop for Client {
     }
 }
 
+/// How often a client that drains looks whether another thread has dropped the last [`crate::Responder`], which wakes nobody.
+const LOOK: Span = Span::from_millis(100);
+
 /// How long a daemon's full backlog is given before the next attempt.
 const RETRY_CONNECT: Span = Span::from_millis(10);
 
@@ -428,6 +393,25 @@ impl Inner {
     /// Whether this thread is in a callback.
     pub(crate) fn in_callback(&self) -> bool {
         self.running.is_some_and(|thread| thread == Thread::here())
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub(crate) fn write(&mut self, now: Time) {
+        let stashed =
+            if self.has_receiver || self.callbacks.takes_messages() { self.calls.stashed() } else { 0 };
+        self.link.session.record_backlog(self.handing_over + self.calls.jobs() + stashed);
+        self.link.write(now);
+    }
+
+    /// When calls give somebody something to do: while it drains, also those that it is to answer.
+    fn call_due(&self) -> Option<Time> {
+        let due = self.calls.poll_timeout();
+        if !self.link.session.is_draining() {
+            return due;
+        }
+        let now = clock::now();
+        let look_at = self.calls.awaited(now).next().map(|until| until.min(now + LOOK));
+        [due, look_at].into_iter().flatten().min()
     }
 
     /// Reads what has come and does what is due, without running anything.

@@ -112,7 +112,7 @@ pub enum Error {
     Refused(LocalNack),
     /// The time is over, and so many messages have no outcome yet.
     Timeout {
-        /// Messages without an outcome.
+        /// Messages without an outcome; of a drain, calls without an answer, too.
         unresolved: usize,
     },
     /// No message comes any more: this client is draining, or another process took its clientid over.

@@ -35,12 +35,13 @@ pub mod ffi;
 mod link;
 mod poller;
 mod received;
+mod send_flags;
 mod sync;
 mod wait;
 
 pub use builder::Builder;
 pub use call::{Call, CallError, CallOptions, ProcedureOptions, Reply, ReplyError, Responder};
-pub use client::{Client, SendFlags};
+pub use client::Client;
 pub use error::{ConnectError, Error, SendError};
 pub use msg_proto::{
     call::{
@@ -57,3 +58,4 @@ pub use msg_proto::{
     units::Span,
 };
 pub use received::Received;
+pub use send_flags::SendFlags;

@@ -49,6 +49,7 @@ impl Client {
             return Err(Error::Forked);
         }
         let mut inner = self.lock();
+        inner.has_receiver = true;
         if inner.running.is_none() {
             // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
             inner.link.session.message_handled();
@@ -92,24 +93,19 @@ impl Client {
     ///
     /// [`Error::Timeout`] says how many messages have none yet; those of [`dispatch`](Self::dispatch).
     pub fn flush(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        let (inner, done) = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
-            let (inner, _) = client.run_callbacks(inner, Kinds::All);
-            let session = &inner.link.session;
-            let is_idle = session.unresolved() == 0 && !session.has_outcomes() && !inner.calls.has_work();
-            let done = is_idle && inner.running.is_none();
-            (inner, done.then_some(()))
-        })?;
-        done.ok_or(Error::Timeout { unresolved: inner.link.session.unresolved() })
+        self.finish(timeout.into(), |inner| inner.link.session.unresolved())
     }
 
-    /// Takes no more messages, and waits until every message sent has its outcome: the end of a process that another one
-    /// goes on for. What was delivered and not taken goes to another instance, or fails *not started*; a handler that
-    /// runs returns first. Callbacks run meanwhile, in this thread, but not for messages. Then drop the client. Calls that
-    /// were begun and are to be answered later are not waited for: answer them first.
+    /// Takes no more messages, finishes what was begun, and waits until every message sent has its outcome: the end of a
+    /// process that another one goes on for. What was delivered and not taken goes to another instance, or fails *not
+    /// started*; a handler that runs returns first. Calls that were begun and are answered later, by whatever thread, are
+    /// waited for as long as their callers wait. Callbacks run meanwhile, in this thread, but not for messages that come
+    /// from now on. Then drop the client.
     ///
     /// # Errors
     ///
-    /// Those of [`flush`](Self::flush). Nothing is taken from now on in any case.
+    /// [`Error::Timeout`] says how many messages have no outcome yet, and how many calls no answer, together; those of
+    /// [`flush`](Self::flush). Nothing is taken from now on in any case.
     pub fn drain(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         if self.is_forked() {
             return Err(Error::Forked);
@@ -121,13 +117,28 @@ impl Client {
                 inner.link.session.message_handled();
             }
             inner.link.session.drain(clock::now());
-            inner.link.write(clock::now());
+            // Nor does it ask for those that it has taken.
+            inner.has_receiver = false;
+            inner.write(clock::now());
         } else {
             inner.link.session.drain(clock::now());
         }
         self.settle(&mut inner);
         drop(inner);
-        self.flush(timeout)
+        self.finish(timeout.into(), |inner| {
+            inner.link.session.unresolved() + inner.calls.awaited(clock::now()).count()
+        })
+    }
+
+    /// Runs callbacks until none is left to run, and nothing is `open`.
+    fn finish(&self, timeout: Option<Duration>, open: impl Fn(&Inner) -> usize) -> Result<(), Error> {
+        let (inner, done) = self.wait_for(self.enter()?, timeout, Kinds::All, |client, inner| {
+            let (inner, _) = client.run_callbacks(inner, Kinds::All);
+            let has_callbacks = inner.link.session.has_outcomes() || inner.calls.has_work();
+            let is_idle = !has_callbacks && inner.running.is_none() && open(&inner) == 0;
+            (inner, is_idle.then_some(()))
+        })?;
+        done.ok_or_else(|| Error::Timeout { unresolved: open(&inner) })
     }
 
     /// [`SendFlags::WAIT`]: sends as soon as there is room.
@@ -177,7 +188,7 @@ impl Client {
             let done;
             (inner, done) = attempt(self, inner);
             if !inner.in_callback() {
-                inner.link.write(clock::now());
+                inner.write(clock::now());
             }
             if done.is_some() {
                 break Ok(done);

@@ -212,7 +212,7 @@ pub enum LocalRule {
     BadSequence,
     /// More messages, bytes or flows than granted.
     Quota,
-    /// A newer process took the clientid over.
+    /// Reserved: no daemon says it. A client that a newer process took over from is told [`crate::local::DrainCause`].
     Superseded,
 }
 

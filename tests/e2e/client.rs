@@ -67,6 +67,7 @@ fn run(options: &Options) -> ExitCode {
             "beside" => builder.arrival(Arrival::Beside),
             "takeover" => builder.arrival(Arrival::Takeover),
             "handled" => builder.ack(AckMode::OnHandled),
+            "threads" => builder,
             _ => builder.priority(1),
         };
     }
@@ -93,6 +94,7 @@ fn run(options: &Options) -> ExitCode {
         client.reply(&call.responder, &ran.data).expect("it waits for it");
     });
     say("ready");
+    let client = &client;
     thread::scope(|scope| {
         scope.spawn(|| {
             // Until the process is ended: that is what it is for.
@@ -102,7 +104,15 @@ fn run(options: &Options) -> ExitCode {
                 std::process::abort();
             }
         });
-        obey(&client, options);
+        if modes.iter().any(|mode| mode == "threads") {
+            // They read what the first one does not, while it runs callbacks, and the other way round.
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !client.is_draining() && client.dispatch(Duration::from_millis(1)).is_ok() {}
+                });
+            }
+        }
+        obey(client, options);
     });
     ExitCode::SUCCESS
 }

@@ -56,14 +56,14 @@ fn a_server_is_replaced_50_times_by_takeover_under_traffic() {
         [Party::join(100, a.client(100), seed, sizes.clone()), Party::join(101, b.client(101), seed, sizes)];
     let server =
         |modes| ClientProcess::start(ClientSpec { modes, ..ClientSpec::new(b.socket(), 200, seed, SIZES) });
-    let mut servers = vec![server(&[])];
+    let mut servers = vec![server(&["threads"])];
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for caller in &callers {
             scope.spawn(|| keep_sending(caller, &[200], 25, &stop));
         }
         for _ in 0..50 {
-            let next = server(&["takeover"]);
+            let next = server(&["takeover", "threads"]);
             servers.last_mut().expect("the first").wait_for_drained();
             servers.push(next);
             let taken = servers.last().expect("the new one").taken();

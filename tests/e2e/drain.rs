@@ -71,6 +71,32 @@ fn a_process_takes_no_more_and_its_standby_goes_on() {
 }
 
 #[test]
+fn a_server_answers_the_call_that_it_has_begun_and_ends() {
+    let node = node();
+    let dir = tempfile::tempdir().expect("a directory");
+    let (begun, go_on) = (dir.path().join("begun"), dir.path().join("go-on"));
+    let command = format!(
+        "touch '{}'; until [ -e '{}' ]; do sleep 0.01; done; echo done",
+        begun.display(),
+        go_on.display()
+    );
+    let server = msgctl(&node, &["serve", "--as", "200", "--procedure", "1", "--exec", &command])
+        .spawn()
+        .expect("it runs");
+    wait::until("it is registered", || !node.status().clients.is_empty());
+    let call = ["call", "--from", "100", "--to", "200", "--procedure", "1", "--timeout-ms", "30000", "x"];
+    let caller = msgctl(&node, &call).spawn().expect("it runs");
+    wait::until("the command runs", || begun.exists());
+    assert_eq!(run(&node, &["drain", "200", "--timeout-ms", "0"]).0, 0);
+    wait::until("it takes no more", || is_leaving(&node, 200));
+    std::fs::write(&go_on, b"").expect("written");
+    let (status, printed, complaint) = ended(caller);
+    assert_eq!((status, printed.trim_end()), (0, "done"), "{complaint}");
+    let (status, printed, complaint) = ended(server);
+    assert!(status == 0 && printed.contains("-> 5 bytes"), "{status} {printed} {complaint}");
+}
+
+#[test]
 fn a_node_is_drained_before_its_restart() {
     let (a, b) = nodes();
     let elsewhere = b.client(300).connect().expect("registered");

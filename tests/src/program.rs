@@ -33,9 +33,9 @@ pub fn msgctl() -> &'static Path {
 
 fn program(name: &str) -> PathBuf {
     let place = Place::of_this_test();
-    let program = place.folder.join(name);
+    let mut program = place.folder.join(name);
     if !is_up_to_date(&program) {
-        place.build(&["-p", "msgd", "--bin", name]);
+        program = place.build(&["-p", "msgd", "--bin", name]).join(name);
     }
     assert!(program.exists(), "cargo has built no {}", program.display());
     program
@@ -81,9 +81,11 @@ impl Place {
             test.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).expect("a folder").to_owned();
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let parent = folder.parent().expect("a target folder").to_owned();
+        // Newer versions of cargo mark the folder of a triple, too.
         let is_target = |dir: &Path| dir.join("CACHEDIR.TAG").exists();
+        let is_triple = name(&parent).starts_with(&format!("{}-", env::consts::ARCH));
         let (target, triple) = match parent.parent() {
-            Some(above) if !is_target(&parent) && is_target(above) => (above.to_owned(), Some(name(&parent))),
+            Some(above) if is_triple && is_target(above) => (above.to_owned(), Some(name(&parent))),
             _ => (parent, None),
         };
         let profile = match name(&folder).as_str() {
@@ -96,6 +98,7 @@ impl Place {
     /// Builds in a target folder of its own, and says in which folder the result is. In this test's one it would
     /// replace `deps/libmsg.rlib`, whose name has no hash, by one with other features, and documentation tests that
     /// come later could not link.
+    #[must_use]
     fn build(&self, what: &[&str]) -> PathBuf {
         let target = self.target.join("built-by-tests");
         let mut cargo = Command::new(env!("CARGO"));

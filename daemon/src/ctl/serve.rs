@@ -31,7 +31,7 @@ struct Served {
     is_repeat: bool,
 }
 
-/// `msgctl serve`. An interruption is its usual end.
+/// `msgctl serve`. An interruption is its usual end, or a drain.
 pub(super) fn run(dir: &Path, args: &ServeArgs, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {
     let client = Client::builder(ClientId(args.id)).socket(dir.join("msgd.sock")).connect()?;
     let client = Arc::new(client);
@@ -50,13 +50,30 @@ pub(super) fn run(dir: &Path, args: &ServeArgs, format: Format, out: &mut dyn Wr
             (client.clone(), waiting.clone(), told.clone(), args.exec.clone());
         thread::spawn(move || work(&client, &waiting, &told, &exec));
     }
-    let mut left = args.count.unwrap_or(u64::MAX);
-    while left > 0 && !stop.is_raised() {
+    let (mut printed, limit) = (0, args.count.unwrap_or(u64::MAX));
+    let mut print = |call: &Served| write_line(call, format, out).and_then(|()| Ok(out.flush()?));
+    while printed < limit && !stop.is_raised() && !client.is_draining() {
         client.dispatch(Some(LOOK))?;
         for call in served.try_iter() {
-            write_line(&call, format, out)?;
-            out.flush()?;
-            left = left.saturating_sub(1);
+            print(&call)?;
+            printed += 1;
+        }
+    }
+    // Asked to take no more, it answers what it has begun.
+    while client.is_draining() && !stop.is_raised() {
+        match client.drain(Some(LOOK)) {
+            Err(msg::Error::Timeout { .. }) => {}
+            ended => {
+                ended?;
+                // A command whose caller waits no more may go on for long.
+                while printed < client.call_counters().runs
+                    && let Ok(call) = served.recv_timeout(LAST)
+                {
+                    print(&call)?;
+                    printed += 1;
+                }
+                return Ok(());
+            }
         }
     }
     // The last replies are on their way when everything that was sent has its outcome.

@@ -196,7 +196,7 @@ impl Client {
         let now = clock::now();
         inner.turn_calls(now);
         if !inner.in_callback() {
-            inner.link.write(now);
+            inner.write(now);
         }
         if inner.calls.has_work() {
             inner.link.record_news();

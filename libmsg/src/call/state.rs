@@ -145,6 +145,11 @@ impl CallState {
         self.ended.pop_front()
     }
 
+    /// Calls that wait to be begun.
+    pub(crate) fn jobs(&self) -> usize {
+        self.calls.server.jobs()
+    }
+
     /// Whether calls wait to be begun.
     pub(crate) fn has_jobs(&self) -> bool {
         self.calls.server.has_jobs()
@@ -164,10 +169,20 @@ impl CallState {
         !self.stash.is_empty()
     }
 
+    /// Messages that are kept.
+    pub(crate) fn stashed(&self) -> usize {
+        self.stash.len()
+    }
+
     pub(crate) fn take_stashed(&mut self) -> Option<Received> {
         let message = self.stash.pop_front()?;
         self.stash_bytes -= message.data.len();
         Some(message)
+    }
+
+    /// Until when the callers of those calls wait that are not answered, and whose callers still wait.
+    pub(crate) fn awaited(&self, now: Time) -> impl Iterator<Item = Time> + '_ {
+        self.calls.server.awaited(now)
     }
 
     /// When something falls due.

@@ -9,14 +9,18 @@
 enum { ECHO = 1, LATER = 2, NONE = 3, WAITS = 4 };
 
 static msg_client *server;
-static volatile int over;
-static volatile uint64_t later;
+/* Of two threads. */
+static int over;
+static uint64_t later;
 static int runs;
+
+#define GET(variable) __atomic_load_n(&(variable), __ATOMIC_SEQ_CST)
+#define SET(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_SEQ_CST)
 
 static void *serve(void *ctx)
 {
     (void)ctx;
-    while (!over) {
+    while (!GET(over)) {
         int rc = msg_dispatch(server, -1);
         CHECK(rc >= 0);
     }
@@ -27,14 +31,14 @@ static void handle(const msg_request *request, void *ctx)
 {
     CHECK(ctx == &runs && request->src == 100 && request->uid == getuid());
     CHECK(strlen(request->node) > 0 && request->time_left_ms > 0 && request->data != NULL);
-    runs++;
+    SET(runs, GET(runs) + 1);
     switch (request->procedure) {
     case ECHO:
         EXPECT(msg_reply(server, request->call, request->data, request->len), 0);
         EXPECT(msg_reply(server, request->call, "x", 1), MSG_E_NO_CALL);
         break;
     case LATER:
-        later = request->call;
+        SET(later, request->call);
         break;
     case NONE:
         CHECK(msg_caller_waits(server, request->call) > 0);
@@ -107,10 +111,10 @@ int main(void)
     EXPECT(msg_call(client, 200, ECHO, "x", 1, NULL, NULL, 0, NULL, NULL), MSG_E_INVAL);
 
     /* The same XID again is answered and not run; with another request it is an error. */
-    runs = 0;
+    SET(runs, 0);
     for (int n = 0; n < 2; n++) {
         EXPECT(msg_call(client, 200, ECHO, "once", 4, &own, reply, sizeof reply, &len, NULL), 0);
-        CHECK(len == 4 && runs == 1);
+        CHECK(len == 4 && GET(runs) == 1);
     }
     EXPECT(msg_call(client, 200, ECHO, "else", 4, &own, reply, sizeof reply, &len, &reason), MSG_E_NOT_STARTED);
     CHECK(reason == MSG_R_XID_REUSED && strcmp(msg_reason_name(reason), "XidReused") == 0);
@@ -128,11 +132,11 @@ int main(void)
 
     /* Without waiting, answered by another thread than the handler's. */
     EXPECT(msg_call_start(client, 200, LATER, "x", 1, &options, on_result, &outcome, &call), 0);
-    while (!later) {
+    while (!GET(later)) {
         CHECK(msg_dispatch(client, 10) >= 0);
     }
     CHECK(call != 0 && outcome.count == 0);
-    EXPECT(msg_reply(server, later, "later", 5), 0);
+    EXPECT(msg_reply(server, GET(later), "later", 5), 0);
     wait_for(client, &outcome);
     CHECK(outcome.error == 0 && strcmp(outcome.text, "later") == 0);
 
@@ -150,7 +154,7 @@ int main(void)
     EXPECT(msg_call_stats(server, &counters, sizeof counters), 0);
     CHECK(counters.hits == 1 && counters.mismatches == 1);
 
-    over = 1;
+    SET(over, 1);
     EXPECT(msg_wake(server), 0);
     CHECK(pthread_join(thread, NULL) == 0);
     EXPECT(msg_close(server), 0);

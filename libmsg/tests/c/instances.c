@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <unistd.h>
 
 enum { WATCHER = 100, SERVICE = 200, LONG = 30000 };
@@ -155,6 +156,19 @@ static void on_result(const msg_result *result, void *ctx)
     memcpy(reply, result->data, result->len);
 }
 
+struct answer {
+    msg_client *server, *caller;
+};
+
+/* Answers it while its server drains. */
+static void *answer_late(void *ctx)
+{
+    struct answer *answer = ctx;
+    EXPECT(msg_reply(answer->server, kept, "late", 4), 0);
+    UNTIL(reply[0] != 0, answer->caller);
+    return NULL;
+}
+
 /* Another process takes over: nothing is lost, the old one is told, and finishes what it has. */
 static void takeover(msg_client *watcher)
 {
@@ -163,6 +177,8 @@ static void takeover(msg_client *watcher)
     msg_options wrong;
     struct pollfd fd;
     char expected[16];
+    struct answer answer;
+    pthread_t thread;
 
     reset();
     old = open_service(0);
@@ -198,13 +214,18 @@ static void takeover(msg_client *watcher)
     CHECK(strcmp(seen.messages, "A:1 B:2 B:3 B:4 B:5 B:6 B:7 B:8 B:9 ") == 0);
     EXPECT(msg_dispatch(old, 0), 0);
 
-    /* What it has begun it finishes, and its reply comes; what it sends has outcomes. */
-    EXPECT(msg_reply(old, kept, "late", 4), 0);
-    UNTIL(reply[0] != 0, watcher);
-    CHECK(strcmp(reply, "late") == 0);
+    /* What it sends has outcomes; and what it has begun it finishes, in another thread, and its reply comes. */
     say(old, WATCHER, "bye");
     UNTIL(strstr(seen.messages, "W:bye ") != NULL, watcher);
+    EXPECT(msg_flush(old, LONG), 0);
+    EXPECT(msg_drain(old, 0), MSG_E_TIMEOUT);
+    EXPECT(msg_unresolved(old), 0);
+    answer.server = old;
+    answer.caller = watcher;
+    CHECK(pthread_create(&thread, NULL, answer_late, &answer) == 0);
     EXPECT(msg_drain(old, LONG), 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(strcmp(reply, "late") == 0);
     EXPECT(msg_close(old), 0);
     EXPECT(msg_flush(watcher, LONG), 0);
     CHECK(seen.drains == 1 && seen.failures == 0);

@@ -9,13 +9,16 @@ use std::{
 };
 
 use msg_proto::{
+    call::{Procedure, Xid, put_request},
     control::{Register, Registered},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
-    local::{ClientFrame, Deliver, put, split},
+    local::{CallOrigin, ClientFrame, Deliver, put, split},
     units::{Span, Time},
 };
 
 pub(crate) const SRC: Instance = Instance { client: ClientId(7), incarnation: Incarnation(70) };
+
+pub(crate) const PROCEDURE: Procedure = Procedure(3);
 
 /// A listening socket in a directory of its own.
 pub(crate) struct Socket {
@@ -92,6 +95,19 @@ impl Daemon {
     }
 
     pub(crate) fn deliver(&mut self, seq: u32, send_time: Time) {
+        self.deliver_what(seq, send_time, None, &seq.to_le_bytes());
+    }
+
+    /// A call of [`PROCEDURE`], whose caller waits that long.
+    pub(crate) fn deliver_call(&mut self, seq: u32, timeout: Duration) {
+        let at = now();
+        let origin = CallOrigin { sent_at: at, uid: 0, node: "vm-b", is_addressed: false };
+        let mut request = Vec::new();
+        put_request(&mut request, (PROCEDURE, Xid(seq.into())), false, false, timeout.into());
+        self.deliver_what(seq, at, Some(origin), &request);
+    }
+
+    fn deliver_what(&mut self, seq: u32, send_time: Time, call: Option<CallOrigin<'_>>, payload: &[u8]) {
         self.delivered += 1;
         let number = self.delivered;
         self.say(|out| {
@@ -105,8 +121,8 @@ impl Daemon {
                 send_time,
                 interval: Span::from_millis(1000),
                 round: 0,
-                call: None,
-                payload: &seq.to_le_bytes(),
+                call,
+                payload,
             };
             put::deliver(out, &deliver);
         });

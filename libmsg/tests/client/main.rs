@@ -2,6 +2,7 @@
 
 mod connecting;
 mod daemon;
+mod drains;
 mod errors;
 mod instances;
 mod messages;

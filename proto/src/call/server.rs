@@ -264,6 +264,12 @@ impl Server {
         }
     }
 
+    /// Calls that wait to be begun.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Whether calls wait to be begun.
     #[must_use]
     pub fn has_jobs(&self) -> bool {
@@ -349,6 +355,12 @@ impl Server {
     #[must_use]
     pub fn time_left(&self, now: Time, run: RunId) -> Span {
         self.runs.get(&run).map_or(Span::ZERO, |run| run.deadline.since(now))
+    }
+
+    /// Until when the callers of those calls wait that are not answered, and whose callers still wait.
+    pub fn awaited(&self, now: Time) -> impl Iterator<Item = Time> + '_ {
+        let awaited = self.runs.iter().filter(move |(id, _)| self.caller_waits(now, **id));
+        awaited.map(|(_, run)| run.deadline)
     }
 
     /// Calls that are to be answered.

@@ -88,6 +88,8 @@ pub struct Session {
     is_drained: bool,
     /// ... and asked for it, which was not polled yet.
     is_drain_untold: bool,
+    /// Deliveries that were polled and not begun.
+    backlog: usize,
     /// From the first call on.
     clock: Option<Clock>,
 }
@@ -116,6 +118,7 @@ impl Session {
             is_draining: false,
             is_drained: false,
             is_drain_untold: false,
+            backlog: 0,
             clock: None,
             config,
         }
@@ -186,8 +189,19 @@ impl Session {
             Kind::Plain => (false, None),
             Kind::Call(to) => (true, to),
         };
-        let new =
-            NewEntry { dst, seq, channel, at_least_once, is_call, to, sent_at, start_at, user, payload };
+        let new = NewEntry {
+            dst,
+            seq,
+            channel,
+            at_least_once,
+            is_call,
+            to,
+            sent_at,
+            sent_raw: now,
+            start_at,
+            user,
+            payload,
+        };
         self.unresolved.push(&new);
         if self.state.takes_submits() {
             self.output.submit(msgid, now, &new);
@@ -236,6 +250,18 @@ impl Session {
     #[must_use]
     pub const fn is_draining(&self) -> bool {
         self.is_draining
+    }
+
+    /// Of the deliveries that were polled so many wait for a handler, or run in one. While there are any, the daemon is not
+    /// told that nothing more is taken: another instance would begin what came behind them before them (I5).
+    pub const fn record_backlog(&mut self, deliveries: usize) {
+        self.backlog = deliveries;
+    }
+
+    /// Whether the daemon waits to be told that nothing more is taken.
+    #[must_use]
+    pub const fn holds_drained(&self) -> bool {
+        self.is_draining && !self.is_drained && (self.backlog > 0 || self.deliveries.is_handling())
     }
 
     /// The next outcome of a message of the call layer: taken, and by whom, or failed.
@@ -287,7 +313,7 @@ impl Session {
     /// a handler keeps it.
     fn write_drained(&mut self) -> bool {
         if self.is_draining && !self.is_drained && self.state.is_up() {
-            if self.deliveries.is_handling() {
+            if self.holds_drained() {
                 return false;
             }
             self.deliveries.write_taken(&mut self.output);

@@ -36,8 +36,10 @@ impl Session {
         self.lives.handle_connected(self.output.frames());
         for (msgid, entry) in self.unresolved.iter_mut() {
             entry.start_at = self.output.position();
-            // Its age by the steady clock, as the daemon counts it.
-            let send_time = now.minus(steady.since(entry.sent_at));
+            // Its age by the steady clock, as the daemon counts it; but a call's deadline is a time of the clock, for
+            // which nothing is left out.
+            let send_time =
+                if entry.is_call { entry.sent_raw } else { now.minus(steady.since(entry.sent_at)) };
             self.output.submit(msgid, send_time, &entry.as_sent());
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct Entry {
     pub(super) other_daemon: bool,
     user_len: u8,
     pub(super) sent_at: Time,
+    /// When it was sent, by the clock that the driver reads.
+    pub(super) sent_raw: Time,
     /// Where its SUBMIT begins in the output, or [`NOWHERE`].
     pub(super) start_at: u64,
     data: Vec<u8>,
@@ -60,6 +62,7 @@ pub(super) struct NewEntry<'a> {
     pub(super) is_call: bool,
     pub(super) to: Option<&'a Taker>,
     pub(super) sent_at: Time,
+    pub(super) sent_raw: Time,
     pub(super) start_at: u64,
     pub(super) user: &'a [u8],
     pub(super) payload: &'a [u8],
@@ -105,6 +108,7 @@ impl Unresolved {
             other_daemon: false,
             user_len: u8::try_from(new.user.len()).unwrap_or(u8::MAX),
             sent_at: self.last_sent_at,
+            sent_raw: new.sent_raw,
             start_at: new.start_at,
             data,
         });
@@ -225,6 +229,7 @@ impl Entry {
             is_call: self.is_call,
             to: self.to.as_ref(),
             sent_at: self.sent_at,
+            sent_raw: self.sent_raw,
             start_at: self.start_at,
             user,
             payload,

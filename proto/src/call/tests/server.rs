@@ -238,6 +238,28 @@ fn a_cancelled_call_is_not_begun_and_a_running_one_can_ask() {
 }
 
 #[test]
+fn only_the_calls_whose_callers_wait_are_awaited() {
+    let mut w = World::new(PLAIN);
+    let (a, b, end) = (requester(1, 1000, "n"), requester(2, 1000, "n"), w.now + SECOND);
+    let awaited = |w: &World| w.calls.server.awaited(w.now).collect::<Vec<_>>();
+    assert_eq!(awaited(&w), []);
+    w.request(&a, XID, Mark::First, b"x");
+    let job = w.job().expect("it runs");
+    w.now = w.now + Span::from_millis(1);
+    w.request(&b, XID, Mark::First, b"x");
+    w.request(&requester(3, 1000, "n"), XID, Mark::First, b"x");
+    let later = w.now + SECOND;
+    assert_eq!(awaited(&w), [end, later, later], "begun or not");
+    w.cancel(&b);
+    assert_eq!(awaited(&w), [end, later]);
+    w.now = end;
+    assert_eq!(awaited(&w), [later], "the first one's caller waits no more");
+    w.now = w.now.minus(Span::from_millis(1));
+    w.reply(&job, b"done").expect("it runs");
+    assert_eq!(awaited(&w), [later]);
+}
+
+#[test]
 fn a_handler_that_gives_no_reply_ran_and_its_repeats_are_told_the_same() {
     let mut w = World::with_cache(10);
     let a = requester(1, 1000, "n");

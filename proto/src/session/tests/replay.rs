@@ -141,3 +141,20 @@ fn a_daemon_that_cannot_be_read_is_left() {
     feed(&mut s, Time(0), |out| put::deliver(out, &delivery(1, 1)));
     assert_eq!(s.state(), State::Broken);
 }
+
+#[test]
+fn a_call_is_submitted_again_as_old_as_the_clock_says() {
+    let mut s = registered();
+    s.send_call(Time(1_000), ClientId(200), b"x", SendFlags::default()).unwrap();
+    let plain = send(&mut s, Time(1_000));
+    write_all(&mut s);
+    s.handle_disconnected(Time(2_000));
+    // The machine stood still for three seconds: the message has as much time as before, and the call's goes on.
+    let later = Time(3_000_000);
+    s.handle_timeout(later);
+    s.handle_connected(later);
+    let bytes = write_all(&mut s);
+    let sent: Vec<_> = submits(&bytes).iter().map(|m| (m.msgid, m.send_time)).collect();
+    assert_eq!(sent[0].1, Time(1_000));
+    assert!(sent[1].0 == plain && sent[1].1 > Time(1_900_000), "{sent:?}");
+}
