@@ -112,6 +112,14 @@ impl Node {
         (*id == conn).then_some(stream)
     }
 
+    /// Whether there is something to read.
+    pub(super) fn has_input(&self) -> bool {
+        let waits = |entry: &Option<(ConnId, Stream)>| {
+            entry.as_ref().is_some_and(|(_, s)| s.to_daemon.len() > 0 || s.client.is_none())
+        };
+        !self.inbox.is_empty() || self.streams.iter().any(waits)
+    }
+
     pub(super) fn open(&mut self, conn: ConnId, stream: Stream) {
         if self.streams.len() <= conn.index() {
             self.streams.resize_with(conn.index() + 1, || None);

@@ -56,6 +56,7 @@ impl World {
         let now = self.now;
         let raw = self.nodes[n].call(now);
         self.nodes[n].turns += 1;
+        let has_input = self.nodes[n].has_input();
         let reads_clients_first = self.turns.chance(500_000);
         let mut is_more = false;
         if reads_clients_first {
@@ -65,7 +66,7 @@ impl World {
         if !reads_clients_first {
             is_more |= self.read_clients(n)?;
         }
-        let is_due = self.run_timer(n);
+        let is_due = self.run_timer(n) && !has_input;
         self.drain(n)?;
         self.check_timer(n, is_due && !is_more)?;
         let Some(engine) = &self.nodes[n].engine else { return Ok(()) };
@@ -386,5 +387,5 @@ const MOST_THINGS: u64 = 12;
 const READS_A_TURN: usize = 16;
 /// A timer may stay due for a while: rounding, and several timers in one.
 const MAX_IDLE_TIMERS: u32 = 4;
-/// Scans of five classes of 20 ms and more, loss timers, acknowledgements: far less than this.
+/// Where nothing came: scans of five classes of 20 ms and more, loss timers, acknowledgements are far less than this.
 const MAX_TIMERS_A_SECOND: u32 = 5_000;

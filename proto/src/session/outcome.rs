@@ -1,6 +1,10 @@
 //! How each message ends: as the daemon says, or by the session itself while no daemon does.
 
-use super::{CallOutcome, Failure, Gone, Outcomes, Session, State, event::Notice, unresolved::Ended};
+use super::{
+    CallOutcome, Failure, Gone, Outcomes, Session, State,
+    event::Notice,
+    unresolved::{Ended, Entry, NOWHERE},
+};
 use crate::{
     ids::MsgId,
     local::{Failed, Resolved, put},
@@ -40,13 +44,19 @@ impl Session {
         let Some(entry) = self.unresolved.find(msgid).filter(|e| e.is_call) else { return false };
         if self.state.takes_submits() {
             put::withdraw(self.output.frames(), msgid);
-        } else if !entry.was_written(self.output.consumed())
+        } else if !self.may_be_read(entry)
             && let Some(ended) = self.unresolved.remove(msgid)
         {
             let verdict = Verdict { reason: Reason::Cancelled, certainty: Certainty::NotStarted };
             self.fail(&ended, verdict, 0);
         }
         true
+    }
+
+    /// Whether a daemon has read some of a message, or may yet: it stands in a stream that is still written.
+    fn may_be_read(&self, entry: &Entry) -> bool {
+        let stands_in_output = self.state != State::Broken && entry.start_at != NOWHERE;
+        stands_in_output || entry.was_written(self.output.consumed())
     }
 
     pub(super) fn give_up_at(&self) -> Option<Time> {

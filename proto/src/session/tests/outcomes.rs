@@ -328,11 +328,24 @@ fn i3_a_call_that_a_daemon_may_have_read_is_not_said_to_be_unstarted_when_it_is_
     let mut s = registered();
     let sent = s.send_call(Time(0), ClientId(200), b"x", SendFlags::default()).unwrap();
     write_all(&mut s);
-    // It takes no more, and has what it was sent.
+    let waits = s.send_call(Time(0), ClientId(200), b"z", SendFlags::default()).unwrap();
+    // Nothing more is sent to it, and it has what it was sent; it may still read what stands in the output.
     feed(&mut s, Time(10), put::daemon_goodbye);
     let kept = s.send_call(Time(20), ClientId(200), b"y", SendFlags::default()).unwrap();
-    assert!(s.withdraw(Time(30), sent) && s.withdraw(Time(30), kept));
+    for msgid in [sent, waits, kept] {
+        assert!(s.withdraw(Time(30), msgid));
+    }
     let cancelled = verdict(Reason::Cancelled, Certainty::NotStarted);
     assert_eq!(s.poll_call_outcome(), Some((kept, Err(cancelled))));
     assert_eq!(s.poll_call_outcome(), None);
+}
+
+#[test]
+fn i3_what_stands_in_the_output_of_a_closed_session_is_still_written() {
+    let mut s = registered();
+    let msgid = s.send_call(Time(0), ClientId(200), b"x", SendFlags::default()).unwrap();
+    s.close(Time(10));
+    assert!(s.withdraw(Time(20), msgid));
+    assert_eq!(s.poll_call_outcome(), None);
+    assert_eq!(submits(&write_all(&mut s)).len(), 1);
 }
