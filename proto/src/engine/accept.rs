@@ -486,20 +486,4 @@ impl Engine {
         }
         true
     }
-
-    /// Forgets the client that departed first. It did not come back for the outcomes that it missed.
-    pub(super) fn forget_departed(&mut self) {
-        let Some((instance, _)) = self.departed.pop_front() else { return };
-        if let Some(client) = self.by_instance.get(&instance).copied() {
-            self.bury(client);
-        }
-    }
-
-    /// The departed incarnation is remembered, so that late copies get a true certainty.
-    pub(super) fn remember_departed(&mut self, instance: Instance) {
-        if self.departed.len() >= limits::MAX_DEPARTED {
-            self.forget_departed();
-        }
-        self.departed.push_back((instance, self.clock.steady()));
-    }
 }
