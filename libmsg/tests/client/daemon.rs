@@ -149,6 +149,11 @@ impl Daemon {
                     ClientFrame::Withdraw { msgid } => Said::Withdraw(msgid.0),
                     ClientFrame::Drained => Said::Drained,
                     ClientFrame::Subscribe { client } => Said::Subscribe(client.0),
+                    // It is of no use to a script: nobody goes.
+                    ClientFrame::Watch(_) => {
+                        self.bytes.drain(..len);
+                        continue;
+                    }
                     other => panic!("{other:?}"),
                 };
                 self.bytes.drain(..len);
