@@ -120,6 +120,9 @@ impl Engine {
                 inbox.record_taken(seq);
             }
         }
+        if taken.channel == Channel::Ordered {
+            inbox.refuse_below_taken(PASSED);
+        }
         if !self.clients[client].inboxes.contains(&key) {
             self.clients[client].inboxes.push(key);
         }
@@ -487,3 +490,6 @@ impl Engine {
         true
     }
 }
+
+/// Of what a library has not taken and has passed: it never will (I5).
+const PASSED: Verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };

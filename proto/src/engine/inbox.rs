@@ -154,6 +154,15 @@ impl Inbox {
         end.saturating_sub(decided)
     }
 
+    /// In order, what stands before something that was taken is not given any more.
+    pub(crate) fn refuse_below_taken(&mut self, verdict: Verdict) {
+        let last = self.slots.iter().rposition(|slot| matches!(slot, Slot::Taken)).unwrap_or(0);
+        for slot in self.slots.iter_mut().take(last).filter(|slot| matches!(slot, Slot::Missing)) {
+            *slot = Slot::Refused(verdict);
+        }
+        self.skip_decided();
+    }
+
     /// What a copy with that number is.
     pub(crate) fn arrival(&self, seq: Seq) -> Arrival {
         let Some(ahead) = seq.since(self.base) else { return Arrival::Decided };

@@ -142,3 +142,16 @@ fn ack_runs_join_only_where_both_numbers_follow() {
     let runs: Vec<_> = inbox.acks.iter().map(|r| (r.msgid.0, r.seq.0, r.count)).collect();
     assert_eq!(runs, [(7, 0, 2), (10, 2, 2), (12, 5, 1)]);
 }
+
+#[test]
+fn i5_what_a_library_has_passed_is_not_given_to_it() {
+    let mut inbox = inbox(Channel::Ordered, 5);
+    for seq in [6, 8] {
+        inbox.record_given(Seq(seq));
+        inbox.record_taken(Seq(seq));
+    }
+    inbox.refuse_below_taken(GONE);
+    assert_eq!([5, 7].map(|seq| inbox.arrival(Seq(seq))), [Arrival::Refused(GONE); 2]);
+    assert_eq!((inbox.arrival(Seq(6)), inbox.arrival(Seq(9))), (Arrival::Taken, Arrival::New));
+    assert!(inbox.is_next(Seq(9)));
+}
