@@ -140,7 +140,7 @@ impl Engine {
             let inbox = &mut self.inboxes[key];
             if inbox.id.dst == instance && inbox.client.is_none() {
                 (inbox.client, inbox.departed_at) = (Some(client), None);
-                inbox.round = self.clients[client].queue.first_round;
+                inbox.round = inbox.round.max(self.clients[client].queue.first_round);
                 self.clients[client].inboxes.push(key);
             }
         }
