@@ -40,7 +40,8 @@ impl Stop {
 
     /// Waits that long, or until a signal comes.
     pub(super) fn sleep(&self, time: Duration) {
-        let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+        let tv_sec = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let time = Timespec { tv_sec, tv_nsec: i64::from(time.subsec_nanos()) };
         // Interrupted is as good as over.
         if !self.is_raised() && rustix::event::poll(&mut [], Some(&time)).is_err() {}
     }
