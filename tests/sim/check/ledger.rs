@@ -248,20 +248,14 @@ impl Checker {
         l.fill(l.index(msgid));
         l.plain += 1;
         l.sent.push(Sent {
-            is_call: false,
             dst,
             channel: super::channel_of(flags.unordered),
             at_least_once: flags.at_least_once,
             len,
             uid,
+            is_call: false,
             sent_at: at,
-            accepted_at: None,
-            copies: 0,
-            addressed: Vec::new(),
-            unanswered: 0,
-            decided: None,
-            told: None,
-            taken: Vec::new(),
+            ..Sent::of_call()
         });
         self.note(at.now, about, || format!("sent to {dst}, {len} bytes, {flags:?}"));
         Ok(())
