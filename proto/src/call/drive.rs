@@ -86,7 +86,7 @@ impl Calls {
     }
 
     fn send_replies(&mut self, session: &mut Session, now: Time) {
-        while let Some(reply) = self.server.poll_reply() {
+        while let Some(reply) = self.server.poll_reply(now, &mut self.counters) {
             match session.send_call_to(now, &reply.to, &reply.message) {
                 Ok(msgid) => self.server.record_sent(msgid),
                 Err(SendError::WouldBlock) => return self.server.put_back(reply),

@@ -174,7 +174,7 @@ impl Calls {
         match frame {
             CallFrame::Request { procedure, xid, is_repeat, at_least_once, timeout, body } => {
                 let deadline = message.sent_at + timeout;
-                let request = server::Request { procedure, xid, is_repeat, at_least_once, deadline, body };
+                let request = run::Request { procedure, xid, is_repeat, at_least_once, deadline, body };
                 server.handle_request(now, from(), &request, counters);
             }
             CallFrame::Reply { procedure, xid, answer } => {

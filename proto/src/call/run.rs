@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Procedure, Xid, cache::CallKey, cache::Digest};
+use super::{
+    Procedure, Xid,
+    cache::{CallKey, Digest},
+};
 use crate::{ids::Instance, session::Taker, units::Time};
 
 /// A call, to the process that serves it. Never reused.
@@ -18,6 +21,32 @@ pub struct Requester {
     pub uid: u32,
     /// Its node.
     pub node: Arc<str>,
+}
+
+/// A request, without what its frame says of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) procedure: Procedure,
+    pub(super) xid: Xid,
+    pub(super) is_repeat: bool,
+    pub(super) at_least_once: bool,
+    pub(super) deadline: Time,
+    pub(super) body: &'a [u8],
+}
+
+/// Which call a reply is for, and until when it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) procedure: Procedure,
+    pub(super) xid: Xid,
+    pub(super) deadline: Time,
+}
+
+impl Request<'_> {
+    /// What its reply is for.
+    pub(super) const fn asked(&self) -> Asked {
+        Asked { procedure: self.procedure, xid: self.xid, deadline: self.deadline }
+    }
 }
 
 /// A call that a handler is to begin now.
@@ -60,6 +89,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// What its reply is for.
+    pub(super) const fn asked(&self) -> Asked {
+        Asked { procedure: self.key.procedure, xid: self.key.xid, deadline: self.deadline }
+    }
+
     /// Whether somebody wants its answer.
     pub(super) fn is_wanted(&self, now: Time) -> bool {
         !self.is_cancelled && !self.is_abandoned && now < self.deadline

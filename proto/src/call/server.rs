@@ -11,7 +11,7 @@ use super::{
     CallCounters, CallFailure, Job, Procedure, Requester, RunId, Why, Xid,
     cache::{CallKey, Digest, Lookup, ReplyCache, ReplyCacheLimits, Stored},
     header,
-    run::Run,
+    run::{Asked, Request, Run},
 };
 use crate::{
     ids::{Instance, MsgId},
@@ -41,17 +41,6 @@ pub enum LostReply {
     Run,
 }
 
-/// A request, without what its frame says of its kind.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
-    pub(super) procedure: Procedure,
-    pub(super) xid: Xid,
-    pub(super) is_repeat: bool,
-    pub(super) at_least_once: bool,
-    pub(super) deadline: Time,
-    pub(super) body: &'a [u8],
-}
-
 /// A reply to be sent, unordered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
@@ -59,6 +48,8 @@ pub struct Reply {
     pub to: Taker,
     /// The message.
     pub message: Vec<u8>,
+    /// Nobody waits for it then.
+    until: Time,
 }
 
 /// Why a reply was not taken. The call waits for another.
@@ -141,9 +132,8 @@ impl Server {
         counters: &mut CallCounters,
     ) {
         counters.requests += 1;
-        let id = (request.procedure, request.xid);
         let Some(options) = self.procedures.get(&request.procedure).copied() else {
-            return self.refuse(&from, id, CallFailure::not_started(Why::NoProcedure));
+            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::NoProcedure));
         };
         let key = CallKey {
             client: from.instance.client,
@@ -159,7 +149,7 @@ impl Server {
         counters.misses += 1;
         if now >= request.deadline {
             counters.late += 1;
-            return self.refuse(&from, id, CallFailure::not_started(Why::Deadline));
+            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Deadline));
         }
         let is_lost = request.is_repeat && !options.is_idempotent;
         if is_lost {
@@ -170,12 +160,12 @@ impl Server {
                 LostReply::BySemantics => request.at_least_once,
             };
             if !runs {
-                return self.refuse(&from, id, CallFailure::unknown(Why::ReplyLost));
+                return self.refuse(&from, request.asked(), CallFailure::unknown(Why::ReplyLost));
             }
         }
         if !self.make_room(request.body.len()) {
             counters.busy += 1;
-            return self.refuse(&from, id, CallFailure::not_started(Why::Busy));
+            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Busy));
         }
         self.next += 1;
         let run = RunId(self.next);
@@ -259,7 +249,7 @@ impl Server {
             run.request = Some(request);
             if let Some(run) = self.remove(id) {
                 let certainty = CallFailure::not_started(why);
-                self.refuse(&run.from, (run.key.procedure, run.key.xid), certainty);
+                self.refuse(&run.from, run.asked(), certainty);
             }
         }
     }
@@ -308,11 +298,17 @@ impl Server {
     }
 
     /// The next reply to send. Answer with [`record_sent`](Self::record_sent); one for which there is no room is
-    /// [put back](Self::put_back).
-    pub fn poll_reply(&mut self) -> Option<Reply> {
-        let reply = self.replies.pop_front()?;
-        self.bytes -= reply.message.len();
-        Some(reply)
+    /// [put back](Self::put_back). Those that waited for room until nobody waits for them are dropped: they would only keep
+    /// others waiting.
+    pub fn poll_reply(&mut self, now: Time, counters: &mut CallCounters) -> Option<Reply> {
+        loop {
+            let reply = self.replies.pop_front()?;
+            self.bytes -= reply.message.len();
+            if now < reply.until {
+                return Some(reply);
+            }
+            counters.lost_replies += 1;
+        }
     }
 
     /// A reply was sent with that number.
@@ -385,7 +381,6 @@ impl Server {
         request: &Request<'_>,
         counters: &mut CallCounters,
     ) -> bool {
-        let id = (key.procedure, key.xid);
         if let Some(run) = self.running.get(key).and_then(|run| self.runs.get_mut(run)) {
             if run.digest == digest {
                 counters.in_progress_hits += 1;
@@ -400,7 +395,7 @@ impl Server {
                 self.watch(from);
             } else {
                 counters.mismatches += 1;
-                self.refuse(from, id, CallFailure::not_started(Why::XidReused));
+                self.refuse(from, request.asked(), CallFailure::not_started(Why::XidReused));
             }
             return true;
         }
@@ -410,14 +405,14 @@ impl Server {
             Lookup::Miss => return false,
             Lookup::Mismatch => {
                 counters.mismatches += 1;
-                self.refuse(from, id, CallFailure::not_started(Why::XidReused));
+                self.refuse(from, request.asked(), CallFailure::not_started(Why::XidReused));
             }
             Lookup::Hit(reply) => {
                 counters.hits += 1;
                 let len = reply.as_ref().map_or(0, |bytes| bytes.len());
                 // Who repeats faster than he reads is not answered: nothing is kept for him without bound.
                 if self.bytes + len <= limits::MAX_SERVED_BYTES {
-                    self.send(from, id, &reply);
+                    self.send(from, request.asked(), &reply);
                 }
             }
         }
@@ -454,26 +449,28 @@ impl Server {
 
     fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {
         let Some(run) = self.remove(id) else { return };
-        self.send(&run.from, (run.key.procedure, run.key.xid), &reply);
+        self.send(&run.from, run.asked(), &reply);
         let is_idempotent = self.procedures.get(&run.key.procedure).is_some_and(|p| p.is_idempotent);
         if let Some(cache) = self.cache.as_mut().filter(|_| !is_idempotent) {
             counters.evictions += cache.expire(now) + cache.store(now, run.key, run.digest, reply);
         }
     }
 
-    fn refuse(&mut self, to: &Requester, id: (Procedure, Xid), failure: CallFailure) {
+    fn refuse(&mut self, to: &Requester, asked: Asked, failure: CallFailure) {
         // What a caller is told without a run is bounded by its own chain on the way here, and by this on the way back.
         if self.replies.len() < 2 * limits::MAX_SERVED_CALLS {
-            self.send(to, id, &Err(failure));
+            self.send(to, asked, &Err(failure));
         }
     }
 
-    fn send(&mut self, to: &Requester, (procedure, xid): (Procedure, Xid), reply: &Stored) {
+    fn send(&mut self, to: &Requester, asked: Asked, reply: &Stored) {
+        let Asked { procedure, xid, deadline } = asked;
+        let until = deadline + Span::from_millis(limits::CALL_GRACE_MS);
         let mut message = Vec::new();
         let answer = reply.as_ref().map(|bytes| &**bytes).map_err(|failure| *failure);
         header::put_reply(&mut message, procedure, xid, answer);
         self.bytes += message.len();
-        self.replies.push_back(Reply { to: to.process(), message });
+        self.replies.push_back(Reply { to: to.process(), message, until });
     }
 
     fn remove(&mut self, id: RunId) -> Option<Run> {

@@ -129,7 +129,7 @@ impl World {
                 server.reply(self.now, job.run, &job.request, 1 << 20, counters).expect("it waits");
             }
         }
-        while let Some(reply) = server.poll_reply() {
+        while let Some(reply) = server.poll_reply(self.now, counters) {
             rewrite(&reply.message);
             self.sent += 1;
             server.record_sent(MsgId(self.sent));

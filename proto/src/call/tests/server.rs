@@ -3,7 +3,7 @@
 use super::{PROCEDURE, SECOND, XID, requester};
 use crate::{
     call::{
-        CallCounters, CallFailure, CallFrame, Calls, Job, LostReply, Procedure, ProcedureOptions,
+        CallCounters, CallFailure, CallFrame, Calls, Job, LostReply, Procedure, ProcedureOptions, Reply,
         ReplyCacheLimits, ReplyError, Requester, Why, Xid, put_cancel, put_request,
     },
     limits,
@@ -71,10 +71,14 @@ impl World {
         self.calls.server.reply(self.now, job.run, reply, 1 << 20, &mut self.calls.counters)
     }
 
+    fn poll_reply(&mut self) -> Option<Reply> {
+        self.calls.server.poll_reply(self.now, &mut self.calls.counters)
+    }
+
     /// Answers to whom, and what.
     pub(super) fn said(&mut self) -> Vec<(u32, Said)> {
         let mut said = Vec::new();
-        while let Some(reply) = self.calls.server.poll_reply() {
+        while let Some(reply) = self.poll_reply() {
             let Ok(CallFrame::Reply { answer, .. }) = CallFrame::parse(&reply.message) else {
                 panic!("{reply:?}")
             };
@@ -307,9 +311,9 @@ fn a_reply_that_is_too_large_or_for_which_there_is_no_room_can_be_given_again() 
     for _ in 0..32 {
         let job = w.job().expect("a call");
         if w.reply(&job, &mib) == Err(ReplyError::WouldBlock) {
-            let reply = w.calls.server.poll_reply().expect("one");
+            let reply = w.poll_reply().expect("one");
             w.calls.server.put_back(reply.clone());
-            assert_eq!(w.calls.server.poll_reply(), Some(reply));
+            assert_eq!(w.poll_reply(), Some(reply));
             assert_eq!(w.reply(&job, &mib), Ok(()));
             return;
         }
@@ -317,6 +321,25 @@ fn a_reply_that_is_too_large_or_for_which_there_is_no_room_can_be_given_again() 
     let job = w.job().expect("a call");
     assert_eq!(w.reply(&job, &vec![0; (1 << 20) - 15]), Err(ReplyError::TooLarge));
     assert_eq!(w.reply(&job, &mib), Err(ReplyError::WouldBlock));
+}
+
+#[test]
+fn a_reply_that_nobody_waits_for_any_more_is_not_sent() {
+    let mut w = World::new(PLAIN);
+    let a = requester(1, 1000, "n");
+    for n in 0..3 {
+        w.request(&a, Xid(n), Mark::First, b"x");
+    }
+    w.run();
+    let first = w.poll_reply().expect("there is room");
+    w.calls.server.put_back(first);
+    w.now = w.now + SECOND + Span::from_millis(limits::CALL_GRACE_MS - 1);
+    let first = w.poll_reply().expect("its caller may wait for what is known of it");
+    w.calls.server.put_back(first);
+    w.now = w.now + Span::from_millis(1);
+    assert_eq!(w.said(), []);
+    assert!(!w.calls.server.has_unsent());
+    assert_eq!(w.counters().lost_replies, 3);
 }
 
 #[test]
