@@ -79,7 +79,7 @@ counters! {
     UnknownSessions => "unknown_sessions",
     /// Datagrams dropped: their number was there before, or is too far back.
     ReplayedDatagrams => "replayed_datagrams",
-    /// Hellos from nodes that are not in the config, or too short to be answered.
+    /// Hellos from nodes that are not in the config, too short to be answered, or more than are answered at a time.
     RefusedHellos => "refused_hellos",
     /// Frames from clients that broke a rule.
     MalformedLocalFrames => "malformed_local_frames",

@@ -128,6 +128,8 @@ pub const LINK_LOST_MS: u64 = 5_000;
 
 /// Hellos start this far apart and back off to [`HEARTBEAT_MS`].
 pub const HELLO_MS: u64 = 20;
+/// Hellos of one peer that are answered within [`HELLO_MS`].
+pub const MAX_HELLO_ANSWERS: u32 = 8;
 
 /// The last copy may leave this much later than its scan, where the link is busy; the failure comes that much
 /// later than `interval` after the scan (I1 leaves 10 ms).

@@ -60,6 +60,7 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         HEARTBEAT_MS,
         LINK_LOST_MS,
         HELLO_MS,
+        MAX_HELLO_ANSWERS,
         LAST_COPY_SLACK_MS,
         DEFAULT_GRACE_MS,
         MAX_GRACE_MS,

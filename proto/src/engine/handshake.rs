@@ -42,16 +42,19 @@ impl Engine {
         }
         let link = &self.links[key];
         let path = link.path_to(from).unwrap_or(link.active);
+        // What echoes our attempt opens it, also where its sender's session is the one that we have: it has left ours.
+        let is_answer = link.attempt.is_some_and(|a| a.local == hello.echo);
         if let Some(current) = &link.current
             && current.remote.session == hello.session
+            && !is_answer
         {
             if hello.echo == current.local {
                 // It knows us, and waits for a datagram of ours.
                 self.links[key].paths[path].heartbeat = Some(HeartbeatDue { wants_reply: false });
+                self.wake_link(key);
             } else {
-                self.links[key].hellos.push(path);
+                self.answer_hello(key, path);
             }
-            self.wake_link(key);
             return;
         }
         if self.is_echo_of_another(key, hello) {
@@ -100,9 +103,23 @@ impl Engine {
         if hello.echo == attempt.local {
             self.establish(key, attempt);
         } else {
-            link.hellos.push(path);
-            self.wake_link(key);
+            self.answer_hello(key, path);
         }
+    }
+
+    /// Answers a hello, unless so many were answered that these are copies or a flood: who needs one more asks again.
+    fn answer_hello(&mut self, key: LinkKey, path: usize) {
+        let now = self.clock.steady();
+        let link = &mut self.links[key];
+        if now.since(link.answers_since) >= Span::from_millis(limits::HELLO_MS) {
+            (link.answers_since, link.answers) = (now, 0);
+        }
+        if link.answers >= limits::MAX_HELLO_ANSWERS {
+            return self.count(Counter::RefusedHellos);
+        }
+        link.answers += 1;
+        link.hellos.push(path);
+        self.wake_link(key);
     }
 
     /// Links whose next hello is due.

@@ -8,7 +8,7 @@ use msg_proto::{
     session::{AckMode, SessionConfig},
 };
 
-use crate::world::{Options, Random, World, session_config};
+use super::world::{Options, Random, World, session_config};
 
 fn quick(id: u32) -> SessionConfig {
     SessionConfig { interval_ms: 100, times: Some(100), ..session_config(id) }

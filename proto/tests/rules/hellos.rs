@@ -1,12 +1,13 @@
-//! Hellos that somebody else sends in a node's name.
+//! Hellos that somebody else sends in a node's name, that come late, or too often.
 
 use msg_proto::{
     control::Hello,
     counters::Counter,
+    engine::Engine,
     ids::{DatagramNumber, SessionId},
-    limits::HELLO_DATAGRAM_BYTES,
-    units::Time,
-    wire::{DatagramBuilder, Header, Kind, VERSIONS},
+    limits::{self, HELLO_DATAGRAM_BYTES},
+    units::{Span, Time},
+    wire::{DatagramBuilder, Frame, Frames, Header, Kind, VERSIONS},
 };
 
 use super::world::{World, address};
@@ -44,6 +45,67 @@ fn a_hello_of_long_ago_does_not_keep_a_link_down() {
     let state = |node: usize| w.engines[node].status(w.clock(node)).peers[0].state.to_string();
     assert_eq!([state(0), state(1)], ["up", "up"]);
     assert_eq!(w.counter(0, Counter::LinksUp), 2);
+}
+
+#[test]
+fn a_peer_that_left_the_session_and_answers_an_attempt_opens_it() {
+    let (mut w, local) = alone_and_up(7);
+    // A hello of long ago begins an attempt beside the session...
+    let (attempt, echo) = w.hear(3, 0).pop().expect("an answer");
+    assert_eq!(echo, 3);
+    assert_ne!(attempt, local);
+    // ... and its answer finds the peer where it opens a session anew, with the number that it has with us.
+    assert_eq!(w.hear(7, attempt), []);
+    assert_eq!(w.engine.counters().value(Counter::LinksUp), 2);
+    assert_eq!(w.hear(7, attempt), [], "it is up: a heartbeat answers");
+}
+
+#[test]
+fn copies_of_a_hello_are_not_all_answered() {
+    let (mut w, _) = alone_and_up(7);
+    let answers: Vec<_> = (0..100).flat_map(|_| w.hear(3, 0)).collect();
+    assert_eq!(answers.len(), limits::MAX_HELLO_ANSWERS as usize);
+    assert_eq!(w.engine.counters().value(Counter::RefusedHellos), 100 - u64::from(limits::MAX_HELLO_ANSWERS));
+    w.now = w.now + Span::from_millis(limits::HELLO_MS);
+    assert_eq!(w.hear(3, 0).len(), 1, "who asks again later is answered");
+}
+
+/// An engine whose peer's datagrams are written by hand.
+struct Alone {
+    engine: Engine,
+    now: Time,
+}
+
+impl Alone {
+    /// A hello comes from the peer; the hellos that answer it: session, echo.
+    fn hear(&mut self, session: u64, echo: u64) -> Vec<(u64, u64)> {
+        self.engine.handle_datagram(self.now, 0, address(1), &hello("b", session, echo));
+        self.said()
+    }
+
+    fn said(&mut self) -> Vec<(u64, u64)> {
+        let (mut said, mut out) = (Vec::new(), Vec::new());
+        while self.engine.poll_transmit(self.now, &mut out, 1).is_some() {
+            let (header, frames) = Header::parse(&out).expect("its own");
+            if let Some(Ok(Frame::Hello(hello))) = Frames::new(header.kind, frames).next() {
+                said.push((hello.session.0, hello.echo.0));
+            }
+            out.clear();
+        }
+        said
+    }
+}
+
+/// With a session up, in which the peer's number is this; and its own number.
+fn alone_and_up(remote: u64) -> (Alone, u64) {
+    let mut w = World::new();
+    let (engine, now) = (w.engines.swap_remove(0), w.clock(0));
+    let mut alone = Alone { engine, now };
+    alone.engine.handle_timeout(now);
+    let (local, _) = alone.said().pop().expect("a hello");
+    assert_eq!(alone.hear(remote, local), []);
+    assert_eq!(alone.engine.counters().value(Counter::LinksUp), 1);
+    (alone, local)
 }
 
 fn hello(node: &str, session: u64, echo: u64) -> Vec<u8> {

@@ -6,7 +6,7 @@ use msg_proto::{
     session::{PresenceChange, SendFlags, SessionConfig},
 };
 
-use crate::world::{Options, Random, World, session_config};
+use super::world::{Options, Random, World, session_config};
 
 /// Three nodes: a caller on the first, instances of 200 on the others.
 struct Service {

@@ -50,6 +50,9 @@ pub(crate) struct Link {
     pub(crate) hello_backoff: Span,
     /// Hellos to send now: to which path, and what the peer's session is.
     pub(crate) hellos: Vec<usize>,
+    /// Hellos answered since then.
+    pub(crate) answers: u32,
+    pub(crate) answers_since: Time,
     pub(crate) queue: TransmitQueue,
     /// Flows whose floor or holes the peer is to be told.
     pub(crate) floors: Vec<FlowKey>,
@@ -220,6 +223,8 @@ impl Link {
             hello_at: now,
             hello_backoff: Span::from_millis(HELLO_MS),
             hellos: Vec::new(),
+            answers: 0,
+            answers_since: now,
             queue: TransmitQueue::default(),
             floors: Vec::new(),
             dirty: Vec::new(),
