@@ -29,7 +29,7 @@ use rustix::{
 
 use crate::{
     args::ForwardArgs,
-    endpoint::{Endpoint, MOMENT, Stamp, Window, word},
+    endpoint::{Bounce, Endpoint, MOMENT, Stamp, Window, lock, word},
     party::PartyArgs,
     systems::System,
 };
@@ -86,8 +86,9 @@ impl Endpoint for One {
         }
     }
 
-    fn echo(&mut self) {
+    fn echo(&mut self, bounce: &Bounce) {
         if let Some(len) = self.read().map(<[u8]>::len) {
+            lock(bounce)(&mut self.buffer[..len]);
             send(&self.socket, &self.buffer[..len], SendFlags::NOSIGNAL).ok();
         }
     }
@@ -170,9 +171,13 @@ impl Endpoint for Batch {
         }
     }
 
-    fn echo(&mut self) {
+    fn echo(&mut self, bounce: &Bounce) {
         let mut out = std::mem::take(&mut self.out);
-        self.read(self.size, |message| out.extend_from_slice(message));
+        self.read(self.size, |message| {
+            let begin = out.len();
+            out.extend_from_slice(message);
+            lock(bounce)(&mut out[begin..]);
+        });
         self.out = out;
         self.write();
     }

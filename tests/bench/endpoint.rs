@@ -1,5 +1,7 @@
 //! What each system's client can do.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use msg_proto::units::Time;
 
 use crate::party::{PartyArgs, Side};
@@ -15,13 +17,21 @@ pub(crate) trait Endpoint {
     /// Waits a moment for messages.
     fn receive(&mut self, each: &mut dyn FnMut(Stamp));
 
-    /// Waits a moment for messages, and sends each back.
-    fn echo(&mut self);
+    /// Waits a moment for messages, and sends each back as `bounce` leaves it.
+    fn echo(&mut self, bounce: &Bounce);
 
     /// Messages that ended otherwise than they should.
     fn failed(&self) -> u64 {
         0
     }
+}
+
+/// What is done with a message before it is sent back.
+pub(crate) type Bounce = Arc<Mutex<dyn FnMut(&mut [u8]) + Send>>;
+
+/// A lock that is not poisoned: who panics ends the process.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first bytes of every message.

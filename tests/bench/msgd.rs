@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use msg::{Client, ClientId, SendError, SendFlags, UserBuf};
 
 use crate::{
-    endpoint::{Endpoint, MOMENT, Stamp},
+    endpoint::{Bounce, Endpoint, MOMENT, Stamp, lock},
     party::{PartyArgs, Side},
 };
 
@@ -27,8 +27,9 @@ pub(crate) struct Msgd {
 #[derive(Default)]
 struct Came {
     stamps: Vec<Stamp>,
-    /// Send each back instead.
-    echo: bool,
+    /// Each is sent back instead.
+    bounce: Option<Bounce>,
+    message: Vec<u8>,
 }
 
 impl Msgd {
@@ -49,10 +50,12 @@ impl Msgd {
         client.on_message({
             let (came, failed) = (Arc::clone(&came), Arc::clone(&failed));
             move |client, message| {
-                let mut came = lock(&came);
-                if !came.echo {
-                    came.stamps.push(Stamp::read(message.data));
-                } else if client.send(message.src.client, message.data, UserBuf::EMPTY).is_err() {
+                let Came { stamps, bounce, message: back } = &mut *lock(&came);
+                let Some(bounce) = bounce else { return stamps.push(Stamp::read(message.data)) };
+                back.clear();
+                back.extend_from_slice(message.data);
+                lock(bounce)(back);
+                if client.send(message.src.client, back, UserBuf::EMPTY).is_err() {
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -92,16 +95,12 @@ impl Endpoint for Msgd {
         lock(&self.came).stamps.drain(..).for_each(each);
     }
 
-    fn echo(&mut self) {
-        lock(&self.came).echo = true;
+    fn echo(&mut self, bounce: &Bounce) {
+        lock(&self.came).bounce.get_or_insert_with(|| Arc::clone(bounce));
         self.dispatch(MOMENT);
     }
 
     fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
-}
-
-fn lock(came: &Mutex<Came>) -> MutexGuard<'_, Came> {
-    came.lock().unwrap_or_else(PoisonError::into_inner)
 }

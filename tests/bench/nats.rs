@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    endpoint::{Endpoint, MOMENT, Stamp, WINDOW, Window, word},
+    endpoint::{Bounce, Endpoint, MOMENT, Stamp, WINDOW, Window, lock, word},
     party::{PartyArgs, Side},
 };
 
@@ -162,10 +162,13 @@ impl Endpoint for Nats {
         }
     }
 
-    fn echo(&mut self) {
+    fn echo(&mut self, bounce: &Bounce) {
         let mut messages = Vec::new();
         self.take(|message| messages.push(message.to_vec()));
-        messages.iter().for_each(|message| self.put(message));
+        for mut message in messages {
+            lock(bounce)(&mut message);
+            self.put(&message);
+        }
         self.write();
     }
 }

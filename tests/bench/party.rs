@@ -11,7 +11,10 @@ use std::{
     num::NonZeroU64,
     path::PathBuf,
     process::ExitCode,
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -28,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     args::Work,
-    endpoint::{Endpoint, Stamp},
+    endpoint::{Bounce, Endpoint, Stamp, lock},
     measure,
     systems::{self, System},
 };
@@ -81,9 +84,9 @@ pub(crate) fn run(args: &PartyArgs) -> ExitCode {
         }
     };
     say("ready");
-    let control = Control::default();
+    let control = &CONTROL;
     let mut party = Party {
-        control: &control,
+        control,
         endpoint,
         message: vec![0; args.size.max(Stamp::BYTES)],
         latencies: measure::histogram(),
@@ -100,12 +103,14 @@ pub(crate) fn run(args: &PartyArgs) -> ExitCode {
 }
 
 /// What the two threads share.
-#[derive(Default)]
 struct Control {
     phase: AtomicU8,
     sent: AtomicU64,
     received: AtomicU64,
 }
+
+static CONTROL: Control =
+    Control { phase: AtomicU8::new(0), sent: AtomicU64::new(0), received: AtomicU64::new(0) };
 
 const WARM: u8 = 1;
 const MEASURE: u8 = 2;
@@ -142,8 +147,8 @@ impl Control {
     }
 }
 
-struct Party<'a> {
-    control: &'a Control,
+struct Party {
+    control: &'static Control,
     endpoint: Box<dyn Endpoint>,
     message: Vec<u8>,
     latencies: Histogram<u64>,
@@ -151,7 +156,7 @@ struct Party<'a> {
     repeated: u64,
 }
 
-impl Party<'_> {
+impl Party {
     fn work(&mut self, args: &PartyArgs) {
         if args.side == Side::A {
             while self.control.phase.load(Ordering::Relaxed) == 0 {
@@ -161,8 +166,9 @@ impl Party<'_> {
         match (args.work, args.side) {
             (Work::PingPong, Side::A) => self.ping(),
             (Work::PingPong, Side::B) => {
+                let bounce: Bounce = Arc::new(Mutex::new(|_: &mut [u8]| ()));
                 while !self.control.is_over() {
-                    self.endpoint.echo();
+                    self.endpoint.echo(&bounce);
                 }
             }
             (Work::Paced, Side::A) => self.pace(),
@@ -171,24 +177,29 @@ impl Party<'_> {
         }
     }
 
+    /// What comes back goes out again at once, as the next: where that is done, what has to be said of the last one, and
+    /// the next itself, can go in one.
     fn ping(&mut self) {
-        let mut number = 0;
-        while !self.control.is_over() {
-            number += 1;
-            let at = clock::now();
-            if !self.send(Stamp { number, at }) {
-                break;
-            }
-            self.endpoint.flush();
-            let mut back = false;
-            while !back && !self.control.is_over() {
-                self.endpoint.receive(&mut |stamp| back |= stamp.number == number);
-            }
-            if back {
-                Control::count(&self.control.received);
-                self.record(at);
-            }
+        if !self.send(Stamp { number: 1, at: clock::now() }) {
+            return;
         }
+        self.endpoint.flush();
+        let rounds = Arc::new(Mutex::new(measure::histogram()));
+        let (control, latencies) = (self.control, Arc::clone(&rounds));
+        let bounce: Bounce = Arc::new(Mutex::new(move |message: &mut [u8]| {
+            let Stamp { number, at: begun } = Stamp::read(message);
+            let at = clock::now();
+            if control.is_measured() {
+                lock(&latencies).saturating_record(at.since(begun).0);
+            }
+            Stamp { number: number + 1, at }.write(message);
+            Control::count(&control.received);
+            Control::count(&control.sent);
+        }));
+        while !self.control.is_over() {
+            self.endpoint.echo(&bounce);
+        }
+        self.latencies = lock(&rounds).clone();
     }
 
     fn stream(&mut self) {
@@ -245,12 +256,6 @@ impl Party<'_> {
         }
         Control::count(&self.control.sent);
         true
-    }
-
-    fn record(&mut self, begun: Time) {
-        if self.control.is_measured() {
-            self.latencies.saturating_record(clock::now().since(begun).0);
-        }
     }
 
     fn seen(&self) -> Seen {

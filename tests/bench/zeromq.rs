@@ -1,7 +1,7 @@
 //! ZeroMQ: DEALER to ROUTER over TCP, without a daemon, and without acknowledgements.
 
 use crate::{
-    endpoint::{Endpoint, MOMENT, Stamp},
+    endpoint::{Bounce, Endpoint, MOMENT, Stamp, lock},
     party::{PartyArgs, Side},
 };
 
@@ -54,8 +54,9 @@ impl Endpoint for Zmq {
         self.read().map(Stamp::read).into_iter().for_each(each);
     }
 
-    fn echo(&mut self) {
-        if let Some(message) = self.read().map(<[u8]>::to_vec) {
+    fn echo(&mut self, bounce: &Bounce) {
+        if let Some(mut message) = self.read().map(<[u8]>::to_vec) {
+            lock(bounce)(&mut message);
             self.send(&message);
         }
     }
