@@ -95,7 +95,8 @@ pub struct FlowId {
     pub channel: Channel,
 }
 
-/// A link session's number: the receiver's, drawn anew for each association of two daemons.
+/// A side's number of a link session, drawn at random for each attempt; in a datagram's header, the session's: of both
+/// sides' numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(pub u64);
@@ -103,6 +104,16 @@ pub struct SessionId(pub u64);
 impl SessionId {
     /// No session: the header of a hello carries it.
     pub const NONE: Self = Self(0);
+
+    /// What the sender's datagrams to this receiver carry. One side's number may have been known to the other in an earlier
+    /// session, from which datagrams may still be on their way: no two sessions have both numbers.
+    #[must_use]
+    pub const fn of_session(receiver: Self, sender: Self) -> Self {
+        match receiver.0 ^ sender.0.rotate_left(1) {
+            0 => Self(1),
+            both => Self(both),
+        }
+    }
 }
 
 /// A datagram's number in its link session: 0, 1, 2, ... It never repeats in a session.

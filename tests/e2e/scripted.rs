@@ -65,7 +65,7 @@ impl Scripted {
 
     /// A datagram of its session.
     pub(crate) fn frames(&self, number: u64, write: impl FnOnce(&mut DatagramBuilder<'_>)) -> Vec<u8> {
-        frames(self.theirs, number, write)
+        frames(SessionId::of_session(self.theirs, self.session), number, write)
     }
 }
 

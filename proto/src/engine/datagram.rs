@@ -72,11 +72,7 @@ impl Engine {
             self.count(Counter::UnknownSessions);
             return;
         };
-        if let Some(attempt) = self.links[key].attempt.filter(|a| a.local == header.session) {
-            if attempt.remote.is_none() {
-                self.count(Counter::UnknownSessions);
-                return;
-            }
+        if let Some(attempt) = self.links[key].attempt.filter(|a| a.session() == Some(header.session)) {
             self.establish(key, attempt);
         }
         let now = self.clock.steady();

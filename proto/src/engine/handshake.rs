@@ -6,7 +6,7 @@
 
 use super::{
     Engine,
-    link::{HeartbeatDue, LinkKey, Remote},
+    link::{Attempt, HeartbeatDue, LinkKey, Opening, Remote},
 };
 use crate::{
     control::{Hello, VersionRange},
@@ -42,18 +42,16 @@ impl Engine {
         }
         let link = &self.links[key];
         let path = link.path_to(from).unwrap_or(link.active);
-        // What echoes our attempt opens it, also where its sender's session is the one that we have: it has left ours.
-        let is_answer = link.attempt.is_some_and(|a| a.local == hello.echo);
         if let Some(current) = &link.current
             && current.remote.session == hello.session
-            && !is_answer
         {
             if hello.echo == current.local {
                 // It knows us, and waits for a datagram of ours.
                 self.links[key].paths[path].heartbeat = Some(HeartbeatDue { wants_reply: false });
                 self.wake_link(key);
             } else {
-                self.answer_hello(key, path);
+                // It is to enter the session. An attempt beside that would be answered with this hello again, for ever.
+                self.answer_hello(key, path, Opening::Session);
             }
             return;
         }
@@ -85,30 +83,21 @@ impl Engine {
     }
 
     fn on_opening(&mut self, key: LinkKey, path: usize, hello: &Hello, version: u8) {
-        // A session of ours is for one process of the peer: what a dead one still has on its way must not be taken for
-        // the living one's. It is kept for a hello that echoes it, and for one of the same process, or two sides whose
-        // hellos cross would draw for ever.
-        let is_kept = self.links[key]
-            .attempt
-            .is_some_and(|a| a.local == hello.echo || a.remote.is_none_or(|r| r.start == hello.start));
-        if !is_kept {
-            let local = self.new_session();
-            self.replace_attempt(key, local);
-        }
-        let remote = Remote::from_hello(hello, version, self.clock.raw());
-        let link = &mut self.links[key];
-        let Some(attempt) = &mut link.attempt else { return };
-        attempt.record_hello(remote);
-        let attempt = *attempt;
+        // Our number stays, whosever hello it is, or two sides whose hellos cross would draw for ever. What comes of an
+        // earlier session with it carries another number.
+        let attempt = self.links[key].attempt;
+        let mut attempt = attempt.unwrap_or_else(|| Attempt::new(self.new_session()));
+        attempt.record_hello(Remote::from_hello(hello, version, self.clock.raw()));
+        self.set_attempt(key, Some(attempt));
         if hello.echo == attempt.local {
             self.establish(key, attempt);
         } else {
-            self.answer_hello(key, path);
+            self.answer_hello(key, path, Opening::Attempt);
         }
     }
 
     /// Answers a hello, unless so many were answered that these are copies or a flood: who needs one more asks again.
-    fn answer_hello(&mut self, key: LinkKey, path: usize) {
+    fn answer_hello(&mut self, key: LinkKey, path: usize, opening: Opening) {
         let now = self.clock.steady();
         let link = &mut self.links[key];
         if now.since(link.answers_since) >= Span::from_millis(limits::HELLO_MS) {
@@ -118,7 +107,7 @@ impl Engine {
             return self.count(Counter::RefusedHellos);
         }
         link.answers += 1;
-        link.hellos.push(path);
+        link.hellos.push((path, opening));
         self.wake_link(key);
     }
 
@@ -131,22 +120,24 @@ impl Engine {
             if link.current.is_some() || link.is_removed || link.hello_at > now {
                 continue;
             }
-            if let Some(attempt) = &mut link.attempt {
-                attempt.age();
-            }
-            link.hellos.extend(0..link.paths.len());
+            let attempt = link.attempt.map(Attempt::aged);
+            link.hellos.extend((0..link.paths.len()).map(|path| (path, Opening::Attempt)));
             link.hello_at = now + link.hello_backoff;
             link.hello_backoff = link.hello_backoff.times(2).min(Span::from_millis(limits::HEARTBEAT_MS));
+            self.set_attempt(key, attempt);
             self.wake_link(key);
         }
     }
 
     /// Writes a hello for a link.
-    pub(super) fn write_hello(&self, key: LinkKey, out: &mut Vec<u8>) -> Option<usize> {
+    pub(super) fn write_hello(&self, key: LinkKey, opening: Opening, out: &mut Vec<u8>) -> Option<usize> {
         let link = &self.links[key];
         let attempt = link.attempt.map(|a| (a.local, a.remote.map_or(SessionId::NONE, |r| r.session)));
         let current = link.current.as_ref().map(|c| (c.local, c.remote.session));
-        let (session, echo) = attempt.or(current)?;
+        let (session, echo) = match opening {
+            Opening::Session => current.or(attempt),
+            Opening::Attempt => attempt.or(current),
+        }?;
         let hello = Hello {
             node: self.config.node.clone(),
             session,

@@ -252,7 +252,7 @@ impl Engine {
     fn new_session(&mut self) -> SessionId {
         loop {
             let session = SessionId(self.random());
-            if session != SessionId::NONE && !self.link_of.contains_key(&session) {
+            if session != SessionId::NONE {
                 return session;
             }
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     control::{Control, Departure},
     counters::Counter,
-    ids::{ClientId, Instance, SessionId},
+    ids::{ClientId, Instance},
     limits,
     outcome::{Certainty, Reason, Verdict},
     units::Span,
@@ -260,10 +260,12 @@ impl Engine {
             self.lose_association(key);
         }
         let now = self.clock.steady();
+        self.set_attempt(key, None);
+        let association = Association::new(attempt.local, remote, self.config.mtu, now);
+        self.link_of.insert(association.session(), key);
         let link = &mut self.links[key];
-        link.attempt = None;
         link.foreign = None;
-        link.current = Some(Association::new(attempt.local, remote, self.config.mtu, now));
+        link.current = Some(association);
         for path in &mut link.paths {
             path.mtu.forget_probe();
             path.heartbeat = Some(HeartbeatDue { wants_reply: true });
@@ -283,16 +285,9 @@ impl Engine {
         let local = self.new_session();
         let now = self.clock.steady();
         let link = &mut self.links[key];
-        let (session, is_new) = match link.attempt {
-            Some(attempt) => (attempt.local, false),
-            None => (local, true),
-        };
-        if is_new {
-            link.attempt = Some(Attempt::new(session));
-        }
+        link.attempt.get_or_insert(Attempt::new(local));
         link.hello_at = now;
         link.hello_backoff = Span::from_millis(limits::HELLO_MS);
-        self.link_of.insert(session, key);
     }
 
     pub(super) fn lose_association(&mut self, key: LinkKey) {
@@ -301,7 +296,7 @@ impl Engine {
         let until = association.heard_at + Span::from_millis(limits::LINK_LOST_MS);
         let queued = link.queue.drain();
         let floors = std::mem::take(&mut link.floors);
-        self.link_of.remove(&association.local);
+        self.link_of.remove(&association.session());
         for (entry, serial) in queued {
             if self.chain.same(entry, serial).is_some() {
                 self.chain.entries[entry].queued = false;
@@ -392,15 +387,17 @@ impl Engine {
         let (now, local) = (self.clock.steady(), self.new_session());
         let mtu = PathMtu::new(self.config.mtu, self.config.max_mtu);
         let link = Link::new(peer.name, &peer.addresses, self.config.listeners, &mtu, local, now);
-        let key = self.links.insert(link);
-        self.link_of.insert(local, key);
+        self.links.insert(link);
     }
 
-    /// A new attempt's session replaces an older one's.
-    pub(super) fn replace_attempt(&mut self, key: LinkKey, local: SessionId) {
-        if let Some(old) = self.links[key].attempt.replace(Attempt::new(local)) {
-            self.link_of.remove(&old.local);
+    /// Changes a link's attempt. Datagrams that open it are known by it.
+    pub(super) fn set_attempt(&mut self, key: LinkKey, attempt: Option<Attempt>) {
+        let old = std::mem::replace(&mut self.links[key].attempt, attempt);
+        if let Some(old) = old.and_then(|old| old.session()) {
+            self.link_of.remove(&old);
         }
-        self.link_of.insert(local, key);
+        if let Some(session) = attempt.and_then(|new| new.session()) {
+            self.link_of.insert(session, key);
+        }
     }
 }

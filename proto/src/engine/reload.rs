@@ -87,9 +87,7 @@ impl Engine {
         let link = &mut self.links[key];
         link.is_removed = true;
         link.hellos.clear();
-        if let Some(attempt) = link.attempt.take() {
-            self.link_of.remove(&attempt.local);
-        }
+        self.set_attempt(key, None);
     }
 
     fn say_farewell(&mut self, key: LinkKey) {
@@ -216,7 +214,7 @@ mod tests {
             engine.handle_reload(now, ReloadConfig { peers, chain, limits, clients: Vec::new() });
             engine.handle_timeout(now);
             while engine.poll_transmit(now, &mut Vec::new(), 1).is_some() {}
-            assert!(engine.links.len() <= 2 && engine.link_of.len() == 1, "after {number}");
+            assert!(engine.links.len() <= 2 && engine.link_of.is_empty(), "after {number}");
         }
     }
 }

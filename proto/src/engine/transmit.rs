@@ -59,8 +59,8 @@ impl Engine {
     }
 
     fn write_link(&mut self, key: LinkKey, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
-        if let Some(path) = self.links[key].hellos.pop() {
-            let len = self.write_hello(key, out)?;
+        if let Some((path, opening)) = self.links[key].hellos.pop() {
+            let len = self.write_hello(key, opening, out)?;
             return Some(self.transmit(key, path, len, len));
         }
         self.links[key].current.as_ref()?;
@@ -131,7 +131,7 @@ impl Engine {
             version: association.remote.version,
             kind: Kind::Frames,
             speaks: VERSIONS,
-            session: association.remote.session,
+            session: association.peers_session(),
             number: DatagramNumber(association.next_number),
         })
     }

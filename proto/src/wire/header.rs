@@ -32,7 +32,7 @@ pub struct Header {
     pub kind: Kind,
     /// The versions that its sender speaks.
     pub speaks: VersionRange,
-    /// The receiver's session; [`SessionId::NONE`] for a hello.
+    /// [`SessionId::of_session`]; [`SessionId::NONE`] for a hello.
     pub session: SessionId,
     /// Its number in the session; 0 for a hello.
     pub number: DatagramNumber,

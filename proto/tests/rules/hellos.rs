@@ -48,16 +48,17 @@ fn a_hello_of_long_ago_does_not_keep_a_link_down() {
 }
 
 #[test]
-fn a_peer_that_left_the_session_and_answers_an_attempt_opens_it() {
+fn a_peer_that_is_not_yet_in_the_session_is_told_of_it_and_not_of_an_attempt() {
     let (mut w, local) = alone_and_up(7);
     // A hello of long ago begins an attempt beside the session...
     let (attempt, echo) = w.hear(3, 0).pop().expect("an answer");
     assert_eq!(echo, 3);
     assert_ne!(attempt, local);
-    // ... and its answer finds the peer where it opens a session anew, with the number that it has with us.
-    assert_eq!(w.hear(7, attempt), []);
-    assert_eq!(w.engine.counters().value(Counter::LinksUp), 2);
-    assert_eq!(w.hear(7, attempt), [], "it is up: a heartbeat answers");
+    // ... and its answer finds the peer where nothing of the session has come yet: answered with the attempt's number, it
+    // would answer that again, for ever.
+    assert_eq!(w.hear(7, attempt), [(local, 7)]);
+    assert_eq!(w.hear(7, local), [], "a heartbeat answers");
+    assert_eq!(w.engine.counters().value(Counter::LinksUp), 1);
 }
 
 #[test]
@@ -68,6 +69,22 @@ fn copies_of_a_hello_are_not_all_answered() {
     assert_eq!(w.engine.counters().value(Counter::RefusedHellos), 100 - u64::from(limits::MAX_HELLO_ANSWERS));
     w.now = w.now + Span::from_millis(limits::HELLO_MS);
     assert_eq!(w.hear(3, 0).len(), 1, "who asks again later is answered");
+}
+
+#[test]
+fn what_an_earlier_session_has_on_its_way_belongs_to_no_other_session_with_its_number() {
+    let mut w = alone();
+    let (local, _) = w.said().pop().expect("a hello");
+    // The peer was in a session, lost it, and opens another. Of the first it has had no answer, and our number is the same.
+    for session in [7, 8] {
+        assert_eq!(w.hear(session, 0), [(local, session)]);
+    }
+    let ups = |w: &Alone| w.engine.counters().value(Counter::LinksUp);
+    for (session, is_up, unknown) in [(7, 0, 1), (8, 1, 1), (7, 1, 2)] {
+        let late = frames(SessionId::of_session(SessionId(local), SessionId(session)));
+        w.engine.handle_datagram(w.now, 0, address(1), &late);
+        assert_eq!((ups(&w), w.engine.counters().value(Counter::UnknownSessions)), (is_up, unknown));
+    }
 }
 
 /// An engine whose peer's datagrams are written by hand.
@@ -96,12 +113,16 @@ impl Alone {
     }
 }
 
+fn alone() -> Alone {
+    let mut w = World::new();
+    let (mut engine, now) = (w.engines.swap_remove(0), w.clock(0));
+    engine.handle_timeout(now);
+    Alone { engine, now }
+}
+
 /// With a session up, in which the peer's number is this; and its own number.
 fn alone_and_up(remote: u64) -> (Alone, u64) {
-    let mut w = World::new();
-    let (engine, now) = (w.engines.swap_remove(0), w.clock(0));
-    let mut alone = Alone { engine, now };
-    alone.engine.handle_timeout(now);
+    let mut alone = alone();
     let (local, _) = alone.said().pop().expect("a hello");
     assert_eq!(alone.hear(remote, local), []);
     assert_eq!(alone.engine.counters().value(Counter::LinksUp), 1);
@@ -118,16 +139,23 @@ fn hello(node: &str, session: u64, echo: u64) -> Vec<u8> {
         max_message_bytes: 1 << 20,
         receive_window: 1 << 20,
     };
-    let header = Header {
-        version: VERSIONS.lowest,
-        kind: Kind::Hello,
-        speaks: VERSIONS,
-        session: SessionId::NONE,
-        number: DatagramNumber(0),
-    };
     let mut out = Vec::new();
+    let header = header(Kind::Hello, SessionId::NONE);
     let mut builder = DatagramBuilder::new(&mut out, header, HELLO_DATAGRAM_BYTES);
     assert!(builder.put_hello(&hello));
     assert_eq!(builder.finish(), HELLO_DATAGRAM_BYTES);
     out
+}
+
+/// A datagram of a session that says little.
+fn frames(session: SessionId) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut builder = DatagramBuilder::new(&mut out, header(Kind::Frames, session), HELLO_DATAGRAM_BYTES);
+    assert!(builder.put_ping());
+    let _len = builder.finish();
+    out
+}
+
+fn header(kind: Kind, session: SessionId) -> Header {
+    Header { version: VERSIONS.lowest, kind, speaks: VERSIONS, session, number: DatagramNumber(0) }
 }

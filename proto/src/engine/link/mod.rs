@@ -48,8 +48,8 @@ pub(crate) struct Link {
     /// When the next hello goes out.
     pub(crate) hello_at: Time,
     pub(crate) hello_backoff: Span,
-    /// Hellos to send now: to which path, and what the peer's session is.
-    pub(crate) hellos: Vec<usize>,
+    /// Hellos to send now: to which path, and of what.
+    pub(crate) hellos: Vec<(usize, Opening)>,
     /// Hellos answered since then.
     pub(crate) answers: u32,
     pub(crate) answers_since: Time,
@@ -102,6 +102,15 @@ pub(crate) struct HeartbeatDue {
     pub(crate) wants_reply: bool,
 }
 
+/// What a hello carries the number of, where there are both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Opening {
+    /// The session that is up here, and not yet with the peer.
+    Session,
+    /// The attempt.
+    Attempt,
+}
+
 /// An association that is being opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
@@ -117,6 +126,11 @@ impl Attempt {
         Self { local, remote: None, is_asked: false }
     }
 
+    /// What datagrams of the peer carry that open it.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.remote.map(|remote| SessionId::of_session(self.local, remote.session))
+    }
+
     /// A hello of the peer came.
     pub(crate) const fn record_hello(&mut self, remote: Remote) {
         (self.remote, self.is_asked) = (Some(remote), false);
@@ -125,11 +139,9 @@ impl Attempt {
     /// The next hello is due. An echo that was not answered is not repeated: the hello that it echoes may have been
     /// one of a session long past that came late, and a peer for which that is not the session it has with us refuses
     /// it. One without an echo asks anew.
-    pub(crate) const fn age(&mut self) {
-        if self.is_asked {
-            self.remote = None;
-        }
-        self.is_asked = self.remote.is_some();
+    pub(crate) fn aged(self) -> Self {
+        let remote = self.remote.filter(|_| !self.is_asked);
+        Self { remote, is_asked: remote.is_some(), ..self }
     }
 }
 
@@ -202,6 +214,16 @@ impl Association {
             is_synced: false,
             announced: HashMap::new(),
         }
+    }
+
+    /// What datagrams of the peer carry.
+    pub(crate) const fn session(&self) -> SessionId {
+        SessionId::of_session(self.local, self.remote.session)
+    }
+
+    /// What datagrams to the peer carry.
+    pub(crate) const fn peers_session(&self) -> SessionId {
+        SessionId::of_session(self.remote.session, self.local)
     }
 }
 

@@ -112,11 +112,11 @@ pub(super) fn peer_garbage(world: &World, to: usize, bytes: &mut Unstructured<'_
 /// A hello of the peer, or of a stranger.
 pub(super) fn hello(world: &World, to: usize, bytes: &mut Unstructured<'_>) -> Vec<u8> {
     let (what, session) = (byte(bytes), byte(bytes));
-    let heard = world.nodes[to].heard.map_or(SessionId::NONE, |h| h.session);
+    let own = world.nodes[to].echoed;
     let hello = Hello {
         node: if what & 1 == 0 { ["b", "a"][to] } else { "stranger" }.to_owned(),
         session: SessionId(1 + u64::from(session)),
-        echo: [SessionId::NONE, heard, SessionId(u64::from(what))][usize::from(what >> 1) % 3],
+        echo: [SessionId::NONE, own, SessionId(u64::from(what))][usize::from(what >> 1) % 3],
         start: u64::from(what >> 4),
         clock: Time(u64::from(what) << 32),
         max_message_bytes: [0, 1, 1 << 20, u32::MAX][usize::from(what >> 3) % 4],

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use msg_proto::{
     engine::{Credentials, Engine, Recovery},
-    ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
+    ids::{ClientId, ConnId, Incarnation, MsgId, Seq, SessionId},
     limits::MAX_MTU,
     session::{AckMode, Event, Outcomes, SendFlags, Session, SessionConfig, State},
     units::{Span, Time},
-    wire::{Frames, Header},
+    wire::{Frame, Frames, Header},
 };
 
 use super::{address, check, config, peer_of};
@@ -30,6 +30,8 @@ pub(super) struct Node {
     pub(super) slots: [Slot; SLOTS],
     /// The header of the last datagram on its way here: of the session that it would answer to.
     pub(super) heard: Option<Header>,
+    /// Its number, as the peer last echoed it.
+    pub(super) echoed: SessionId,
 }
 
 /// A process, or room for one.
@@ -53,7 +55,13 @@ impl World {
     pub(super) fn new(recovery: Recovery) -> Self {
         let node = |n: usize| {
             let now = Time([1 << 40, 1 << 33][n]);
-            Node { engine: start(n, 0, recovery, now), now, slots: Default::default(), heard: None }
+            Node {
+                engine: start(n, 0, recovery, now),
+                now,
+                slots: Default::default(),
+                heard: None,
+                echoed: SessionId::NONE,
+            }
         };
         let mut world = Self { nodes: [node(0), node(1)], wire: VecDeque::new(), recovery, starts: 0 };
         world.drain();
@@ -200,7 +208,7 @@ impl World {
                 library.session.handle_disconnected(n.now);
             }
         }
-        n.heard = None;
+        (n.heard, n.echoed) = (None, SessionId::NONE);
         n.engine = start(node, self.starts, self.recovery, n.now);
         for slot in 0..SLOTS {
             self.reconnect(node, slot);
@@ -281,6 +289,9 @@ impl World {
                 let (header, frames) = Header::parse(datagram).expect("a daemon's datagram");
                 assert!(Frames::new(header.kind, frames).all(|frame| frame.is_ok()));
                 self.nodes[1 - node].heard = Some(header);
+                if let Some(Ok(Frame::Hello(hello))) = Frames::new(header.kind, frames).next() {
+                    self.nodes[1 - node].echoed = hello.echo;
+                }
                 if self.wire.len() < MAX_WIRE {
                     self.wire.push_back((1 - node, datagram.to_vec()));
                 }
