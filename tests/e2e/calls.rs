@@ -55,7 +55,8 @@ impl Drop for Server {
 
 pub(crate) const PATIENT: CallOptions = CallOptions::new(wait::PATIENCE);
 
-fn nodes() -> (Node, Node) {
+/// Two nodes, and a link between them.
+pub(crate) fn nodes() -> (Node, Node) {
     let spec = |name| NodeSpec::new(name).chain("interval_ms = 200");
     let (mut a, mut b) = (spec("a"), spec("b"));
     join(&mut a, &mut b);

@@ -6,24 +6,12 @@ use std::{
 };
 
 use msg::{Arrival, CallError, CallFailure, Certainty, Client, ClientId, Responder, Why, Xid};
-use msg_tests::{
-    node::{Node, NodeSpec, join},
-    wait,
-};
+use msg_tests::{node::Node, wait};
 
-use super::calls::{PATIENT, Server};
+use super::calls::{PATIENT, Server, nodes};
 
 const SERVER: ClientId = ClientId(200);
 const PROCEDURE: msg::Procedure = msg::Procedure(1);
-
-fn nodes() -> (Node, Node) {
-    let spec = |name| NodeSpec::new(name).chain("interval_ms = 200");
-    let (mut a, mut b) = (spec("a"), spec("b"));
-    join(&mut a, &mut b);
-    let (a, b) = (Node::start(&a), Node::start(&b));
-    a.wait_for_links();
-    (a, b)
-}
 
 /// Has what is called wait until somebody answers.
 fn hold(server: &Server) -> mpsc::Receiver<Responder> {

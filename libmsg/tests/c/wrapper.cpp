@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // libmsg.hpp: moves, exceptions out of callbacks, errors.
+#include "check.h"
+
 #include <libmsg.hpp>
 
 #include <cstdio>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
-
-#define CHECK(condition)                                                                        \
-    do {                                                                                        \
-        if (!(condition)) {                                                                     \
-            std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                                       \
-        }                                                                                       \
-    } while (0)
 
 static_assert(!std::is_copy_constructible<msg::client>::value, "there is one");
 static_assert(std::is_nothrow_move_constructible<msg::client>::value, "it can be moved");

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 // libmsg.hpp: calls, instances, drains and takeovers.
+#include "check.h"
+
 #include <libmsg.hpp>
 
 #include <atomic>
@@ -9,14 +11,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#define CHECK(condition)                                                                        \
-    do {                                                                                        \
-        if (!(condition)) {                                                                     \
-            std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-            std::exit(1);                                                                       \
-        }                                                                                       \
-    } while (0)
 
 namespace {
 
