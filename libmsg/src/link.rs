@@ -206,15 +206,13 @@ impl Link {
         }
     }
 
-    /// When to connect again. While messages of the old stream wait to be taken, not before they are stale; nor, so long, while
-    /// a client that leaves has some to begin: it comes back as one that has.
+    /// When to connect again. While messages of the old stream wait to be taken, not before they are stale.
     fn connect_at(&self) -> Option<Time> {
         if self.socket.is_some() || self.session.state() != State::Disconnected {
             return None;
         }
         let stale_at = self.lost_at + self.session.granted().interval;
-        let waits = self.session.has_messages() || self.session.holds_drained();
-        Some(if waits { self.retry_at.max(stale_at) } else { self.retry_at })
+        Some(if self.session.has_messages() { self.retry_at.max(stale_at) } else { self.retry_at })
     }
 
     fn close_unusable(&mut self, now: Time) {

@@ -9,7 +9,7 @@ use msg_proto::{
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     local::{
         Addressee, Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken,
-        PresentInstance, RawFrame, Submit, Watch, put, split,
+        PresentInstance, Progress, RawFrame, Submit, Watch, put, split,
     },
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
@@ -80,7 +80,13 @@ fn register() {
 #[test]
 fn flow_taken() {
     for (flags, channel) in [("00", Channel::Ordered), ("01", Channel::Unordered)] {
-        let taken = FlowTaken { src: SRC, channel, floor: Seq(u32::MAX - 2), bitmap: &[0x05, 0x80] };
+        let taken = FlowTaken {
+            src: SRC,
+            channel,
+            floor: Seq(u32::MAX - 2),
+            progress: Progress::Taken,
+            bitmap: &[0x05, 0x80],
+        };
         client(
             "FLOW_TAKEN",
             &format!("1a000000 02 {flags} 0000  64000000 fdffffff 8877665544332211 0580"),
@@ -88,6 +94,19 @@ fn flow_taken() {
             &ClientFrame::FlowTaken(taken),
         );
     }
+    let begun = FlowTaken {
+        src: SRC,
+        channel: Channel::Unordered,
+        floor: Seq(7),
+        progress: Progress::Begun,
+        bitmap: &[1],
+    };
+    client(
+        "FLOW_TAKEN",
+        "19000000 02 03 0000  64000000 07000000 8877665544332211 01",
+        |out| put::flow_taken(out, &begun),
+        &ClientFrame::FlowTaken(begun),
+    );
 }
 
 #[test]

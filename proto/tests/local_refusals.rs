@@ -4,7 +4,9 @@ use msg_proto::{
     control::{LocalNack, LocalRule, Register, Registered, VersionRange},
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     limits,
-    local::{ClientFrame, DaemonFrame, Deliver, FlowTaken, LocalError, RawFrame, Submit, put, split},
+    local::{
+        ClientFrame, DaemonFrame, Deliver, FlowTaken, LocalError, Progress, RawFrame, Submit, put, split,
+    },
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
 };
@@ -183,7 +185,8 @@ fn flow_reports_have_a_largest_bitmap() {
     let bitmap = vec![1; limits::SEQ_SPAN as usize / 8 + 1];
     let report = |incarnation, bitmap: &[u8]| {
         let src = Instance { client: ClientId(1), incarnation: Incarnation(incarnation) };
-        let taken = FlowTaken { src, channel: Channel::Ordered, floor: Seq(2), bitmap };
+        let taken =
+            FlowTaken { src, channel: Channel::Ordered, floor: Seq(2), progress: Progress::Taken, bitmap };
         client_error(&written(|out| put::flow_taken(out, &taken)))
     };
     assert_eq!(report(1, &bitmap[1..]), None);

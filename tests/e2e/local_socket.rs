@@ -15,7 +15,7 @@ use msg_proto::{
     control::{Register, VersionRange},
     ids::{Channel, Instance, Seq},
     limits::{MAX_LOCAL_FRAME_BYTES, REGISTER_TIMEOUT_MS},
-    local::{DaemonFrame, FlowTaken, Submit, VERSIONS, put, split},
+    local::{DaemonFrame, FlowTaken, Progress, Submit, VERSIONS, put, split},
 };
 use msg_tests::{
     client_process::{ClientProcess, ClientSpec},
@@ -92,7 +92,8 @@ fn submit(msgid: u32, seq: u32) -> Vec<u8> {
 
 fn flow_taken() -> Vec<u8> {
     let src = Instance { client: ClientId(1), incarnation: Incarnation(1) };
-    let taken = FlowTaken { src, channel: Channel::Ordered, floor: Seq(1), bitmap: &[1] };
+    let taken =
+        FlowTaken { src, channel: Channel::Ordered, floor: Seq(1), progress: Progress::Taken, bitmap: &[1] };
     written(|out| put::flow_taken(out, &taken))
 }
 

@@ -3,7 +3,7 @@
 use msg_proto::{
     call::{
         CallId, CallOptions, Calls, LostReply, Procedure, ProcedureOptions, ReplyCacheLimits, RunId,
-        Semantics,
+        Semantics, Xid,
     },
     ids::ClientId,
     units::{Span, Time},
@@ -12,6 +12,7 @@ use msg_proto::{
 use super::{
     check::{CallPlan, LifeId, Violation, reply_to, request_of},
     client::Process,
+    options::Fault,
     rng::Rng,
     world::World,
 };
@@ -41,9 +42,25 @@ pub struct CallSide {
     calls: Calls,
     script: CallScript,
     /// What it waits for.
-    made: Vec<(CallId, u64)>,
+    made: Vec<(CallId, MadeCall)>,
     /// What its handlers have begun, and when each replies; `None`: it does not.
     begun: Vec<(u64, RunId, Option<u64>)>,
+}
+
+/// A call that a process made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MadeCall {
+    uid: u64,
+    /// Its own, where a next process may repeat it.
+    xid: Option<Xid>,
+    plan: CallPlan,
+}
+
+/// How it goes out.
+#[derive(Clone, Copy)]
+struct CallCopy {
+    is_unordered: bool,
+    is_repeat: bool,
 }
 
 impl CallScript {
@@ -112,32 +129,62 @@ impl World {
         } else {
             Semantics::AtMostOnce
         };
-        self.call(c, p, dst, CallPlan { dst, semantics, timeout: script.timeout });
+        self.call(c, p, CallPlan { dst, semantics, timeout: script.timeout });
         true
     }
 
     /// Makes a call. `None`: there is no room for it.
-    pub(super) fn call(&mut self, c: usize, p: &mut Process, dst: ClientId, plan: CallPlan) -> Option<u64> {
-        let n = self.clients[c].plan.node;
-        let (raw, moment) = (self.nodes[n].clock.at(self.now), self.moment(n));
-        let side = p.calls.as_mut()?;
+    pub(super) fn call(&mut self, c: usize, p: &mut Process, plan: CallPlan) -> Option<u64> {
+        p.calls.as_ref()?;
+        let moment = self.moment(self.clients[c].plan.node);
+        let is_unordered = self.scripts.chance(500_000);
+        let uid = self.check.on_call(moment, p.life, plan);
+        let xid = self.scenario.faults.has_repeats.then(|| Xid(self.repeats.draw() | 1));
+        let made = MadeCall { uid, xid, plan };
+        if self.start_call(c, p, made, CallCopy { is_unordered, is_repeat: false }) {
+            self.stats.calls += 1;
+            Some(uid)
+        } else {
+            self.check.on_call_refused(uid);
+            None
+        }
+    }
+
+    fn start_call(&mut self, c: usize, p: &mut Process, made: MadeCall, copy: CallCopy) -> bool {
+        let raw = self.nodes[self.clients[c].plan.node].clock.at(self.now);
+        let Some(side) = p.calls.as_mut() else { return false };
+        let MadeCall { uid, xid, plan } = made;
         let options = CallOptions {
             timeout: Span(plan.timeout),
             semantics: plan.semantics,
             retries: side.script.retries,
             repeat_after: Span(plan.timeout / 5 + 1),
-            xid: None,
-            is_repeat: false,
-            is_unordered: self.scripts.chance(500_000),
+            xid,
+            is_repeat: copy.is_repeat,
+            is_unordered: copy.is_unordered,
         };
-        let uid = self.check.on_call(moment, p.life, plan);
-        if let Ok(call) = side.calls.caller.start(raw, (dst, PROCEDURE), &request_of(uid), options) {
-            self.stats.calls += 1;
-            side.made.push((call, uid));
-            Some(uid)
-        } else {
-            self.check.on_call_refused(uid);
-            None
+        let started = side.calls.caller.start(raw, (plan.dst, PROCEDURE), &request_of(uid), options);
+        side.made.extend(started.iter().map(|call| (*call, made)));
+        started.is_ok()
+    }
+
+    /// A process ends. What it called, and has no answer to, the next one may repeat.
+    pub(super) fn end_life(&mut self, c: usize, p: &Process) {
+        if let Some(side) = p.calls.as_ref().filter(|_| self.scenario.faults.has_repeats) {
+            self.clients[c].unanswered = side.made.iter().map(|(_, made)| *made).collect();
+        }
+        self.check.on_death(self.now, p.life);
+    }
+
+    /// A process that started repeats some of the calls that the last one had no answer to, and forgets the others.
+    pub(super) fn repeat_calls(&mut self, c: usize, p: &mut Process) {
+        let moment = self.moment(self.clients[c].plan.node);
+        for made in std::mem::take(&mut self.clients[c].unanswered) {
+            let (is_wanted, is_unordered) = (self.repeats.chance(700_000), self.repeats.chance(500_000));
+            if is_wanted && self.start_call(c, p, made, CallCopy { is_unordered, is_repeat: true }) {
+                self.stats.count(Fault::Repeat);
+                self.check.on_call_repeated(moment, p.life, made.uid);
+            }
         }
     }
 
@@ -168,15 +215,20 @@ impl World {
                 // A reply to what nobody waits for any more is not taken.
                 Some(uid) => {
                     let max = p.session.granted().max_message_bytes;
-                    calls.server.reply(raw, run, &reply_to(uid), max, &mut calls.counters).ok();
+                    if calls.server.reply(raw, run, &reply_to(uid), max, &mut calls.counters).is_ok() {
+                        self.check.on_answered(now, life, uid, script.cache);
+                    }
                 }
-                None => calls.server.give_up(raw, run, &mut calls.counters),
+                None => {
+                    calls.server.give_up(raw, run, &mut calls.counters);
+                    self.check.on_no_reply(life);
+                }
             }
         }
         calls.turn(&mut p.session, raw);
         while let Some(done) = calls.poll_done() {
             let Some(index) = made.iter().position(|(call, _)| *call == done.call) else { continue };
-            let (_, uid) = made.swap_remove(index);
+            let (_, MadeCall { uid, .. }) = made.swap_remove(index);
             self.stats.replies += u64::from(done.result.is_ok());
             self.check.on_call_done(moment, life, uid, &done.result)?;
         }
@@ -192,7 +244,7 @@ impl World {
                 let is_there = self.clients.iter().any(|c| c.plan.id == dst && c.process.is_some())
                     || self.clients[c].plan.id == dst;
                 let plan = CallPlan { dst, semantics: Semantics::AtMostOnce, timeout: longest };
-                if is_there && let Some(uid) = self.call(c, &mut process, dst, plan) {
+                if is_there && let Some(uid) = self.call(c, &mut process, plan) {
                     made.push((process.life, uid, dst));
                 }
             }

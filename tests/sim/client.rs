@@ -7,7 +7,12 @@ use msg_proto::{
 };
 
 use super::{
-    calls::CallSide, check::LifeId, process::FIRST_BACKOFF, rng::Rng, scenario::ClientPlan, stream::Stream,
+    calls::{CallSide, MadeCall},
+    check::LifeId,
+    process::FIRST_BACKOFF,
+    rng::Rng,
+    scenario::ClientPlan,
+    stream::Stream,
 };
 
 /// A client.
@@ -20,6 +25,8 @@ pub(super) struct Client {
     pub(super) turn_at: Option<u64>,
     /// Another has taken its number over: it is not started again.
     pub(super) is_retired: bool,
+    /// Calls that the last process had no answer to.
+    pub(super) unanswered: Vec<MadeCall>,
     /// How its first process comes.
     arrival: Arrival,
 }
@@ -39,6 +46,8 @@ pub(super) struct Process {
     pub(super) stall: Option<(Stall, u64)>,
     /// Its handler returns then.
     pub(super) handling_until: Option<u64>,
+    /// Until then other threads have to do with what it took, and it takes nothing.
+    pub(super) backlog_until: Option<u64>,
     /// It said goodbye: it goes when that is written.
     pub(super) is_leaving: bool,
     /// It sends as fast as it can until then.
@@ -59,7 +68,8 @@ pub(super) enum Stall {
 
 impl Client {
     pub(super) const fn new(plan: ClientPlan) -> Self {
-        Self { plan, process: None, turn_at: None, is_retired: false, arrival: Arrival::Alone }
+        let unanswered = Vec::new();
+        Self { plan, process: None, turn_at: None, is_retired: false, unanswered, arrival: Arrival::Alone }
     }
 
     /// One that takes over from another.
@@ -91,6 +101,7 @@ impl Client {
             was_connected: false,
             stall: None,
             handling_until: None,
+            backlog_until: None,
             is_leaving: false,
             floods_until: 0,
             calls: self.plan.calls.map(|script| CallSide::new(script, rng)),
@@ -99,6 +110,11 @@ impl Client {
 }
 
 impl Process {
+    /// Whether it has to do with something that it took.
+    pub(super) const fn is_handling(&self) -> bool {
+        self.handling_until.is_some() || self.backlog_until.is_some()
+    }
+
     pub(super) fn is_stalled(&self, now: u64, kinds: &[Stall]) -> bool {
         self.stall.is_some_and(|(kind, until)| now < until && kinds.contains(&kind))
     }

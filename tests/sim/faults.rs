@@ -253,7 +253,7 @@ impl World {
             if self.clients[c].plan.node == n
                 && let Some(p) = self.clients[c].process.take()
             {
-                self.check.on_death(now, p.life);
+                self.end_life(c, &p);
                 let at = back + self.chance.below(500_000);
                 self.schedule(at, Event::Born(c));
             }

@@ -74,6 +74,10 @@ faults! {
     Takeover => "takeover",
     /// Clients call each other, beside messages: nothing goes wrong by that.
     Calls => "calls",
+    /// A client that starts again repeats the calls that its last life had no answer to, with their XIDs.
+    Repeat => "repeat",
+    /// Now and then a handler takes longer than an interval, or what was taken waits for other threads that long.
+    Slow => "slow",
 }
 
 /// Some kinds of faults.

@@ -11,6 +11,8 @@ use super::{
     calls::CallSide,
     check::{Invariant, Violation},
     client::{Process, Stall},
+    options::Fault,
+    scenario::SlowPlan,
     stream::Stream,
     world::{Event as WorldEvent, World},
 };
@@ -48,10 +50,7 @@ impl World {
         if !p.is_stalled(now, &[Stall::Reading]) {
             self.read_daemon(c, p);
         }
-        if p.handling_until.is_some_and(|until| until <= now) {
-            p.handling_until = None;
-            p.session.message_handled();
-        }
+        self.finish_handling(p);
         if p.session.poll_timeout().is_some_and(|at| at <= raw) {
             p.session.handle_timeout(raw);
             if p.session.poll_timeout().is_some_and(|at| at <= raw) {
@@ -80,7 +79,7 @@ impl World {
         let timer = p.session.poll_timeout().map(|at| self.nodes[n].clock.when(at, now));
         let (deadline, reply) = p.calls.as_ref().map_or((None, None), CallSide::due);
         let deadline = deadline.map(|at| self.nodes[n].clock.when(at, now));
-        for at in [timer, p.handling_until, deadline, reply].into_iter().flatten() {
+        for at in [timer, p.handling_until, p.backlog_until, deadline, reply].into_iter().flatten() {
             self.wake_client(c, at);
         }
         Ok(true)
@@ -89,8 +88,7 @@ impl World {
     /// What takes no more ends when all that it sent has ended.
     fn go_when_drained(&mut self, p: &mut Process, raw: Time) {
         let calls = p.calls.as_ref().is_some_and(|side| side.is_busy() || side.waits());
-        let has_more =
-            calls || p.session.unresolved() > 0 || p.session.has_outcomes() || p.handling_until.is_some();
+        let has_more = calls || p.session.unresolved() > 0 || p.session.has_outcomes() || p.is_handling();
         if p.session.is_draining() && !has_more && !p.is_leaving {
             self.check.log.note(self.now, None, || format!("life {} has drained", p.life));
             p.session.close(raw);
@@ -140,6 +138,7 @@ impl World {
         let life = p.life;
         loop {
             let Some(event) = p.session.poll_notice() else {
+                let takes = takes && p.backlog_until.is_none();
                 match takes.then(|| p.session.poll_delivery(raw)).flatten() {
                     None => return Ok(()),
                     Some(Delivery::Call(call)) => {
@@ -151,14 +150,19 @@ impl World {
                     Some(Delivery::Message(message)) => {
                         self.stats.taken += 1;
                         self.check.on_taken(self.now, life, &message)?;
+                        let (src, msgid) = (message.src, message.msgid);
+                        let slow = self.slowness(c);
                         if plan_ack == AckMode::OnHandled {
                             let longest = if self.is_healed { 0 } else { self.clients[c].plan.handling };
-                            let handling = self.scripts.below(longest + 1);
+                            let handling = self.scripts.below(longest + 1) + slow;
+                            self.check.on_begun(life, src, msgid, self.now + handling);
                             p.handling_until = Some(self.now + handling);
                             if handling == 0 {
-                                p.handling_until = None;
-                                p.session.message_handled();
+                                self.finish_handling(p);
                             }
+                        } else if slow > 0 {
+                            p.backlog_until = Some(self.now + slow);
+                            p.session.record_backlog(1);
                         }
                     }
                 }
@@ -189,6 +193,30 @@ impl World {
                     self.check.log.note(self.now, None, || format!("life {life}: {gone:?}"));
                 }
             }
+        }
+    }
+
+    /// A handler returns when it is time, and so do other threads.
+    fn finish_handling(&mut self, p: &mut Process) {
+        if p.handling_until.is_some_and(|until| until <= self.now) {
+            p.handling_until = None;
+            p.session.message_handled();
+            self.check.on_handled(p.life);
+        }
+        if p.backlog_until.is_some_and(|until| until <= self.now) {
+            p.backlog_until = None;
+            p.session.record_backlog(0);
+        }
+    }
+
+    /// How much longer than usual a message takes a client, in microseconds.
+    fn slowness(&mut self, c: usize) -> u64 {
+        match self.clients[c].plan.slow {
+            Some(SlowPlan { ppm, span }) if !self.is_healed && self.slowness.chance(ppm) => {
+                self.stats.count(Fault::Slow);
+                self.slowness.around(span)
+            }
+            _ => 0,
         }
     }
 
@@ -279,6 +307,7 @@ impl World {
         if let Some(p) = &mut self.clients[c].process {
             p.conn = None;
             p.lost = Some(Box::new(stream));
+            self.check.on_away(p.life);
             self.wake_client_soon(c);
         }
     }
@@ -287,7 +316,7 @@ impl World {
     pub(super) fn end_process(&mut self, c: usize, mut process: Process) {
         let n = self.clients[c].plan.node;
         self.hang_up(n, &mut process);
-        self.check.on_death(self.now, process.life);
+        self.end_life(c, &process);
         let at = self.now + self.turns.pick(&[1_000, 50_000, 500_000, 3_000_000]);
         self.schedule(at, WorldEvent::Born(c));
     }

@@ -96,6 +96,17 @@ pub struct ClientPlan {
     pub sends_early: bool,
     /// How it calls, and serves.
     pub calls: Option<CallScript>,
+    /// What takes it long.
+    pub slow: Option<SlowPlan>,
+}
+
+/// What takes a client long.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowPlan {
+    /// Of messages.
+    pub ppm: u32,
+    /// In microseconds, on average.
+    pub span: u64,
 }
 
 /// The network without faults.
@@ -141,6 +152,10 @@ pub struct FaultPlan {
     pub mtu: Option<usize>,
     /// Clients call each other.
     pub has_calls: bool,
+    /// They repeat the calls of their last life.
+    pub has_repeats: bool,
+    /// Handlers are slow now and then.
+    pub has_slow: bool,
     /// Mean time between faults of a kind, by [`Fault`]; 0: never.
     pub every: [u64; Fault::ALL.len()],
 }
@@ -173,6 +188,13 @@ impl Scenario {
             let mut rng = Rng::fork(seed, 10);
             for client in &mut clients {
                 client.calls = Some(CallScript::new(&mut rng, interval));
+            }
+        }
+        if faults.has_slow {
+            let mut rng = Rng::fork(seed, 11);
+            for client in &mut clients {
+                let span = rng.pick(&[1, 2, 5, 12]) * u64::from(interval) * 1000;
+                client.slow = Some(SlowPlan { ppm: rng.pick(&[1000, 10_000, 100_000]), span });
             }
         }
         let network = NetworkPlan {
@@ -268,6 +290,7 @@ fn clients(rng: &mut Rng, nodes: usize, interval: u32, options: &Options) -> Vec
             first: rng.pick(&[1, 1, u32::MAX - 20]),
             sends_early: rng.chance(300_000),
             calls: None,
+            slow: None,
         };
         let plan = if plan.sends_early { plan.knowing() } else { plan };
         if has_instances && rng.chance(400_000) {
@@ -303,6 +326,8 @@ fn faults(rng: &mut Rng, interval: u32, options: &Options) -> FaultPlan {
             Fault::Mtu => plan.mtu = Some(1100 + (span % 977) as usize),
             Fault::Drift => {}
             Fault::Calls => plan.has_calls = true,
+            Fault::Repeat => plan.has_repeats = true,
+            Fault::Slow => plan.has_slow = true,
             other => plan.every[*other as usize] = every,
         }
     }

@@ -26,6 +26,7 @@ impl World {
         let count = if floods { FLOOD } else { burst };
         let mut result = Ok(());
         if self.may_send(c, &process) {
+            self.repeat_calls(c, &mut process);
             for _ in 0..count {
                 match self.send_one(c, &mut process) {
                     Ok(true) => {}

@@ -32,6 +32,10 @@ pub struct World {
     pub(super) scripts: Rng,
     /// What faults draw.
     pub(super) chance: Rng,
+    /// What repeats draw.
+    pub(super) repeats: Rng,
+    /// What slow handlers draw.
+    pub(super) slowness: Rng,
     /// The daemon whose turn it is dies when it has done so many things more.
     pub(super) dies_in: Option<u64>,
     /// Faults and scripts are over.
@@ -99,6 +103,8 @@ impl World {
             turns: Rng::fork(scenario.seed, 4),
             scripts: Rng::fork(scenario.seed, 5),
             chance: Rng::fork(scenario.seed, 6),
+            repeats: Rng::fork(scenario.seed, 12),
+            slowness: Rng::fork(scenario.seed, 13),
             dies_in: None,
             is_healed: false,
             spare: Vec::new(),

@@ -3,17 +3,15 @@
 use super::{
     Engine,
     address::CallCopy,
-    client::{Client, ClientKey, ConnState, Delivery},
-    connections::Violation,
+    client::{ClientKey, ConnState, Delivery},
     fragments::Reassembly,
     inbox::{Arrival, Held, Inbox, InboxKey, Source, is_expired},
 };
 use crate::{
-    control::LocalRule,
     counters::Counter,
     ids::{Channel, FlowId, Instance, MsgId, Seq},
     limits,
-    local::{self, CallOrigin, Deliver, FlowTaken, UNKNOWN_UID},
+    local::{self, CallOrigin, Deliver, UNKNOWN_UID},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{Flow, Fragment, NackEntry},
@@ -31,7 +29,7 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    fn is_addressed(&self) -> bool {
+    pub(super) fn is_addressed(&self) -> bool {
         self.call.is_some_and(|call| call.is_addressed)
     }
 }
@@ -76,7 +74,13 @@ impl Engine {
             && !self.departed.iter().any(|(i, _)| *i == instance)
     }
 
-    fn add_inbox(&mut self, id: FlowId, source: Source, client: Option<ClientKey>, floor: Seq) -> InboxKey {
+    pub(super) fn add_inbox(
+        &mut self,
+        id: FlowId,
+        source: Source,
+        client: Option<ClientKey>,
+        floor: Seq,
+    ) -> InboxKey {
         let serial = self.chain.serial();
         let mut inbox = Inbox::new(id, source, client, floor, serial);
         match client {
@@ -94,56 +98,6 @@ impl Engine {
     /// Inboxes of departed clients are kept a while, and so is what is asked of clients that were never here: not more.
     fn max_inboxes(&self) -> usize {
         limits::MAX_FLOWS_PER_CLIENT * (4 + self.registered.len())
-    }
-
-    /// A client that comes back says what it has taken of a flow.
-    pub(super) fn restore_inbox(
-        &mut self,
-        client: ClientKey,
-        taken: &FlowTaken<'_>,
-    ) -> Result<(), Violation> {
-        let id = FlowId { src: taken.src, dst: self.clients[client].instance, channel: taken.channel };
-        if self.clients[client].inboxes.len() >= limits::MAX_FLOWS_PER_CLIENT {
-            return Err(Violation::new(LocalRule::Quota, "more than 4,096 flows"));
-        }
-        let source = Source::Local;
-        let key = match self.inbox_of.get(&id) {
-            Some(key) => *key,
-            None => self.add_inbox(id, source, Some(client), taken.floor),
-        };
-        let inbox = &mut self.inboxes[key];
-        (inbox.client, inbox.departed_at) = (Some(client), None);
-        for (i, byte) in taken.bitmap.iter().enumerate() {
-            for bit in (0..8).filter(|bit| byte & (1 << bit) != 0) {
-                let seq = taken.floor.plus(u32::try_from(i * 8 + bit).unwrap_or(0));
-                inbox.record_given(seq);
-                inbox.record_taken(seq);
-            }
-        }
-        if taken.channel == Channel::Ordered {
-            inbox.refuse_below_taken(PASSED);
-        }
-        if !self.clients[client].inboxes.contains(&key) {
-            self.clients[client].inboxes.push(key);
-        }
-        Ok(())
-    }
-
-    /// What came for an incarnation while it was away, and of which it had taken nothing, is its own again: what was
-    /// refused meanwhile stays refused, and what comes from now on is given.
-    pub(super) fn adopt_inboxes(&mut self, client: ClientKey) {
-        let Client { instance, has_returned, .. } = self.clients[client];
-        if !has_returned {
-            return;
-        }
-        for key in self.inboxes.keys() {
-            let inbox = &mut self.inboxes[key];
-            if inbox.id.dst == instance && inbox.client.is_none() {
-                (inbox.client, inbox.departed_at) = (Some(client), None);
-                inbox.round = inbox.round.max(self.clients[client].queue.first_round);
-                self.clients[client].inboxes.push(key);
-            }
-        }
     }
 
     /// The sender's floor came (R8: what is below it is decided).
@@ -246,6 +200,9 @@ impl Engine {
         let inbox = &mut self.inboxes[key];
         match inbox.arrival(copy.seq) {
             Arrival::New => {
+                if self.awaits_drained(key, copy) {
+                    return false;
+                }
                 if let Some(verdict) = self.refusal_of(key, copy) {
                     self.refuse(key, copy.msgid, copy.seq, verdict);
                     return false;
@@ -490,6 +447,3 @@ impl Engine {
         true
     }
 }
-
-/// Of what a library has not taken and has passed: it never will (I5).
-const PASSED: Verdict = Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted };

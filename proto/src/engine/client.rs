@@ -86,6 +86,10 @@ pub(crate) struct Client {
     pub(crate) arrival: Arrival,
     /// It takes no more messages, and sees the outcomes of its own.
     pub(crate) is_leaving: bool,
+    /// It came back as one that leaves, and has not said DRAINED: what came for it since, to be refused then.
+    pub(crate) unanswered: Option<Vec<(InboxKey, MsgId, Seq)>>,
+    /// What it had begun and not handled when it came back, until it has.
+    pub(crate) begun: Option<(InboxKey, Seq)>,
     pub(crate) conn: Option<ConnId>,
     pub(crate) interval: Span,
     pub(crate) times: u8,

@@ -11,7 +11,7 @@ use crate::{
     counters::Counter,
     ids::{ConnId, Incarnation, Instance, MsgId},
     limits,
-    local::{self, ClientFrame, FlowTaken, LocalError},
+    local::{self, ClientFrame, LocalError},
     units::{Span, Time},
 };
 
@@ -225,8 +225,9 @@ impl Engine {
                 Ok(())
             }
             (ConnState::Registered(client), ClientFrame::FlowTaken(taken)) => {
-                self.on_flow_taken(client, &taken)
+                self.restore_inbox(client, &taken)
             }
+            (ConnState::Ready(client), ClientFrame::FlowTaken(taken)) => self.on_handled(client, &taken),
             (ConnState::Registered(client), ClientFrame::FlowBound(bound)) => {
                 self.on_flow_bound(client, &bound)
             }
@@ -246,10 +247,7 @@ impl Engine {
                 LocalRule::OutOfTurn,
                 "between REGISTER and READY: FLOW_TAKEN and FLOW_BOUND only",
             )),
-            (ConnState::Ready(_), _) => Err(Violation::new(
-                LocalRule::OutOfTurn,
-                "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, WATCH, GOODBYE",
-            )),
+            (ConnState::Ready(_), _) => Err(Violation::new(LocalRule::OutOfTurn, AFTER_READY)),
             (ConnState::Closing, _) => Ok(()),
         }
     }
@@ -342,6 +340,8 @@ impl Engine {
         if !has_place {
             self.begin_leaving(key, Some(local::DrainCause::Superseded));
         }
+        let client = &mut self.clients[key];
+        client.unanswered = client.is_leaving.then(Vec::new);
         self.wake_conn(conn);
         Ok(())
     }
@@ -379,6 +379,8 @@ impl Engine {
             priority: register.priority,
             arrival: register.arrival,
             is_leaving: register.arrival == Arrival::Leaving,
+            unanswered: None,
+            begun: None,
             conn: Some(conn),
             interval: Span::ZERO,
             times: 0,
@@ -428,10 +430,6 @@ impl Engine {
                 rule.id, peer.uid, peer.gid
             ),
         ))
-    }
-
-    fn on_flow_taken(&mut self, client: ClientKey, taken: &FlowTaken<'_>) -> Result<(), Violation> {
-        self.restore_inbox(client, taken)
     }
 
     /// Writes the acked msgids that a client has not been told.
@@ -484,6 +482,10 @@ impl Engine {
 fn register_by(conn: &Conn) -> Time {
     conn.opened_at + Span::from_millis(limits::REGISTER_TIMEOUT_MS)
 }
+
+/// What a client that is ready may say.
+pub(super) const AFTER_READY: &str =
+    "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, WATCH, GOODBYE";
 
 /// An output that was not used for so long gives its room back.
 const TRIM_AFTER: Span = Span::from_millis(2000);

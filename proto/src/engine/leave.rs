@@ -6,10 +6,17 @@
 //!
 //! What was not given to it goes back at once, *not started*. What was given goes back when its library has said
 //! DRAINED: behind that everything that it has taken is reported taken, so what is not was not begun, and never will be.
+//! One that comes back as one that leaves says DRAINED again, and what comes for it before is answered then (`returned`).
 //! What it sent goes on to its end, and it is told the outcomes. What is for it only, as the replies to its calls are, it takes
 //! until it has left.
 
-use super::{Credentials, Engine, address::CallCopy, client::ClientKey, connections::Violation};
+use super::{
+    Credentials, Engine,
+    address::CallCopy,
+    client::ClientKey,
+    connections::Violation,
+    inbox::{self, Inbox},
+};
 use crate::{
     control::{Arrival, Departure, LocalRule, Register},
     ids::{ClientId, Incarnation, Instance},
@@ -54,15 +61,19 @@ impl Engine {
     pub(super) fn on_drained(&mut self, key: ClientKey) {
         self.begin_leaving(key, None);
         let given = self.clients[key].queue.given().filter(|d| !d.is_stale && !d.is_addressed);
-        let refused: Vec<_> = given
+        let mut refused: Vec<_> = given
             .map(|delivery| {
                 delivery.is_stale = true;
-                *delivery
+                (delivery.inbox, delivery.msgid, delivery.seq)
             })
             .collect();
         self.clients[key].queue.pop_stale();
-        for delivery in refused {
-            self.refuse(delivery.inbox, delivery.msgid, delivery.seq, GOING_AWAY);
+        refused.extend(self.clients[key].unanswered.take().into_iter().flatten());
+        for (inbox, msgid, seq) in refused {
+            let is_open = |i: &Inbox| matches!(i.arrival(seq), inbox::Arrival::New | inbox::Arrival::Given);
+            if self.inboxes.get(inbox).is_some_and(is_open) {
+                self.refuse(inbox, msgid, seq, GOING_AWAY);
+            }
         }
     }
 

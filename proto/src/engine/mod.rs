@@ -10,8 +10,8 @@
 //! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
 //! * `target`: to which instance a flow's messages go, and when to another one; `address`: those for one instance only;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
-//! * `presence`: clients and links that come and go; `leave`: clients that take no more; `subscribe`: who is
-//!   told of it; `lives`: who is told that an instance is gone; `timers`; `report`: the status; `reload`: another
+//! * `presence`: clients and links that come and go; `leave`: clients that take no more; `returned`: those that
+//!   come back; `subscribe`: who is told of it; `lives`: who is told that an instance is gone; `timers`; `report`: the status; `reload`: another
 //!   config.
 
 mod accept;
@@ -36,6 +36,7 @@ mod outcome;
 mod presence;
 mod reload;
 mod report;
+mod returned;
 mod routes;
 mod submit;
 mod subscribe;

@@ -58,6 +58,7 @@ impl Engine {
         self.unsubscribe(key);
         self.unwatch(key);
         self.refuse_deliveries(key, cause, written);
+        self.refuse_begun(key);
         self.refuse_waiting(key);
         self.remember_departed(instance);
         self.schedule_expiry();

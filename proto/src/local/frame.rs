@@ -46,6 +46,8 @@ pub(super) mod flag {
     pub(crate) const UNORDERED: u8 = 1;
     pub(crate) const AT_LEAST_ONCE: u8 = 2;
     pub(crate) const PARTIAL: u8 = 1;
+    /// FLOW_TAKEN: begun, and not handled.
+    pub(crate) const BEGUN: u8 = 2;
     /// SUBMIT, DELIVER: a message of the call layer.
     pub(crate) const CALL: u8 = 4;
     /// SUBMIT, DELIVER: of the call layer, for one instance only.
@@ -59,7 +61,8 @@ pub(super) const RESOLVED_RUN: usize = 8;
 pub enum ClientFrame<'a> {
     /// Asks to be a client. The first frame of a connection.
     Register(Register),
-    /// What a client that comes back has taken of one flow. Between REGISTER and READY.
+    /// What a client that comes back has taken of one flow. Between REGISTER and READY; behind that, of what it said it had
+    /// begun.
     FlowTaken(FlowTaken<'a>),
     /// Everything was reported: messages may come.
     Ready,
@@ -201,8 +204,19 @@ pub struct FlowTaken<'a> {
     pub channel: Channel,
     /// Everything below is decided.
     pub floor: Seq,
+    /// What the bits say.
+    pub progress: Progress,
     /// A bit for each number from `floor` on, lowest first: taken.
     pub bitmap: &'a [u8],
+}
+
+/// How far a client has come with a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// Its handler runs, and it acks what is handled.
+    Begun,
+    /// It is acked.
+    Taken,
 }
 
 impl<'a> Resolved<'a> {
@@ -226,7 +240,8 @@ impl<'a> ClientFrame<'a> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
             kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE | flag::CALL | flag::INSTANCE,
-            kind::FLOW_TAKEN | kind::FLOW_BOUND => flag::UNORDERED,
+            kind::FLOW_TAKEN => flag::UNORDERED | flag::BEGUN,
+            kind::FLOW_BOUND => flag::UNORDERED,
             _ => 0,
         };
         check_flags(raw.flags, allowed)?;
@@ -390,7 +405,14 @@ fn parse_flow_taken(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, Loc
     }
     let src = Instance { client: ClientId(client), incarnation: Incarnation(incarnation) };
     check_incarnation(src.incarnation)?;
-    Ok(ClientFrame::FlowTaken(FlowTaken { src, channel: channel(flags), floor: Seq(floor), bitmap }))
+    let progress = if flags & flag::BEGUN == 0 { Progress::Taken } else { Progress::Begun };
+    Ok(ClientFrame::FlowTaken(FlowTaken {
+        src,
+        channel: channel(flags),
+        floor: Seq(floor),
+        progress,
+        bitmap,
+    }))
 }
 
 fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalError> {

@@ -9,7 +9,7 @@ mod instances;
 pub mod put;
 
 pub use call::{Addressee, CallOrigin, UNKNOWN_UID};
-pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Resolved, Submit};
+pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Progress, Resolved, Submit};
 pub use instances::{Bound, DrainCause, Presence, PresentInstance, Watch};
 
 /// Versions of the local format that this crate speaks.

@@ -2,7 +2,7 @@
 
 use super::{
     Addressee, Bound, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, HEAD_BYTES, PresentInstance,
-    Submit, Watch,
+    Progress, Submit, Watch,
     frame::{flag, kind},
     instances::PRESENCE_ENTRY,
 };
@@ -39,7 +39,8 @@ pub fn register(out: &mut Vec<u8>, body: &Register) {
 
 /// FLOW_TAKEN.
 pub fn flow_taken(out: &mut Vec<u8>, taken: &FlowTaken<'_>) {
-    head(out, kind::FLOW_TAKEN, channel_flag(taken.channel), 16 + taken.bitmap.len());
+    let begun = if taken.progress == Progress::Begun { flag::BEGUN } else { 0 };
+    head(out, kind::FLOW_TAKEN, channel_flag(taken.channel) | begun, 16 + taken.bitmap.len());
     out.put_u32(taken.src.client.0);
     out.put_u32(taken.floor.0);
     out.put_u64(taken.src.incarnation.0);

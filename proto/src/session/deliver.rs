@@ -1,13 +1,15 @@
 //! What is done with a delivery: taken, recognised as a duplicate (R8), or dropped as stale (R6).
 
 use super::{
-    AckMode, CallMessage, Delivery, Message, Session, SessionCounters, in_flows::InFlows, output::Output,
+    AckMode, CallMessage, Delivery, Message, Session, SessionCounters,
+    in_flows::{InFlows, Place},
+    output::Output,
     taken::Seen,
 };
 use crate::{
     ids::Channel,
     limits::SEQ_SPAN,
-    local::{DaemonFrame, Deliver, LocalError, is_addressed, is_delivery, put},
+    local::{DaemonFrame, Deliver, LocalError, Progress, is_addressed, is_delivery, put},
     units::Time,
 };
 
@@ -22,8 +24,11 @@ pub(super) struct Deliveries {
     taken: u64,
     /// ... and was written up to here.
     written: u64,
-    /// The delivery whose handler has not returned ([`AckMode::OnHandled`]).
-    handling: Option<u64>,
+    /// The message whose handler has not returned ([`AckMode::OnHandled`]), and the number of its delivery; `None`: that was
+    /// of an earlier stream.
+    handling: Option<(Place, Option<u64>)>,
+    /// Of an earlier stream, too, and handled since this one began: the daemon is to be told.
+    handled: Option<Place>,
 }
 
 /// [`crate::local::CallOrigin`], of a frame that is read no more.
@@ -117,14 +122,16 @@ impl Session {
 
 impl Deliveries {
     pub(super) const fn new(ack: AckMode) -> Self {
-        Self { ack, flows: InFlows::new(), scanned: 0, taken: 0, written: 0, handling: None }
+        let flows = InFlows::new();
+        Self { ack, flows, scanned: 0, taken: 0, written: 0, handling: None, handled: None }
     }
 
     /// A new stream begins: what was taken is reported, and numbers and rounds start again.
     pub(super) fn handle_connected(&mut self, out: &mut Vec<u8>) {
-        self.flows.report(out);
+        self.flows.report(out, self.handling.map(|(place, _)| place));
         self.flows.handle_connected();
-        (self.scanned, self.taken, self.written, self.handling) = (0, 0, 0, None);
+        (self.scanned, self.taken, self.written, self.handled) = (0, 0, 0, None);
+        self.handling = self.handling.map(|(place, _)| (place, None));
     }
 
     /// Checks what cannot be made good later.
@@ -145,8 +152,10 @@ impl Deliveries {
     }
 
     pub(super) fn on_handled(&mut self) {
-        if let Some(number) = self.handling.take() {
-            self.taken = number;
+        match self.handling.take() {
+            Some((_, Some(number))) => self.taken = number,
+            Some((place, None)) => self.handled = Some(place),
+            None => {}
         }
     }
 
@@ -157,6 +166,9 @@ impl Deliveries {
 
     /// TAKEN, if the daemon does not know all of it yet.
     pub(super) fn write_taken(&mut self, output: &mut Output) {
+        if let Some(place) = self.handled.take() {
+            place.report(output.frames(), Progress::Taken);
+        }
         if self.taken > self.written {
             put::taken(output.frames(), self.taken);
             self.written = self.taken;
@@ -176,7 +188,10 @@ impl Deliveries {
     ) -> Judgement {
         let judgement = self.judge_in_flow(now, d);
         match judgement {
-            Judgement::Take if self.ack == AckMode::OnHandled => self.handling = Some(d.number),
+            Judgement::Take if self.ack == AckMode::OnHandled => {
+                let place = Place { src: d.src, channel: d.channel, seq: d.seq };
+                self.handling = Some((place, Some(d.number)));
+            }
             Judgement::Take => self.taken = d.number,
             Judgement::Duplicate => {
                 self.taken = d.number;

@@ -6,7 +6,7 @@ use super::taken::TakenSet;
 use crate::{
     ids::{Channel, Instance, Seq},
     limits::MAX_FLOWS_PER_CLIENT,
-    local::{FlowTaken, put},
+    local::{FlowTaken, Progress, put},
 };
 
 /// The flows that come in, at most [`MAX_FLOWS_PER_CLIENT`], as the daemon holds them. Nobody tells when one
@@ -28,6 +28,22 @@ pub(super) struct InFlow {
     /// Deliveries of an earlier round stand behind one that was dropped as stale.
     pub(super) min_round: u32,
     used: u64,
+}
+
+/// A message that came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) src: Instance,
+    pub(super) channel: Channel,
+    pub(super) seq: Seq,
+}
+
+impl Place {
+    /// FLOW_TAKEN for this message alone.
+    pub(super) fn report(self, out: &mut Vec<u8>, progress: Progress) {
+        let Self { src, channel, seq: floor } = self;
+        put::flow_taken(out, &FlowTaken { src, channel, floor, progress, bitmap: &[1] });
+    }
 }
 
 impl InFlows {
@@ -56,14 +72,21 @@ impl InFlows {
         }
     }
 
-    /// FLOW_TAKEN for each flow.
-    pub(super) fn report(&self, out: &mut Vec<u8>) {
+    /// FLOW_TAKEN for each flow. One message of them may have been begun only.
+    pub(super) fn report(&self, out: &mut Vec<u8>, begun: Option<Place>) {
         let mut bitmap = Vec::new();
         for at in self.index.values() {
             let flow = &self.flows[*at];
-            flow.taken.write_bitmap(&mut bitmap);
+            let begun = begun.filter(|b| (b.src, b.channel) == (flow.src, flow.channel));
+            flow.taken.write_bitmap(begun.map(|b| b.seq), &mut bitmap);
             let (src, channel, floor) = (flow.src, flow.channel, flow.taken.floor());
-            put::flow_taken(out, &FlowTaken { src, channel, floor, bitmap: &bitmap });
+            put::flow_taken(
+                out,
+                &FlowTaken { src, channel, floor, progress: Progress::Taken, bitmap: &bitmap },
+            );
+            if let Some(place) = begun {
+                place.report(out, Progress::Begun);
+            }
         }
     }
 

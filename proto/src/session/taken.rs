@@ -76,8 +76,8 @@ impl TakenSet {
     }
 
     /// Writes a bit for each number from the floor on, lowest first, as FLOW_TAKEN has it; without the zero
-    /// bytes at its end.
-    pub(super) fn write_bitmap(&self, out: &mut Vec<u8>) {
+    /// bytes at its end, and without one of the numbers.
+    pub(super) fn write_bitmap(&self, without: Option<Seq>, out: &mut Vec<u8>) {
         out.clear();
         let shift = self.floor.0 & 63;
         for (i, word) in self.words.iter().enumerate() {
@@ -85,6 +85,11 @@ impl TakenSet {
             let joined = (u128::from(next) << 64 | u128::from(*word)) >> shift;
             let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = joined.to_le_bytes();
             out.extend_from_slice(&[b0, b1, b2, b3, b4, b5, b6, b7]);
+        }
+        if let Some(n) = without.and_then(|seq| seq.since(self.floor))
+            && let Some(byte) = out.get_mut((n / 8) as usize)
+        {
+            *byte &= !(1 << (n % 8));
         }
         let used = out.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
         out.truncate(used);

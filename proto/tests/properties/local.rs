@@ -6,7 +6,7 @@ use msg_proto::{
     limits,
     local::{
         Addressee, Bound, CallOrigin, ClientFrame, DaemonFrame, Deliver, DrainCause, Failed, FlowTaken,
-        HEAD_BYTES, PresentInstance, RawFrame, Submit, Watch, put, split,
+        HEAD_BYTES, PresentInstance, Progress, RawFrame, Submit, Watch, put, split,
     },
     units::Time,
 };
@@ -153,11 +153,13 @@ fn submit() -> impl Strategy<Value = Submit<'static>> {
 }
 
 fn client_frame() -> impl Strategy<Value = ClientFrame<'static>> {
-    let taken = (instance(), channel(), any::<u32>(), bytes(limits::SEQ_SPAN as usize / 8));
+    let progress = prop_oneof![Just(Progress::Begun), Just(Progress::Taken)];
+    let taken = (instance(), channel(), any::<u32>(), progress, bytes(limits::SEQ_SPAN as usize / 8));
     prop_oneof![
         register().prop_map(ClientFrame::Register),
-        taken.prop_map(|(src, channel, floor, bitmap)| {
-            ClientFrame::FlowTaken(FlowTaken { src, channel, floor: Seq(floor), bitmap: kept(bitmap) })
+        taken.prop_map(|(src, channel, floor, progress, bitmap)| {
+            let (floor, bitmap) = (Seq(floor), kept(bitmap));
+            ClientFrame::FlowTaken(FlowTaken { src, channel, floor, progress, bitmap })
         }),
         Just(ClientFrame::Ready),
         submit().prop_map(ClientFrame::Submit),
@@ -269,7 +271,8 @@ proptest! {
         let (kind, flags, body) = raw(&out);
         let known = match client {
             ClientFrame::Submit(_) => 3,
-            ClientFrame::FlowTaken(_) | ClientFrame::FlowBound(_) => 1,
+            ClientFrame::FlowTaken(_) => 2,
+            ClientFrame::FlowBound(_) => 1,
             _ => 0,
         };
         let parsed = ClientFrame::parse(RawFrame { kind, flags, body: &body });

@@ -218,6 +218,33 @@ fn without_a_way_it_waits_out_its_time() {
 
 /// Whatever dies, is superseded and drained: what is for one is taken by that one only, once, and told truly.
 #[test]
+fn a_lost_node_ends_what_is_for_whoever_is_active_and_not_what_is_for_one_instance() {
+    let (mut w, _, [here, active, _]) = world();
+    let server = w.client_with(0, SessionConfig { times: Some(200), ..quick(201) });
+    for instance in [here, active] {
+        w.clients[instance].is_stopped = true;
+    }
+    let flags = SendFlags { unordered: true, at_least_once: false };
+    let plain = w.send_with(server, 100, b"plain", b"", flags).unwrap();
+    let (here, there) = (w.who(here), w.who(active));
+    let addressed = [&here, &there].map(|to| w.send_to(server, to, b"addressed").unwrap());
+    w.run(50);
+    w.cuts = vec![(0, 1), (1, 0)];
+    w.run(7000);
+    // The active one is given up, and the flow goes to the one that stands still here.
+    let failed: Vec<_> = w.clients[server].failed.iter().map(|(f, _)| (f.msgid, f.verdict)).collect();
+    assert_eq!(failed, [(plain, verdict(Reason::NoAnswer, UNKNOWN))]);
+    assert_eq!(w.clients[server].call_outcomes, [], "their time is not over");
+    w.cuts.clear();
+    for client in &mut w.clients {
+        client.is_stopped = false;
+    }
+    w.run(3000);
+    assert_eq!(w.clients[server].call_outcomes.len(), 2);
+    assert!(addressed.iter().all(|msgid| w.clients[server].call_outcomes.contains(&(*msgid, Ok(())))));
+}
+
+#[test]
 fn i6_nobody_else_is_ever_given_it() {
     for seed in 0..60 {
         let mut w = World::with(&Options { clocks: vec![1 << 40, 1 << 41, 5], ..Options::default() });

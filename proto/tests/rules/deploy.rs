@@ -14,20 +14,20 @@ fn quick(id: u32) -> SessionConfig {
     SessionConfig { interval_ms: 100, times: Some(100), ..session_config(id) }
 }
 
-fn server(arrival: Arrival) -> SessionConfig {
+pub(crate) fn server(arrival: Arrival) -> SessionConfig {
     SessionConfig { arrival, ..quick(200) }
 }
 
 /// Senders with ever larger numbers, and who took what.
-struct Traffic {
-    w: World,
-    senders: Vec<usize>,
-    servers: Vec<usize>,
+pub(crate) struct Traffic {
+    pub(crate) w: World,
+    pub(crate) senders: Vec<usize>,
+    pub(crate) servers: Vec<usize>,
     sent: u32,
 }
 
 impl Traffic {
-    fn new(nodes: usize, senders_on: &[usize], servers: &[(usize, SessionConfig)]) -> Self {
+    pub(crate) fn new(nodes: usize, senders_on: &[usize], servers: &[(usize, SessionConfig)]) -> Self {
         let clocks = [1_000_000, 90_000_000_000, 5].into_iter().take(nodes).collect();
         let mut w = World::with(&Options { clocks, ..Options::default() });
         w.run(50);
@@ -38,7 +38,7 @@ impl Traffic {
         Self { w, senders, servers, sent: 0 }
     }
 
-    fn send(&mut self, count: u32) {
+    pub(crate) fn send(&mut self, count: u32) {
         for _ in 0..count {
             for sender in self.senders.clone() {
                 let mut payload = self.sent.to_le_bytes().to_vec();
@@ -50,7 +50,7 @@ impl Traffic {
     }
 
     /// Each message was taken once, in its sender's order, and none failed.
-    fn check(&self, what: &str) {
+    pub(crate) fn check(&self, what: &str) {
         for sender in &self.senders {
             let failed = &self.w.clients[*sender].failed;
             assert!(failed.is_empty(), "{what}: {failed:?}");

@@ -8,6 +8,7 @@ mod gone;
 mod goodput;
 mod hellos;
 mod instances;
+mod leaving;
 mod lives;
 mod path_mtu;
 mod peers;

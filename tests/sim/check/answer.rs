@@ -32,7 +32,7 @@ impl Checker {
     fn expect_answer(&mut self, now: u64, flow: &FlowId, msgid: MsgId) -> Result<(), Violation> {
         let (src, dst) = (self.by_instance.get(&flow.src).copied(), self.by_instance.get(&flow.dst).copied());
         let (Some(src), Some(dst)) = (src, dst) else { return Ok(()) };
-        if self.lives[dst].is_dead || self.lives[dst].reconnected {
+        if self.lives[dst].is_dead || self.lives[dst].reconnected || self.lives[dst].is_away {
             return Ok(());
         }
         // A daemon whose clock was touched answers nothing until it knows its peer's clock again.
@@ -41,7 +41,7 @@ impl Checker {
             return Ok(());
         }
         let flood = if self.has_fast_streams { 0 } else { self.lives[dst].floods_until + FLOOD_TAIL };
-        let stalled_until = self.lives[dst].stalled_until.max(flood);
+        let stalled_until = self.lives[dst].stalled_until.max(self.lives[dst].handles_until).max(flood);
         let Some(sent) = self.lives[src].find_mut(msgid) else { return Ok(()) };
         // What was taken a moment ago is not known to be, and what has ended is below the floor.
         let is_told = |at: u64| now > at.max(stalled_until) + TAKEN_SLACK;

@@ -8,7 +8,7 @@ use msg_proto::{
     outcome::Certainty,
 };
 
-use super::{Checker, Invariant, LifeId, Moment, Violation, violation};
+use super::{Checker, Invariant, LifeId, Moment, Violation, sum_since, violation};
 use crate::sim::rng::mix;
 
 /// A call, as its caller's world knows it.
@@ -30,6 +30,18 @@ pub(super) struct Calls {
     count: u64,
     /// Calls that have no end yet.
     open: usize,
+    /// By who serves: what it answered, oldest first.
+    answered: BTreeMap<LifeId, Vec<Answered>>,
+}
+
+/// A call that was answered.
+#[derive(Debug)]
+struct Answered {
+    /// `None`: without a reply.
+    uid: Option<u64>,
+    at: u64,
+    /// So many answers later its own is given up, at the earliest.
+    kept_for: usize,
 }
 
 #[derive(Debug)]
@@ -37,9 +49,11 @@ struct Made {
     plan: CallPlan,
     by: LifeId,
     started: Moment,
-    /// Which lives ran it, and when.
-    runs: Vec<(LifeId, u64)>,
+    /// Which lives ran it, when, and for which user.
+    runs: Vec<(LifeId, u64, u32)>,
     is_told: bool,
+    /// A later life of its caller made it again.
+    is_repeated: bool,
     has_reply: bool,
     /// Its caller was told that it had not started, and never would.
     is_not_started: bool,
@@ -56,6 +70,7 @@ impl Checker {
             started: at,
             runs: Vec::new(),
             is_told: false,
+            is_repeated: false,
             has_reply: false,
             is_not_started: false,
         };
@@ -70,6 +85,39 @@ impl Checker {
         if self.calls.made.remove(&uid).is_some() {
             self.calls.open -= 1;
         }
+    }
+
+    /// A process makes a call again that an earlier life of its client had no answer to, with its XID.
+    pub fn on_call_repeated(&mut self, at: Moment, by: LifeId, uid: u64) {
+        self.note(at.now, None, || format!("life {by} repeats {uid:x}"));
+        if let Some(call) = self.calls.made.get_mut(&uid) {
+            (call.by, call.started) = (by, at);
+            (call.is_told, call.is_repeated) = (false, true);
+            self.calls.open += 1;
+        }
+    }
+
+    /// A server has answered a call that it ran, and keeps so many replies.
+    pub fn on_answered(&mut self, at: u64, by: LifeId, uid: u64, kept_for: usize) {
+        let answered = Answered { uid: Some(uid), at, kept_for };
+        self.calls.answered.entry(by).or_default().push(answered);
+    }
+
+    /// A server has answered that there is no reply to a call that it ran: its cache keeps that, too.
+    pub fn on_no_reply(&mut self, by: LifeId) {
+        self.calls.answered.entry(by).or_default().push(Answered { uid: None, at: 0, kept_for: 0 });
+    }
+
+    /// Whether a server still has the answer to a call in its cache.
+    fn is_kept(&self, by: LifeId, uid: u64) -> bool {
+        let Some(answered) = self.calls.answered.get(&by) else { return false };
+        let node = self.lives[by].plan.node;
+        answered.iter().rev().enumerate().any(|(later, answer)| {
+            // A clock that jumps makes replies old.
+            answer.uid == Some(uid)
+                && later < answer.kept_for
+                && sum_since(&self.gained_time, node, answer.at) == 0
+        })
     }
 
     /// A process that called is dead: nothing more is told.
@@ -87,7 +135,9 @@ impl Checker {
     /// It must not: nobody made it, it ran before, or its caller has given it up.
     pub fn on_run(&mut self, now: u64, by: LifeId, job: &Job) -> Result<(), Violation> {
         let uid = uid_of(&job.request);
-        self.note(now, None, || format!("life {by} runs {uid:x}, repeat {}", job.is_repeat));
+        self.note(now, None, || {
+            format!("life {by} runs {uid:x} for user {}, repeat {}", job.from.uid, job.is_repeat)
+        });
         let invented = |text: String| Err(violation(Invariant::NothingInvented, now, None, text));
         let Some(call) = self.calls.made.get(&uid) else {
             return invented(format!("life {by} runs a call that nobody made"));
@@ -95,10 +145,13 @@ impl Checker {
         if call.plan.dst != self.lives[by].plan.client {
             return invented(format!("life {by} runs a call ({uid:x}) for {}", call.plan.dst));
         }
-        let before = call.runs.iter().find(|(life, _)| {
-            call.plan.semantics == Semantics::AtMostOnce || (*life == by && !job.is_repeat)
+        let before = call.runs.iter().find(|(life, _, user)| {
+            // Where its user is not known yet, a request counts as another caller's.
+            let is_kept = *user == job.from.uid && self.is_kept(by, uid);
+            let is_known = *life == by && (is_kept || !(job.is_repeat || call.is_repeated));
+            call.plan.semantics == Semantics::AtMostOnce || is_known
         });
-        if let Some((life, at)) = before {
+        if let Some((life, at, _)) = before {
             let text = format!("life {by} runs {uid:x} again, which life {life} ran at {at} us");
             return Err(violation(Invariant::CallOnce, now, None, text));
         }
@@ -118,7 +171,7 @@ impl Checker {
             return Err(violation(Invariant::CallDeadline, now, None, text));
         }
         if let Some(call) = self.calls.made.get_mut(&uid) {
-            call.runs.push((by, now));
+            call.runs.push((by, now, job.from.uid));
         }
         Ok(())
     }
@@ -152,11 +205,15 @@ impl Checker {
                 let text = format!("life {by} has a reply to {uid:x}, which nobody ran");
                 Err(violation(Invariant::NothingInvented, now, None, text))
             }
+            Err(CallFailure { certainty: Certainty::NotStarted, why }) if call.is_repeated => {
+                let text = format!("{uid:x}, a repeat, failed ({why:?}), not started");
+                Err(violation(Invariant::I3Certainty, now, None, text))
+            }
             Err(CallFailure { certainty: Certainty::NotStarted, why }) => {
                 call.is_not_started = true;
                 match call.runs.first() {
                     None => Ok(()),
-                    Some((life, _)) => {
+                    Some((life, ..)) => {
                         let text = format!("{uid:x} failed ({why:?}), not started, and life {life} ran it");
                         Err(violation(Invariant::I3Certainty, now, None, text))
                     }

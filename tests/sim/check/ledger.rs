@@ -48,12 +48,16 @@ pub(super) struct Life {
     pub(super) plain: u64,
     /// It lost its daemon: what a daemon says is no longer all that there is.
     pub(super) reconnected: bool,
+    /// It lost its daemon, and was not seen since.
+    pub(super) is_away: bool,
     /// Until when what it says may stand behind what it sent: it sent as fast as it could.
     pub(super) floods_until: u64,
     /// Until when its outcomes may wait for itself: it did not read.
     pub(super) stalled_until: u64,
     /// Until when its daemon stood still.
     pub(super) hung_until: u64,
+    /// Until when a handler of it runs.
+    pub(super) handles_until: u64,
     /// It takes no more.
     pub(super) is_drained: bool,
     pub(super) is_dead: bool,
@@ -145,9 +149,11 @@ impl Checker {
             sent: Vec::new(),
             plain: 0,
             reconnected: false,
+            is_away: false,
             floods_until: 0,
             stalled_until: 0,
             hung_until: 0,
+            handles_until: 0,
             is_drained: false,
             is_dead: false,
         });
@@ -211,9 +217,14 @@ impl Checker {
         self.lives[life].floods_until = until;
     }
 
+    /// Its daemon has closed its stream, or died.
+    pub fn on_away(&mut self, life: LifeId) {
+        self.lives[life].is_away = true;
+    }
+
     /// It has a new stream to a daemon after it lost one.
     pub fn on_reconnect(&mut self, life: LifeId) {
-        self.lives[life].reconnected = true;
+        (self.lives[life].reconnected, self.lives[life].is_away) = (true, false);
     }
 
     /// The next message of a life: its uid, which says what its bytes are.

@@ -127,6 +127,8 @@ pub struct Checker {
     /// Said to be Unknown, though no copy has been seen to leave.
     suspects: Vec<(LifeId, MsgId)>,
     calls: calls::Calls,
+    /// By who acks what is handled: the message, and whose it is, whose handler runs, or ran when the process died.
+    handling: BTreeMap<LifeId, (LifeId, MsgId)>,
 }
 
 impl Checker {
@@ -147,6 +149,7 @@ impl Checker {
             scratch: Vec::new(),
             suspects: Vec::new(),
             calls: calls::Calls::default(),
+            handling: BTreeMap::new(),
         }
     }
 

@@ -53,6 +53,9 @@ impl Checker {
     fn decide(&mut self, at: Moment, life: LifeId, msgid: MsgId, outcome: Outcome) -> Result<(), Violation> {
         let about = Some((life, msgid.0));
         self.note(at.now, about, || format!("the daemon says {outcome:?}"));
+        if outcome == Outcome::Acked {
+            self.check_handled(at.now, life, msgid)?;
+        }
         let l = &mut self.lives[life];
         let reconnected = l.reconnected;
         let bound = bound(l.plan.interval, l.plan.times);
@@ -78,6 +81,17 @@ impl Checker {
             return Err(violation(Invariant::I1Bounded, at.now, about, text));
         }
         Ok(())
+    }
+
+    /// Who acks what is handled has handled it.
+    fn check_handled(&self, now: u64, life: LifeId, msgid: MsgId) -> Result<(), Violation> {
+        let Some(sent) = self.sent(life, msgid) else { return Ok(()) };
+        let is_open = |(by, _): &(LifeId, u64)| self.handling.get(by) == Some(&(life, msgid));
+        if sent.taken.is_empty() || !sent.taken.iter().all(is_open) {
+            return Ok(());
+        }
+        let text = format!("acked while life {} has it in its handler", sent.taken[0].0);
+        Err(violation(Invariant::I2AckedMeansTaken, now, Some((life, msgid.0)), text))
     }
 
     /// A library tells its process that a message was taken.

@@ -1,6 +1,10 @@
 //! What libraries take.
 
-use msg_proto::{ids::Channel, outcome::Certainty, session::Message};
+use msg_proto::{
+    ids::{Channel, Instance, MsgId},
+    outcome::Certainty,
+    session::Message,
+};
 
 use super::{Checker, Invariant, LifeId, Outcome, Violation, ledger::payload, violation};
 
@@ -24,6 +28,7 @@ impl Checker {
         self.check_same(now, by, life, m)?;
         self.check_open(now, by, life, m)?;
         if m.channel == Channel::Ordered {
+            self.check_unhandled(now, by, life, m)?;
             let index = m.msgid.0.wrapping_sub(self.lives[life].plan.first.0) as usize;
             if let Some(last) = self.order.insert((life, by), index).filter(|last| *last >= index) {
                 let last = self.lives[life].plan.first.plus(last as u32);
@@ -33,6 +38,43 @@ impl Checker {
         }
         if let Some(sent) = self.lives[life].find_mut(m.msgid) {
             sent.taken.push((by, now));
+        }
+        Ok(())
+    }
+
+    /// A life that acks what is handled begins a message that it took; its handler runs until then.
+    pub fn on_begun(&mut self, by: LifeId, src: Instance, msgid: MsgId, until: u64) {
+        if let Some(life) = self.by_instance.get(&src) {
+            self.handling.insert(by, (*life, msgid));
+            self.lives[by].handles_until = until;
+        }
+    }
+
+    /// Its handler has returned.
+    pub fn on_handled(&mut self, by: LifeId) {
+        self.handling.remove(&by);
+    }
+
+    /// I5 across instances: nobody takes a message while another's handler runs with an earlier one of the flow, whose end is to
+    /// be acked, unless that has failed meanwhile.
+    fn check_unhandled(&self, now: u64, by: LifeId, life: LifeId, m: &Message<'_>) -> Result<(), Violation> {
+        let first = self.lives[life].plan.first;
+        let index = |msgid: MsgId| msgid.0.wrapping_sub(first.0);
+        let client = self.lives[by].plan.client;
+        for (other, (src, msgid)) in &self.handling {
+            let Some(sent) = self.sent(*src, *msgid).filter(|_| *src == life && *other != by) else {
+                continue;
+            };
+            let is_before = sent.dst == client
+                && sent.channel == Channel::Ordered
+                && index(*msgid) < index(m.msgid)
+                && !sent.at_least_once;
+            let is_open = sent.decided.is_none() && sent.told.is_none();
+            if is_before && is_open && !self.lives[*other].is_dead && !self.lives[life].is_dead {
+                let text =
+                    format!("taken by life {by} while life {other} has message {msgid} in its handler");
+                return Err(violation(Invariant::I5InOrder, now, Some((life, m.msgid.0)), text));
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use msg_proto::{
     call::{self, CallFailure, Why, Xid},
     control::{Control, Departure, Hello, LocalNack, LocalRule, Register},
     ids::{Channel, ClientId, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
-    local::{Addressee, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, Submit, Watch, put},
+    local::{Addressee, CallOrigin, Deliver, DrainCause, Failed, FlowTaken, Progress, Submit, Watch, put},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{
@@ -187,7 +187,13 @@ fn client_streams() -> Inputs {
     put::register(&mut back, &Register { incarnation: Incarnation(9), interval_ms: 50, ..register(100) });
     put::flow_taken(
         &mut back,
-        &FlowTaken { src: DST, channel: Channel::Ordered, floor: Seq(3), bitmap: &[5] },
+        &FlowTaken {
+            src: DST,
+            channel: Channel::Ordered,
+            floor: Seq(3),
+            progress: Progress::Taken,
+            bitmap: &[5],
+        },
     );
     put::ready(&mut back);
     put::submit(&mut back, &submit(1, 200));

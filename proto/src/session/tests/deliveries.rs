@@ -1,6 +1,7 @@
 //! R6 and R8 once more, order (I5), and what the daemon is told.
 
 use super::*;
+use crate::local::{FlowTaken, Progress};
 
 fn poll(s: &mut Session, now: Time) -> Vec<u32> {
     let mut seqs = Vec::new();
@@ -117,13 +118,22 @@ fn on_handled_answers_when_the_handler_has_returned() {
     s.message_handled();
     assert_eq!(frames(&write_all(&mut s)), [taken(1)]);
     assert_eq!(poll(&mut s, Time(0)), [2]);
-    // The dedupe knows it at once.
+    // The next daemon knows that it runs, and not more: it is not to be acked yet.
     s.handle_disconnected(Time(0));
     s.handle_connected(Time(0));
-    s.message_handled();
+    let flow = |floor, progress| {
+        let (src, channel) = (SRC, Channel::Ordered);
+        ClientFrame::FlowTaken(FlowTaken { src, channel, floor: Seq(floor), progress, bitmap: &[1] })
+    };
     let bytes = write_all(&mut s);
-    let ClientFrame::FlowTaken(flow) = &frames(&bytes)[1] else { panic!("FLOW_TAKEN second") };
-    assert_eq!(flow.bitmap, [3]);
+    let said = frames(&bytes);
+    assert_eq!(said[1..], [flow(1, Progress::Taken), flow(2, Progress::Begun), ClientFrame::Ready]);
+    feed(&mut s, Time(0), |out| put::registered(out, &grant(1)));
+    deliver(&mut s, &[delivery(1, 3)]);
+    assert_eq!(poll(&mut s, Time(0)), []);
+    s.message_handled();
+    assert_eq!(frames(&write_all(&mut s)), [flow(2, Progress::Taken)]);
+    assert_eq!(poll(&mut s, Time(0)), [3]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! I6: what happens when a daemon goes and comes back.
 
 use super::*;
-use crate::local::{Failed, FlowTaken};
+use crate::local::{Failed, FlowTaken, Progress};
 
 fn ids(bytes: &[u8]) -> Vec<(u32, u32)> {
     submits(bytes).iter().map(|m| (m.msgid.0, m.seq.0)).collect()
@@ -59,8 +59,15 @@ fn a_reconnect_says_who_it_was_and_what_it_took() {
     let frames = frames(&bytes);
     let ClientFrame::Register(register) = &frames[0] else { panic!("REGISTER first") };
     assert_eq!(register.incarnation, Incarnation(5));
-    let taken =
-        |channel, bitmap| ClientFrame::FlowTaken(FlowTaken { src: SRC, channel, floor: Seq(1), bitmap });
+    let taken = |channel, bitmap| {
+        ClientFrame::FlowTaken(FlowTaken {
+            src: SRC,
+            channel,
+            floor: Seq(1),
+            progress: Progress::Taken,
+            bitmap,
+        })
+    };
     let want = [taken(Channel::Ordered, &[3]), taken(Channel::Unordered, &[16]), ClientFrame::Ready];
     assert_eq!(frames[1..], want);
 }

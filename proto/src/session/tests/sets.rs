@@ -51,7 +51,7 @@ proptest! {
             }
             prop_assert_eq!(set.seen(Seq(floor.0.wrapping_sub(1))), Seen::Yes);
             let mut bitmap = Vec::new();
-            set.write_bitmap(&mut bitmap);
+            set.write_bitmap(None, &mut bitmap);
             prop_assert!(bitmap.len() <= SEQ_SPAN as usize / 8 && bitmap.last() != Some(&0));
             let ones: u32 = bitmap.iter().map(|b| b.count_ones()).sum();
             prop_assert_eq!(ones as usize, naive.len());

@@ -4,7 +4,7 @@ use arbitrary::Unstructured;
 use msg_proto::{
     control::{Control, Departure, Hello, Register},
     ids::{Channel, ClientId, DatagramNumber, FlowId, Incarnation, Instance, MsgId, Seq, SessionId},
-    local::{Addressee, FlowTaken, Submit, Watch, put},
+    local::{Addressee, FlowTaken, Progress, Submit, Watch, put},
     outcome::{Certainty, Reason, Verdict},
     units::{Span, Time},
     wire::{
@@ -50,11 +50,9 @@ pub(super) fn client_frame(bytes: &mut Unstructured<'_>) -> Vec<u8> {
         5 => put::stale(&mut out, u64::from(a)),
         6 => {
             let bitmap = some_bytes(bytes, 64);
-            let src = whom;
-            put::flow_taken(
-                &mut out,
-                &FlowTaken { src, channel: channel(what >> 4), floor: Seq(number(b)), bitmap },
-            );
+            let (src, channel, floor) = (whom, channel(what >> 4), Seq(number(b)));
+            let progress = if what >> 6 == 3 { Progress::Begun } else { Progress::Taken };
+            put::flow_taken(&mut out, &FlowTaken { src, channel, floor, progress, bitmap });
         }
         7 => put::watch(&mut out, &Watch { instance: whom, node: ["a", "b", "c"][usize::from(b) % 3] }),
         8 => put::drained(&mut out),

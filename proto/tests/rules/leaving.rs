@@ -1,0 +1,150 @@
+//! Clients that leave while they still have to do with what they took, and whose daemon dies meanwhile: who takes over begins
+//! nothing before that is done.
+
+use msg_proto::{
+    control::Arrival,
+    outcome::{Certainty, Reason},
+    session::{AckMode, SessionConfig},
+};
+
+use super::{
+    deploy::{Traffic, server},
+    verdict,
+};
+
+/// A server that acks in that way and stands still, and `count` messages in its socket.
+fn begun(ack: AckMode, count: u32) -> (Traffic, usize) {
+    let mut t = Traffic::new(2, &[0], &[(1, SessionConfig { ack, ..server(Arrival::Alone) })]);
+    let old = t.servers[0];
+    t.w.clients[old].is_stopped = true;
+    t.send(count);
+    t.w.run(5);
+    take(&mut t, old);
+    (t, old)
+}
+
+/// The same, and it goes on but for the handler.
+fn handling(count: u32) -> (Traffic, usize) {
+    let (mut t, old) = begun(AckMode::OnHandled, count);
+    t.w.clients[old].is_stopped = false;
+    (t, old)
+}
+
+/// Has it begin the next message; the handler does not return.
+fn take(t: &mut Traffic, server: usize) {
+    let (node, at) = (t.w.clients[server].node, t.w.now);
+    let now = t.w.clock(node);
+    let client = &mut t.w.clients[server];
+    let message = client.session.poll_message(now).expect("delivered");
+    let taken = (message.msgid.0, message.data.to_vec(), at);
+    client.taken.push(taken);
+}
+
+fn successor(t: &mut Traffic) -> usize {
+    let new = t.w.client_with(1, server(Arrival::Takeover));
+    t.servers.push(new);
+    new
+}
+
+#[test]
+fn i6_a_successor_waits_for_a_handler_that_runs_when_the_daemon_dies() {
+    for count in [1, 3] {
+        let (mut t, old) = handling(count);
+        let new = successor(&mut t);
+        t.send(2);
+        t.w.run(300);
+        assert_eq!(t.w.clients[new].taken.len(), 0, "its predecessor has the first, and it goes before them");
+        for _ in 0..2 {
+            t.w.restart(1);
+            t.w.run(2500);
+            assert_eq!(t.w.clients[new].taken.len(), 0, "that is so for a daemon that was started since");
+            assert_eq!(t.w.clients[t.senders[0]].acked.len(), 0, "ack on handled");
+        }
+        t.w.clients[old].session.message_handled();
+        t.w.run(300);
+        t.check(&format!("{count} messages"));
+    }
+}
+
+#[test]
+fn i6_a_successor_waits_for_what_other_threads_have_to_begin_when_the_daemon_dies() {
+    let (mut t, old) = begun(AckMode::OnTake, 3);
+    t.w.clients[old].session.record_backlog(1);
+    let new = successor(&mut t);
+    t.w.clients[old].is_stopped = false;
+    t.w.run(300);
+    assert_eq!((t.w.clients[old].taken.len(), t.w.clients[new].taken.len()), (1, 0));
+    t.w.restart(1);
+    t.w.run(2500);
+    assert_eq!(t.w.clients[new].taken.len(), 0, "that is so for a daemon that was started since");
+    t.w.clients[old].session.record_backlog(0);
+    // Those that came meanwhile are answered at once, not when they come again.
+    t.w.run(5);
+    t.check("in the order of the sends");
+}
+
+#[test]
+fn i3_who_dies_in_a_handler_has_begun_the_message_also_for_a_daemon_that_was_started_since() {
+    for leaves in [false, true] {
+        let (mut t, old) = handling(2);
+        let new = leaves.then(|| successor(&mut t));
+        t.w.restart(1);
+        t.w.run(300);
+        assert_eq!(t.w.clients[t.senders[0]].acked.len(), 0, "ack on handled");
+        t.w.kill(old);
+        t.w.run(300);
+        let failed = &t.w.clients[t.senders[0]].failed;
+        let mut failed: Vec<_> = failed.iter().map(|(f, _)| (f.msgid.0, f.verdict)).collect();
+        failed.sort_by_key(|(msgid, _)| *msgid);
+        let unknown = verdict(Reason::ReceiverGone, Certainty::Unknown);
+        match new {
+            Some(new) => {
+                assert_eq!(failed, [(1, unknown)]);
+                assert_eq!(t.w.clients[new].taken.len(), 1, "it was not given the other one again");
+            }
+            None => assert_eq!(failed, [(1, unknown), (2, unknown)]),
+        }
+    }
+}
+
+#[test]
+fn i6_what_is_handled_after_the_daemon_died_is_acked_then() {
+    let (mut t, old) = handling(3);
+    t.w.restart(1);
+    t.w.run(300);
+    assert_eq!(t.w.clients[t.senders[0]].acked.len(), 0);
+    assert_eq!(t.w.clients[old].taken.len(), 1, "one at a time");
+    t.w.clients[old].session.message_handled();
+    t.w.run(300);
+    t.check("after its return");
+}
+
+#[test]
+fn i6_what_is_handled_while_no_daemon_is_there_is_acked_by_the_next_one() {
+    let (mut t, old) = handling(3);
+    successor(&mut t);
+    t.w.restart(1);
+    t.w.clients[old].session.message_handled();
+    t.w.restart(1);
+    t.w.run(300);
+    t.check("between two daemons");
+}
+
+#[test]
+fn who_is_drained_in_a_handler_of_a_message_from_before_the_daemon_says_so_when_it_returns() {
+    let (mut t, old) = handling(2);
+    let sender = t.senders[0];
+    t.w.restart(1);
+    // The copy that the new daemon was sent stands in its socket again.
+    t.w.run(300);
+    t.w.drain_client(old);
+    t.w.run(300);
+    assert!(t.w.clients[sender].failed.is_empty());
+    let new = t.w.client_with(1, server(Arrival::Beside));
+    t.servers.push(new);
+    t.w.run(300);
+    assert_eq!(t.w.clients[new].taken.len(), 0);
+    t.w.clients[old].session.message_handled();
+    t.w.run(300);
+    t.check("drained");
+}
