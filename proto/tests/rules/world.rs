@@ -353,6 +353,7 @@ impl World {
             let next = timers.chain(wire).min().unwrap_or(u64::MAX).max(self.now);
             if next > end {
                 self.now = end;
+                self.engines.iter().for_each(|engine| assert_eq!(engine.check_invariants(), Ok(())));
                 return;
             }
             self.now = next;

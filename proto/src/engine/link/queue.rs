@@ -1,6 +1,8 @@
 //! Entries that wait for a link: in turn between clients, by bytes (deficit round robin, Shreedhar and Varghese
 //! 1995), so that one client's backlog is not in another's way.
 
+mod check;
+
 use std::collections::VecDeque;
 
 use crate::engine::{chain::EntryKey, client::ClientKey};
