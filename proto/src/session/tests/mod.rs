@@ -1,6 +1,7 @@
 //! Tests of the session as a whole, against a scripted daemon and against naive models.
 
 mod deliveries;
+mod memory;
 mod model;
 mod outcomes;
 mod replay;
