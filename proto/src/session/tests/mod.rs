@@ -4,8 +4,10 @@ mod deliveries;
 mod memory;
 mod model;
 mod outcomes;
+mod presence;
 mod replay;
 mod sets;
+mod stream;
 
 use super::*;
 use crate::{
