@@ -1,6 +1,7 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
 mod address;
+mod by_hand;
 mod calls;
 mod deploy;
 mod faults;
@@ -10,9 +11,12 @@ mod hellos;
 mod instances;
 mod lives;
 mod path_mtu;
+mod peer_frames;
 mod peers;
+mod registration;
 mod reload;
 mod storm;
+mod told;
 mod waiting;
 mod world;
 

@@ -122,7 +122,7 @@ impl Client {
     }
 }
 
-fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
+pub(crate) fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
     EngineConfig {
         node: NAMES[node].to_owned(),
         start: 1_700_000_000_000_000 + starts + 1000 * node as u64,
