@@ -163,6 +163,10 @@ impl Engine {
             let limit = limits::MAX_LOCAL_FRAME_BYTES;
             holds("half a frame is no longer than a frame", conn.partial.len() <= limit)?;
         }
+        let listed = self.conns.iter().filter(|(_, c)| c.is_listed).count();
+        same("connections with output", self.writable.len(), listed)?;
+        let roomy = self.conns.iter().filter(|(_, c)| c.is_roomy).count();
+        same("connections with room", self.roomy.len(), roomy)?;
         let queued = self.chain.entries.iter().filter(|(_, e)| e.queued).count();
         let listed: usize = self
             .links
@@ -176,6 +180,9 @@ impl Engine {
     fn check_lives(&self) -> Check {
         let watches: usize = self.clients.iter().map(|(_, c)| c.watches.len()).sum();
         same("watches", self.lives.watching(), watches)?;
+        let subscriptions: usize = self.clients.iter().map(|(_, c)| c.subscriptions.len()).sum();
+        let watchers: usize = self.watchers.values().map(Vec::len).sum();
+        same("subscriptions", watchers, subscriptions)?;
         let is_down = |link: LinkKey| self.links.get(link).is_some_and(|l| l.current.is_none());
         let waits = self.lives.links().any(is_down);
         holds("what is watched at a lost node ends some time", !waits || self.next_lost().is_some())
