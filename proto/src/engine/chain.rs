@@ -1,5 +1,7 @@
 //! The retransmit chain: messages whose outcome is not known yet (R3).
 
+mod check;
+
 use std::collections::VecDeque;
 
 use super::{

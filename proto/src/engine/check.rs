@@ -13,7 +13,7 @@ use super::{
 use crate::limits;
 
 /// What does not agree.
-type Check = Result<(), String>;
+pub(super) type Check = Result<(), String>;
 
 impl Engine {
     /// Compares what the engine knows twice, and what it holds with its limits (I7). Costs as much as it holds.
@@ -32,7 +32,9 @@ impl Engine {
         for (key, _) in self.links.iter() {
             self.check_link(key)?;
         }
-        self.check_conns()
+        self.check_conns()?;
+        self.check_lives()?;
+        self.check_timers()
     }
 
     /// Every entry stands in its client's ring, its flow's ring and the due lists.
@@ -48,7 +50,12 @@ impl Engine {
             let at_sender = self.chain.flows.get(entry.flow).map(|f| f.client);
             same("an entry's client and its flow's", Some(entry.client), at_sender)?;
         }
-        for (_, flow) in self.chain.flows.iter() {
+        self.chain.due.check(&self.chain.entries)?;
+        for (key, flow) in self.chain.flows.iter() {
+            flow.check()?;
+            let is_moved = self.clients.get(flow.client).is_some_and(|c| c.moved_flows.contains(&key));
+            same("a flow whose floor moved is listed", flow.is_moved, is_moved)?;
+            holds("a flow is found by its destination", self.routes.flows_to(flow.dst).contains(&key))?;
             let is_its =
                 |e: &EntryKey| self.chain.entries[*e].in_doubt && self.chain.entries[*e].to.is_none();
             let in_doubt = flow.unresolved().filter(is_its).count();
@@ -62,6 +69,18 @@ impl Engine {
 
     fn check_client(&self, key: ClientKey, c: &Client) -> Check {
         same("a client and its instance's", Some(&key), self.by_instance.get(&c.instance))?;
+        c.sent.check()?;
+        c.queue.check()?;
+        same(
+            "a client with a connection is registered",
+            c.conn.is_some(),
+            self.registered.get(&c.instance) == Some(&key),
+        )?;
+        let told = c.conn.is_none_or(|conn| self.conns[conn].is_listed);
+        holds("outcomes that are not told are written", c.resolved.is_empty() || told)?;
+        for wanted in &c.subscriptions {
+            holds("a subscription", self.watchers.get(wanted).is_some_and(|w| w.contains(&key)))?;
+        }
         let bytes: usize = c.sent.iter().map(|e| self.entry_cost(e)).sum();
         same("bytes in a client's chain", c.sent.bytes, bytes)?;
         let addressed = c.sent.iter().filter(|e| self.chain.entries[*e].to.is_some()).count();
@@ -93,7 +112,8 @@ impl Engine {
         same("an inbox and its flow's", Some(&key), self.inbox_of.get(&inbox.id))?;
         let owner = inbox.client.map(|c| self.clients.get(c).is_some_and(|c| c.inboxes.contains(&key)));
         holds("an inbox is one of its client's", owner.unwrap_or(true))?;
-        holds("a departed client's inbox holds nothing", owner.is_some() || !inbox.holds_anything())?;
+        inbox.check()?;
+        holds("a departed client's inbox holds nothing", owner.is_some() || !inbox.has_any())?;
         let listed = match inbox.source {
             Source::Local => self.local_dirty.contains(&key),
             Source::Link(link) => self.links[link].dirty.contains(&key) || self.local_dirty.contains(&key),
@@ -104,12 +124,13 @@ impl Engine {
             "what is to be said is listed",
             inbox.is_dirty || (inbox.acks.is_empty() && inbox.nacks.is_empty()),
         )?;
-        holds("what waits is watched", !inbox.holds_anything() || self.sweeping.contains(&key))
+        holds("what waits is watched", !inbox.has_any() || self.sweeping.contains(&key))
     }
 
     /// What says that it waits for a link does, once.
     fn check_link(&self, key: LinkKey) -> Check {
         let link = &self.links[key];
+        link.queue.check()?;
         let mut times: BTreeMap<_, usize> = BTreeMap::new();
         for (entry, serial) in link.queue.iter() {
             if let Some(e) = self.chain.same(entry, serial) {
@@ -124,16 +145,28 @@ impl Engine {
         holds("a ready link is listed", !link.is_ready || self.ready_links.contains(&key))?;
         let in_flight = link.current.as_ref().map_or(0, |a| a.recovery.sent.in_flight());
         let out = link.current.as_ref().map_or(0, |a| a.recovery.sent.open_bytes());
-        same("bytes in flight", in_flight, out)
+        same("bytes in flight", in_flight, out)?;
+        let timeout = link.current.as_ref().and_then(|a| a.recovery.timeout());
+        holds("what is in flight is waited for", in_flight == 0 || timeout.is_some())
     }
 
     fn check_conns(&self) -> Check {
         let new = self.conns.iter().filter(|(_, c)| c.state == ConnState::New).count();
         same("connections that have not registered", self.unregistered, new)?;
-        for (_, conn) in self.conns.iter() {
+        for (key, conn) in self.conns.iter() {
+            same("a connection with output is listed", conn.is_listed, self.writable.contains(&key))?;
+            same("a connection with room is listed", conn.is_roomy, self.roomy.contains(&key))?;
+            if let Some(client) = conn.state.client() {
+                let its = self.clients.get(client).and_then(|c| c.conn);
+                same("a connection and its client's", Some(key), its)?;
+            }
             let limit = limits::MAX_LOCAL_FRAME_BYTES;
             holds("half a frame is no longer than a frame", conn.partial.len() <= limit)?;
         }
+        let listed = self.conns.iter().filter(|(_, c)| c.is_listed).count();
+        same("connections with output", self.writable.len(), listed)?;
+        let roomy = self.conns.iter().filter(|(_, c)| c.is_roomy).count();
+        same("connections with room", self.roomy.len(), roomy)?;
         let queued = self.chain.entries.iter().filter(|(_, e)| e.queued).count();
         let listed: usize = self
             .links
@@ -142,12 +175,36 @@ impl Engine {
             .sum();
         same("entries that say they are queued", queued, listed)
     }
+
+    /// Who watches is told, and who is told watches.
+    fn check_lives(&self) -> Check {
+        let watches: usize = self.clients.iter().map(|(_, c)| c.watches.len()).sum();
+        same("watches", self.lives.watching(), watches)?;
+        let subscriptions: usize = self.clients.iter().map(|(_, c)| c.subscriptions.len()).sum();
+        let watchers: usize = self.watchers.values().map(Vec::len).sum();
+        same("subscriptions", watchers, subscriptions)?;
+        let is_down = |link: LinkKey| self.links.get(link).is_some_and(|l| l.current.is_none());
+        let waits = self.lives.links().any(is_down);
+        holds("what is watched at a lost node ends some time", !waits || self.next_lost().is_some())
+    }
+
+    /// What has to be done some time has its time.
+    fn check_timers(&self) -> Check {
+        holds("what can go stale is looked through", self.sweeping.is_empty() || self.sweep_at.is_some())?;
+        holds("room to give back is given back", self.roomy.is_empty() || self.trim_at.is_some())?;
+        let expires = !self.departed.is_empty()
+            || self.inboxes.iter().any(|(_, i)| i.departed_at.is_some() || i.is_source_gone);
+        holds("what is left behind expires", !expires || self.expire_at.is_some())?;
+        let now = self.clock.steady();
+        let lost = self.chain.flows.iter().filter_map(|(_, f)| f.lost_until).filter(|at| *at > now).min();
+        holds("what is out of reach is given up", lost.is_none_or(|at| self.lost_at.is_some_and(|l| l <= at)))
+    }
 }
 
-fn holds(what: &str, is_so: bool) -> Check {
+pub(super) fn holds(what: &str, is_so: bool) -> Check {
     if is_so { Ok(()) } else { Err(format!("{what}: not so")) }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, one: T, other: T) -> Check {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, one: T, other: T) -> Check {
     if one == other { Ok(()) } else { Err(format!("{what}: {one:?} and {other:?}")) }
 }

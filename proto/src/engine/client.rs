@@ -1,5 +1,7 @@
 //! Clients, and their connections.
 
+mod check;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::{

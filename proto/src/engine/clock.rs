@@ -190,4 +190,59 @@ mod tests {
         assert_eq!(clock.to_raw(clock.steady() + Span(5)), Time(8_000_005));
         assert_eq!(clock.advance(Time(99_000_000), None), Step::None);
     }
+
+    #[test]
+    fn what_was_remembered_of_a_clock_is_forgotten_when_ours_steps() {
+        let mut clock = PeerClock::default();
+        clock.record(Time(5_000_000), Time(100), None);
+        clock.clear();
+        assert_eq!((clock.theirs(Time(200)), clock.spread(Time(200))), (None, Span::ZERO));
+        clock.record(Time(1_000), Time(300), None);
+        assert_eq!(clock.theirs(Time(300)), Some(Time(1_000)));
+    }
+
+    #[test]
+    fn a_sample_is_trusted_for_ten_seconds_and_less_as_it_ages() {
+        let mut clock = PeerClock::default();
+        let start = 1_000_000;
+        clock.record(Time(start), Time(start), None);
+        let theirs = |clock: &PeerClock, after: u64| clock.theirs(Time(start + after)).unwrap().0;
+        assert_eq!(theirs(&clock, 1_000_000), start + 1_000_000 - 1_000, "1,000 ppm");
+        // One that was 3 ms longer on its way counts once the first is too old, or trusted less than it.
+        let window = CLOCK_WINDOW_MS * 1000;
+        clock.record(Time(start + window - 9_000), Time(start + window), None);
+        assert_eq!(theirs(&clock, window), start + window - 9_000);
+        let mut clock = PeerClock::default();
+        clock.record(Time(start), Time(start), None);
+        clock.record(Time(start + window / 2 - 6_000), Time(start + window / 2), None);
+        assert_eq!(theirs(&clock, window / 2), start + window / 2 - 5_000);
+        assert_eq!(clock.spread(Time(start + window / 2)), Span(1_000));
+        clock.record(Time(start + window - 50_000), Time(start + window), None);
+        assert_eq!(theirs(&clock, window), start + window - 10_000, "the first, for the last time");
+        clock.record(Time(start + window + 1 - 50_000), Time(start + window + 1), None);
+        assert_eq!(theirs(&clock, window + 1), start + window + 1 - 11_000);
+    }
+
+    #[test]
+    fn so_many_samples_are_kept() {
+        let mut clock = PeerClock::default();
+        for n in 0..1000_u64 {
+            // Each is a little worse than the one before, as a queue that fills makes it.
+            clock.record(Time(1_000_000 + n * 900), Time(n * 1000), None);
+        }
+        assert_eq!(clock.samples.len(), MAX_SAMPLES);
+        assert_eq!(clock.samples.front().map(|s| s.at), Some(Time(0)));
+    }
+
+    #[test]
+    fn a_driver_is_late_only_beyond_the_gap() {
+        let start = Time(1_000_000);
+        let gap = Span::from_millis(CLOCK_GAP_MS);
+        for (late, step) in [(Span::ZERO, Step::None), (Span(1), Step::Forward)] {
+            let mut clock = Clock::new(start);
+            assert!(!clock.is_gap(start + gap) && clock.is_gap(start + gap + Span(1)));
+            assert_eq!(clock.advance(start + Span(500) + gap + late, Some(start + Span(500))), step);
+            assert_eq!(clock.steady(), start + Span(500) + gap);
+        }
+    }
 }

@@ -10,6 +10,8 @@
 //!
 //! A scan runs every `interval / 2` while the class holds anything (R2), and looks only at the fronts.
 
+mod check;
+
 use super::{
     arena::Arena,
     chain::{Entry, EntryKey},

@@ -275,4 +275,47 @@ mod tests {
         assert!(r.add(&piece(1024..2048), Time(8)));
         assert_eq!((r.bytes, r.send_time), (message, Time(9)));
     }
+
+    #[test]
+    fn a_report_counts_unless_a_later_one_came() {
+        let mut units = Units::new(3 * FRAGMENT_UNIT);
+        units.record_sent(0..3);
+        assert!(!units.set_have(UnitSet::from_bitmap(&[0b111]), Time(5)));
+        assert!(units.set_have(UnitSet::from_bitmap(&[0b011]), Time(5)), "two of one datagram");
+        assert_eq!(units.next_run(9), Some(2..3));
+        assert!(!units.set_have(UnitSet::from_bitmap(&[0]), Time(4)));
+        assert_eq!(units.next_run(9), Some(2..3));
+    }
+
+    #[test]
+    fn another_receiver_is_sent_all_of_it() {
+        let mut units = Units::new(3 * FRAGMENT_UNIT);
+        units.record_sent(0..3);
+        units.record_have(0..9);
+        assert_eq!(units.next_run(9), None);
+        units.ask();
+        assert!(units.record_sent(0..1), "the receiver's node had it: that was to ask");
+        units.restart();
+        assert_eq!(units.next_run(2), Some(0..2));
+        assert!(!units.record_sent(0..2));
+        assert_eq!(units.next_run(2), Some(2..3));
+    }
+
+    #[test]
+    fn a_fragment_of_another_message_is_not_mixed_in() {
+        let piece = |msgid, total| Fragment {
+            msgid: MsgId(msgid),
+            seq: Seq(1),
+            at_least_once: false,
+            call: None,
+            offset: 0,
+            total,
+            bytes: &[0; FRAGMENT_UNIT],
+        };
+        let (msgid, seq) = (MsgId(9), Seq(1));
+        let copy = Copy { msgid, seq, send_time: Time(5), interval: Span(10), call: None };
+        let r = Reassembly::new(&piece(9, 2500), Vec::new(), &copy);
+        assert!(r.matches(&piece(9, 2500)));
+        assert!(!r.matches(&piece(8, 2500)) && !r.matches(&piece(9, 2501)));
+    }
 }

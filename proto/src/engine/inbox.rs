@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+mod check;
 mod slot;
 
 use super::{address::CallCopy, arena::key, client::ClientKey, fragments::Reassembly, link::LinkKey};

@@ -6,6 +6,8 @@
 //! Its own daemon knows, so a daemon whose client watches a peer's instance asks that peer (WATCH, of the control stream), once
 //! a session, and is answered when it is so (GONE). Of a node that is lost nothing is heard: then that is what counts.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, client::ClientKey, connections::Violation, link::LinkKey};
@@ -229,10 +231,5 @@ impl Lives {
         let lowest = Instance { client: crate::ids::ClientId(0), incarnation: Incarnation(0) };
         let from_there = self.watched.range((home, lowest)..).map(|(at, _)| *at);
         from_there.take_while(|(at, _)| *at == home).map(|(_, instance)| instance).collect()
-    }
-
-    /// Whether a client or link stands anywhere: for [`Engine::check_invariants`].
-    pub(super) fn is_told(&self, at: (Home, Instance), client: ClientKey) -> bool {
-        self.watched.get(&at).is_some_and(|w| w.clients.contains(&client))
     }
 }

@@ -298,3 +298,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub(super) struct OutFlows {
 }
 
 #[derive(Debug)]
-struct OutFlow {
+pub(super) struct OutFlow {
     dst: ClientId,
     channel: Channel,
     next: Seq,

@@ -85,3 +85,31 @@ const KEEP_BYTES: usize = 1 << 20;
 
 /// What was written is cut off the front when it is this much, and more than what waits.
 const MOVE_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_cut_off_when_it_is_much_and_more_than_what_waits() {
+        let mut out = Output::new();
+        out.frames().resize(4 * MOVE_BYTES, 7);
+        out.consume(2 * MOVE_BYTES - 1);
+        assert_eq!(out.frames().len(), 4 * MOVE_BYTES, "more waits");
+        out.consume(1);
+        assert_eq!((out.frames().len(), out.len()), (2 * MOVE_BYTES, 2 * MOVE_BYTES));
+        out.consume(MOVE_BYTES - 1);
+        assert_eq!(out.frames().len(), 2 * MOVE_BYTES, "it is not much");
+        assert_eq!((out.consumed(), out.position()), (3 * MOVE_BYTES as u64 - 1, 4 * MOVE_BYTES as u64));
+        out.consume(MOVE_BYTES + 1);
+        assert_eq!((out.bytes.len(), out.head, out.consumed()), (0, 0, 4 * MOVE_BYTES as u64));
+    }
+
+    #[test]
+    fn an_output_without_a_backlog_keeps_little_room() {
+        let mut out = Output::new();
+        out.frames().resize(4 * KEEP_BYTES, 7);
+        out.consume(4 * KEEP_BYTES);
+        assert_eq!(out.memory_bytes(), KEEP_BYTES);
+    }
+}

@@ -113,7 +113,14 @@ fn what_fits_exactly_is_written_and_one_byte_less_is_not_enough() {
     let run = AckRun { msgid: MsgId(1), seq: Seq(1), count: 1 };
     let verdict = Verdict { reason: Reason::NoAnswer, certainty: Certainty::Unknown };
     let entry = NackEntry { msgid: MsgId(1), seq: Seq(1), verdict };
-    let puts: [(usize, Put<'_>); 11] = [
+    let call = Some(NO_AGE);
+    let aged = DatagramBuilder::age_bytes(true);
+    let puts: [(usize, Put<'_>); 13] = [
+        (DatagramBuilder::data_bytes(64) + aged, Box::new(|d| d.put_data(&Data { call, ..data(&bytes) }))),
+        (
+            DatagramBuilder::fragment_bytes(64) + aged,
+            Box::new(|d| d.put_fragment(&Fragment { call, ..fragment })),
+        ),
         (DatagramBuilder::data_bytes(64), Box::new(|d| d.put_data(&data(&bytes)))),
         (DatagramBuilder::fragment_bytes(64), Box::new(|d| d.put_fragment(&fragment))),
         (DatagramBuilder::skip_bytes(), Box::new(|d| d.put_skip(&skip))),

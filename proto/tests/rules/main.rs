@@ -1,9 +1,11 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
 mod address;
+mod by_hand;
 mod calls;
 mod deploy;
 mod faults;
+mod forgotten;
 mod gone;
 mod goodput;
 mod hellos;
@@ -11,9 +13,13 @@ mod instances;
 mod leaving;
 mod lives;
 mod path_mtu;
+mod peer_frames;
 mod peers;
+mod registration;
 mod reload;
+mod returns;
 mod storm;
+mod told;
 mod waiting;
 mod world;
 

@@ -122,7 +122,7 @@ impl Client {
     }
 }
 
-fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
+pub(crate) fn config(options: &Options, node: usize, starts: u64) -> EngineConfig {
     EngineConfig {
         node: NAMES[node].to_owned(),
         start: 1_700_000_000_000_000 + starts + 1000 * node as u64,
@@ -353,6 +353,7 @@ impl World {
             let next = timers.chain(wire).min().unwrap_or(u64::MAX).max(self.now);
             if next > end {
                 self.now = end;
+                self.engines.iter().for_each(|engine| assert_eq!(engine.check_invariants(), Ok(())));
                 return;
             }
             self.now = next;
@@ -428,7 +429,7 @@ impl World {
         let mut out = Vec::new();
         while let Some(transmit) = self.engines[node].poll_transmit(now, &mut out, 10) {
             let Transmit { len, segment, to, .. } = transmit;
-            assert_eq!(len, out.len());
+            assert!(len == out.len() && len <= limits::MAX_MTU, "as much as one send takes");
             // An address that is nobody's leads to the other one, too.
             let to = Some(usize::from(to.port() - 7400)).filter(|to| *to != node).unwrap_or_else(|| 1 - node);
             for datagram in out.chunks(segment) {

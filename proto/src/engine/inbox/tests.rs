@@ -155,3 +155,64 @@ fn i5_what_a_library_has_passed_is_not_given_to_it() {
     assert_eq!((inbox.arrival(Seq(6)), inbox.arrival(Seq(9))), (Arrival::Taken, Arrival::New));
     assert!(inbox.is_next(Seq(9)));
 }
+
+#[test]
+fn i7_a_flow_has_so_many_slots() {
+    let mut inbox = inbox(Channel::Ordered, 5);
+    inbox.hold(Seq(5 + SEQ_SPAN), held(1));
+    assert_eq!((inbox.held_messages(), inbox.slots.len()), (0, 0));
+    inbox.hold(Seq(4 + SEQ_SPAN), held(1));
+    assert_eq!((inbox.held_messages(), inbox.slots.len()), (1, SEQ_SPAN as usize));
+    inbox.hold(Seq(4), held(1));
+    assert_eq!(inbox.held_messages(), 1);
+}
+
+#[test]
+fn r6_what_waits_is_stale_beyond_its_interval_and_useless_beyond_two() {
+    let held = held(1);
+    assert!(!held.is_stale(Time(1100)) && held.is_stale(Time(1101)));
+    assert!(!held.is_expired(Time(2100)) && held.is_expired(Time(2101)));
+}
+
+#[test]
+fn r4_an_earlier_copy_that_is_late_makes_nothing_older() {
+    let mut inbox = inbox(Channel::Ordered, 0);
+    inbox.hold(Seq(0), held(1));
+    inbox.refresh(Seq(0), Time(99), Span(7));
+    inbox.refresh(Seq(9), Time(5000), Span(7));
+    let (_, kept) = inbox.deliverable().unwrap();
+    assert_eq!((kept.send_time, kept.interval), (Time(100), Span(7)));
+}
+
+#[test]
+fn what_is_next_and_comes_in_parts_is_no_backlog() {
+    let fragment = |seq| crate::wire::Fragment {
+        msgid: MsgId(seq),
+        seq: Seq(seq),
+        at_least_once: false,
+        call: None,
+        offset: 0,
+        total: 2000,
+        bytes: &[0; 1024],
+    };
+    let partial = |seq| {
+        let (msgid, send_time, interval) = (MsgId(seq), Time(100), Span(1000));
+        let copy = crate::engine::accept::Copy { msgid, seq: Seq(seq), send_time, interval, call: None };
+        (Seq(seq), Reassembly::new(&fragment(seq), Vec::new(), &copy))
+    };
+    let mut inbox = inbox(Channel::Ordered, 0);
+    assert!(!inbox.holds_anything());
+    inbox.partials.push(partial(0));
+    assert!(inbox.holds_anything());
+    assert_eq!((inbox.queued_behind(), inbox.held_bytes()), (0, 2000), "it is the one that is waited for");
+    inbox.partials.push(partial(3));
+    inbox.hold(Seq(2), held(2));
+    assert_eq!((inbox.queued_behind(), inbox.held_bytes()), (2, 4001));
+    // What is last goes first, whether it has come whole or not.
+    assert_eq!(inbox.drop_last(Seq(0)).map(|(bytes, held)| (bytes.len(), held)), Some((2000, 0)));
+    assert_eq!(inbox.drop_last(Seq(0)), Some((vec![1], 1)));
+    assert_eq!(inbox.drop_last(Seq(0)), None);
+    assert_eq!((inbox.queued_behind(), inbox.held_bytes()), (0, 2000));
+    inbox.advance_floor(Seq(1), |_| ());
+    assert!(!inbox.holds_anything());
+}

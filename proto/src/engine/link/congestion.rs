@@ -386,5 +386,8 @@ const ROUND_TRIP_MEMORY: Span = Span::from_millis(10_000);
 const PROBE_RTT: Span = Span::from_millis(20);
 
 #[cfg(test)]
+#[path = "congestion_laws.rs"]
+mod laws;
+#[cfg(test)]
 #[path = "congestion_tests.rs"]
 mod tests;

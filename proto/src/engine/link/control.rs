@@ -157,4 +157,43 @@ mod tests {
         out.handle_ack(4);
         assert!(out.next().is_none() && out.resend_at.is_none());
     }
+
+    #[test]
+    fn what_is_out_goes_again_when_its_time_has_come_and_not_before() {
+        let mut out = ControlOut::default();
+        (0..2).for_each(|_| assert!(out.push(Control::Synced).is_some()));
+        out.record_sent(Time(50));
+        out.record_sent(Time(70));
+        let at = Time(50) + RESEND;
+        assert_eq!(out.resend_at, Some(at), "counted from the first");
+        out.handle_timeout(Time(at.0 - 1));
+        assert!(out.next().is_none());
+        out.handle_timeout(at);
+        assert_eq!((out.next().map(|(seq, _)| seq), out.resend_at), (Some(1), None));
+        out.record_sent(at);
+        out.record_sent(at);
+        out.handle_ack(2);
+        assert!(out.resend_at.is_some(), "one is out still");
+        out.handle_lost(3);
+        assert!(out.next().is_none(), "it is none that is out");
+        out.handle_lost(1);
+        assert!(out.next().is_none(), "it is acknowledged");
+        out.handle_lost(2);
+        assert_eq!(out.next().map(|(seq, _)| seq), Some(2));
+    }
+
+    #[test]
+    fn so_many_steps_wait_and_so_many_come_early() {
+        let mut out = ControlOut::default();
+        for _ in 0..MAX_CONTROL_QUEUE {
+            assert!(out.push(Control::Synced).is_some());
+        }
+        assert_eq!(out.push(Control::Synced), None);
+        let mut inward = ControlIn::default();
+        inward.handle(1 + MAX_EARLY, Control::Synced);
+        assert!(inward.early.is_empty() && inward.wants_ack, "the peer learns what is wanted");
+        inward.handle(MAX_EARLY, Control::Synced);
+        inward.handle(0, Control::Synced);
+        assert_eq!(inward.early.len(), 1);
+    }
 }

@@ -228,4 +228,54 @@ mod tests {
         assert_eq!(mtu.poll_probe(later + AFTER_BLACK_HOLE), None, "the pause has doubled");
         assert_eq!(mtu.poll_probe(later + AFTER_BLACK_HOLE.times(2)), Some(1472));
     }
+
+    #[test]
+    fn a_search_goes_on_until_there_is_nothing_to_try() {
+        let mut mtu = PathMtu::new(1200, 1472);
+        assert!(mtu.is_searching(Time(5)));
+        assert_eq!(mtu.poll_probe(Time(5)), Some(1472));
+        assert!(mtu.is_searching(Time(5)), "while a probe is out");
+        mtu.record_probe_acked(1472);
+        assert!(!mtu.is_searching(Time(5)));
+        let mut pausing = PathMtu { search_at: Time(9), ..PathMtu::new(1200, 1472) };
+        assert!(!pausing.is_searching(Time(8)) && pausing.is_searching(Time(9)));
+        assert_eq!((pausing.poll_probe(Time(8)), pausing.poll_probe(Time(9))), (None, Some(1472)));
+    }
+
+    #[test]
+    fn a_new_session_probes_again_and_knows_of_no_losses() {
+        let mut mtu = PathMtu::new(1200, 9000);
+        assert_eq!(mtu.poll_probe(Time(5)), Some(1472));
+        mtu.forget_probe();
+        assert_eq!(mtu.poll_probe(Time(5)), Some(1472), "what was out will never be heard of");
+        mtu.record_probe_acked(1472);
+        assert!(!mtu.record_fates(0, BLACK_HOLE - 1, 1, Time(5)));
+        mtu.forget_probe();
+        assert!(!mtu.record_fates(0, BLACK_HOLE - 1, 1, Time(5)));
+        assert_eq!(mtu.size(), 1472, "what was found stays");
+    }
+
+    #[test]
+    fn what_comes_ends_a_row_of_losses() {
+        let mut mtu = PathMtu::new(1200, 9000);
+        mtu.record_probe_acked(1472);
+        assert!(!mtu.record_fates(0, BLACK_HOLE - 1, 1, Time(5)));
+        mtu.record_probe_acked(8972);
+        assert!(!mtu.record_fates(0, BLACK_HOLE - 1, 1, Time(5)), "a larger size was acknowledged");
+        mtu.record_probe_acked(8972);
+        assert!(mtu.record_fates(0, 1, 1, Time(5)), "the same size says nothing new");
+        assert!(!mtu.record_fates(0, BLACK_HOLE, 1, Time(5)), "small ones that are lost are no black hole");
+    }
+
+    #[test]
+    fn the_pause_after_a_black_hole_is_no_longer_than_between_two_searches() {
+        let (mut mtu, mut pause) = (PathMtu::new(1200, 1472), AFTER_BLACK_HOLE);
+        for _ in 0..10 {
+            mtu.record_probe_acked(1472);
+            assert!(mtu.record_fates(0, BLACK_HOLE, 1, Time(7)));
+            assert_eq!(mtu.search_at, Time(7) + pause);
+            pause = pause.times(2).min(RAISE);
+        }
+        assert_eq!(pause, RAISE);
+    }
 }

@@ -1,6 +1,8 @@
 //! Entries that wait for a link: in turn between clients, by bytes (deficit round robin, Shreedhar and Varghese
 //! 1995), so that one client's backlog is not in another's way.
 
+mod check;
+
 use std::collections::VecDeque;
 
 use crate::engine::{chain::EntryKey, client::ClientKey};
@@ -133,5 +135,56 @@ mod tests {
         assert_eq!(queue.front(), Some((EntryKey(5), 7)));
         assert_eq!(queue.drain().len(), 84);
         assert!(queue.front().is_none());
+    }
+
+    #[test]
+    fn a_turn_passes_on_when_its_bytes_are_used_up_and_a_new_one_has_all_of_them() {
+        let mut queue = TransmitQueue::default();
+        for client in 1..=2 {
+            for i in 0..4 {
+                queue.push(ClientKey(client), EntryKey(client * 10 + i), 0);
+            }
+        }
+        let quantum = usize::try_from(QUANTUM).unwrap();
+        queue.charge(quantum - 1);
+        queue.rotate();
+        assert_eq!(queue.front(), Some((EntryKey(10), 0)), "a byte is left");
+        queue.charge(1);
+        queue.rotate();
+        assert_eq!(queue.front(), Some((EntryKey(20), 0)));
+        queue.charge(quantum - 1);
+        queue.pop_front();
+        assert_eq!(queue.front(), Some((EntryKey(21), 0)));
+        queue.charge(1);
+        queue.pop_front();
+        assert_eq!(queue.front(), Some((EntryKey(10), 0)));
+        // A lane that runs empty takes its debts with it.
+        queue.charge(9 * quantum);
+        for _ in 0..9 {
+            queue.pop_front();
+        }
+        assert!(queue.is_empty());
+        for client in 1..=2 {
+            queue.push(ClientKey(client), EntryKey(client), 0);
+        }
+        queue.charge(9 * quantum);
+        queue.pop_front();
+        queue.push(ClientKey(1), EntryKey(3), 0);
+        queue.charge(1);
+        queue.rotate();
+        assert_eq!(queue.front(), Some((EntryKey(2), 0)), "the one before used up its own");
+    }
+
+    #[test]
+    fn an_empty_lane_keeps_little_room() {
+        let mut queue = TransmitQueue::default();
+        let mut room_after = |count: u32| {
+            (0..count).for_each(|i| queue.push(ClientKey(0), EntryKey(i), 0));
+            (0..count).for_each(|_| queue.pop_front());
+            queue.lanes[0].capacity()
+        };
+        let kept = u32::try_from(KEPT_LANE).unwrap();
+        assert!(room_after(kept) >= KEPT_LANE);
+        assert_eq!(room_after(2 * kept), 0);
     }
 }

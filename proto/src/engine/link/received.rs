@@ -222,4 +222,86 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_acknowledgement_waits_no_longer_than_it_may() {
+        let due = |r: &Received, at: u64| r.is_ack_due(Time(at), u32::MAX);
+        let mut r = Received::default();
+        assert!(!due(&r, u64::MAX), "there is nothing to say");
+        r.want_ack(Time(100), 10);
+        r.want_ack(Time(900), 10);
+        assert!(!due(&r, 99 + MAX_ACK_DELAY.0) && due(&r, 100 + MAX_ACK_DELAY.0));
+        r.record_acknowledged();
+        assert!(!due(&r, u64::MAX));
+        for n in 1..=ACK_EVERY {
+            assert!(!due(&r, 900));
+            r.want_ack(Time(900), 10);
+            assert_eq!(r.unacknowledged, n);
+        }
+        assert!(due(&r, 900));
+        r.record_acknowledged();
+        r.want_ack(Time(900), MOST_ACK_BYTES - 1);
+        assert!(!due(&r, 900));
+        r.want_ack(Time(900), 1);
+        assert!(due(&r, 900));
+    }
+
+    #[test]
+    fn the_peer_is_told_at_once_that_something_is_missing() {
+        let mut r = Received::default();
+        let urgent_after = |r: &mut Received, number| {
+            r.record(number, Time(1));
+            r.accept(number);
+            r.want_ack(Time(1), 10);
+            let is_due = r.is_ack_due(Time(1), u32::MAX);
+            r.record_acknowledged();
+            is_due
+        };
+        assert_eq!([0, 1, 2].map(|n| urgent_after(&mut r, n)), [false; 3]);
+        assert!(urgent_after(&mut r, 4), "3 is missing");
+        assert!(!urgent_after(&mut r, 5));
+        assert!(!urgent_after(&mut r, 3), "it has come");
+        assert_eq!(r.ranges().collect::<Vec<_>>(), [(0, 5)]);
+    }
+
+    #[test]
+    fn the_delay_is_that_of_the_highest_number() {
+        let mut r = Received::default();
+        r.record(7, Time(100));
+        r.record(6, Time(300));
+        assert_eq!(r.delay(Time(1000)), Span(900));
+        r.record(8, Time(400));
+        assert_eq!(r.delay(Time(1000)), Span(600));
+    }
+
+    #[test]
+    fn numbers_are_forgotten_as_the_window_goes_on() {
+        let mut r = Received::default();
+        for n in 0..3 * REPLAY_WINDOW {
+            assert!(r.record(n, Time(1)), "{n}");
+        }
+        let end = 3 * REPLAY_WINDOW;
+        assert!(!r.record(end - REPLAY_WINDOW, Time(1)), "the last that is remembered");
+        // A step over a part of the window: what was stepped over is new, and what came before it is not.
+        let next = end + REPLAY_WINDOW / 2;
+        assert!(r.record(next, Time(1)));
+        assert!((end..next).all(|n| r.record(n, Time(1))));
+        assert!((next - REPLAY_WINDOW..=next).all(|n| !r.record(n, Time(1))));
+        // Over all of it but one number, and over all of it.
+        assert!(r.record(next + REPLAY_WINDOW - 1, Time(1)));
+        assert!(!r.record(next, Time(1)) && r.record(next + 1, Time(1)));
+        let far = next + 9 * REPLAY_WINDOW;
+        assert!(r.record(far, Time(1)) && r.record(far - REPLAY_WINDOW + 1, Time(1)));
+        assert!(!r.record(far - REPLAY_WINDOW, Time(1)));
+    }
+
+    #[test]
+    fn so_many_ranges_are_told_the_highest() {
+        let mut r = Received::default();
+        for n in 0..=MAX_ACK_RANGES as u64 {
+            r.accept(2 * n);
+        }
+        let ranges: Vec<_> = r.ranges().collect();
+        assert_eq!((ranges.len(), ranges[0], ranges[MAX_ACK_RANGES - 1]), (MAX_ACK_RANGES, (64, 64), (2, 2)));
+    }
 }

@@ -1,10 +1,13 @@
 //! Tests of the session as a whole, against a scripted daemon and against naive models.
 
 mod deliveries;
+mod memory;
 mod model;
 mod outcomes;
+mod presence;
 mod replay;
 mod sets;
+mod stream;
 
 use super::*;
 use crate::{

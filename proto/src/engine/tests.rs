@@ -1,0 +1,65 @@
+//! What stands in the engine itself: chance, and numbers of lives.
+
+use super::*;
+use crate::{limits, units::Span};
+
+fn engine(start: u64, seed: u64) -> Engine {
+    let config = EngineConfig {
+        node: "vm".to_owned(),
+        start,
+        seed,
+        listeners: 1,
+        peers: Vec::new(),
+        chain: ChainConfig {
+            interval: Span::from_millis(100),
+            times: 1,
+            max_stored: 10,
+            recovery: Recovery::Adaptive,
+        },
+        limits: LimitConfig {
+            max_message_bytes: limits::MAX_MESSAGE_BYTES,
+            max_clients: 8,
+            client_queue_bytes: limits::DEFAULT_CLIENT_QUEUE_BYTES,
+        },
+        mtu: limits::MIN_MTU,
+        max_mtu: limits::MIN_MTU,
+        receive_window: 1 << 20,
+        grace: Span::ZERO,
+        clients: Vec::new(),
+    };
+    Engine::new(config, Time(1_000_000))
+}
+
+#[test]
+fn chance_is_split_mix() {
+    let mut engine = engine(1, 1_234_567);
+    let published = [
+        6_457_827_717_110_365_317,
+        3_203_168_211_198_807_973,
+        9_817_491_932_198_370_423,
+        4_593_380_528_125_082_431,
+        16_408_922_859_458_223_821,
+    ];
+    assert_eq!(published.map(|_| engine.random()), published);
+}
+
+#[test]
+fn a_new_life_is_younger_than_all_that_are_known() {
+    let (client, other) = (ClientId(7), ClientId(8));
+    let instance = |client, n| Instance { client, incarnation: Incarnation(n) };
+    let mut engine = engine(5000, 1);
+    assert_eq!(engine.new_incarnation(client), Incarnation(5000));
+    engine.advance(Time(1_000_300));
+    assert_eq!(engine.new_incarnation(client), Incarnation(5300), "by time, where nothing is against it");
+    engine.departed.push_back((instance(other, 9000), Time(0)));
+    assert_eq!(engine.new_incarnation(client), Incarnation(5300), "another client's");
+    engine.departed.push_back((instance(client, 6000), Time(0)));
+    engine.departed.push_back((instance(client, 5500), Time(0)));
+    assert!(engine.new_incarnation(client) > Incarnation(6000));
+    engine.routes.add(instance(client, 7000), 0, 0, chain::Via::Nowhere);
+    assert!(engine.new_incarnation(client) > Incarnation(7000));
+    // Two daemons beside the same peer do not give the same one.
+    assert_ne!(engine.new_incarnation(client), engine.new_incarnation(client));
+    engine.routes.add(instance(client, u64::MAX), 0, 0, chain::Via::Nowhere);
+    assert_eq!(engine.new_incarnation(client), Incarnation(u64::MAX));
+}

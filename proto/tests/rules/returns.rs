@@ -1,0 +1,273 @@
+//! Clients that lose their connection and come back to a daemon that lives on, or do not.
+
+use msg_proto::{
+    control::Register,
+    ids::{Channel, ConnId, Incarnation, Seq},
+    local::{DaemonFrame, FlowTaken, put},
+    outcome::{Certainty, Reason, Verdict},
+    units::Span,
+    wire::{AckRun, Data, Flow, Frame},
+};
+
+use super::by_hand::{ByHand, frames, register, submit};
+
+/// A node with client 100, and its peer's client 200.
+fn world() -> (ByHand, ConnId, Incarnation) {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let (conn, incarnation) = w.try_client(7, &register(100));
+    w.datagrams();
+    (w, conn, incarnation.expect("it is free"))
+}
+
+fn back(incarnation: Incarnation) -> Register {
+    Register { incarnation, ..register(100) }
+}
+
+/// The msgids of the messages that leave for the peer.
+fn leaving(w: &mut ByHand) -> Vec<u32> {
+    w.peer_hears(|f| if let Frame::Data(d) = f { Some(d.msgid.0) } else { None })
+}
+
+fn is_told_of_targets(bytes: &[u8]) -> bool {
+    frames(bytes).iter().any(|f| matches!(f, DaemonFrame::Bound(_)))
+}
+
+#[test]
+fn i6_no_message_goes_to_an_instance_that_its_senders_library_was_not_told_of() {
+    let (mut w, conn, _) = world();
+    let now = w.now;
+    w.say(conn, |out| put::submit(out, &submit(200, 1, now, b"x")));
+    assert_eq!(leaving(&mut w), []);
+    // All of it has to be written.
+    while w.engine.poll_writable().is_some() {}
+    let len = w.engine.output(conn).len();
+    w.engine.consume_output(now, conn, len - 1);
+    assert_eq!(leaving(&mut w), []);
+    w.engine.consume_output(now, conn, 1);
+    assert_eq!(leaving(&mut w), [1]);
+    w.say(conn, |out| put::submit(out, &submit(200, 2, now, b"x")));
+    assert_eq!(leaving(&mut w), [2], "now it knows");
+}
+
+#[test]
+fn i6_what_it_may_not_have_read_it_is_told_again() {
+    for has_read in [false, true] {
+        let (mut w, conn, incarnation) = world();
+        let now = w.now;
+        w.say(conn, |out| put::submit(out, &submit(200, 1, now, b"x")));
+        if has_read {
+            assert!(is_told_of_targets(&w.hear(conn)));
+            assert_eq!(leaving(&mut w), [1]);
+        }
+        w.hang_up(conn);
+        assert_eq!(leaving(&mut w), []);
+        let again = w.client(7, &back(incarnation));
+        assert_eq!(is_told_of_targets(&w.hear(again)), !has_read);
+        assert_eq!(leaving(&mut w).len(), usize::from(!has_read));
+    }
+}
+
+#[test]
+fn what_a_dead_client_was_not_told_of_goes_when_it_is_gone_for_good() {
+    let (mut w, conn, _) = world();
+    let now = w.now;
+    w.say(conn, |out| put::submit(out, &submit(200, 1, now, b"x")));
+    w.hang_up(conn);
+    // Within the grace it could come back, and would have to be told.
+    w.engine.handle_timeout(w.now);
+    assert_eq!(leaving(&mut w), []);
+    let end = w.now + Span::from_millis(3500);
+    let mut went = Vec::new();
+    while let Some(at) = w.engine.poll_timeout().filter(|at| *at <= end) {
+        w.now = w.now.max(at);
+        w.engine.handle_timeout(w.now);
+        went.extend(leaving(&mut w).into_iter().map(|_| w.now.since(now).as_millis()));
+    }
+    assert!((2000..=3100).contains(went.first().expect("it goes")), "{went:?}");
+}
+
+#[test]
+fn outcomes_that_came_about_meanwhile_are_told_to_one_that_comes_back() {
+    for has_others in [false, true] {
+        let (mut w, conn, incarnation) = world();
+        let now = w.now;
+        w.say(conn, |out| (1..4).for_each(|n| put::submit(out, &submit(200, n, now, b"x"))));
+        w.hear(conn);
+        assert_eq!(leaving(&mut w), [1, 2, 3]);
+        if has_others {
+            let other = w.client(7, &register(101));
+            w.hang_up(other);
+        }
+        w.hang_up(conn);
+        let flow = w.flow(200, 100, incarnation).id;
+        let flow = msg_proto::ids::FlowId { src: flow.dst, dst: flow.src, channel: flow.channel };
+        let run = |n| AckRun { msgid: msg_proto::ids::MsgId(n), seq: Seq(n), count: 1 };
+        w.peer_says(|b| assert_eq!(b.put_ack(&flow, now, &[run(1), run(3)]), 2));
+        w.pass(100);
+        assert_eq!(w.engine.chain_depth(), 1);
+        let ack = w.now;
+        w.peer_says(|b| assert_eq!(b.put_ack(&flow, ack, &[run(2)]), 1));
+        assert_eq!(w.engine.chain_depth(), 0, "and the client is remembered without any");
+        let again = w.client(7, &back(incarnation));
+        let bytes = w.hear(again);
+        let runs = |f: DaemonFrame<'_>| {
+            if let DaemonFrame::Resolved(r) = f { Some(r.runs().collect()) } else { None }
+        };
+        let runs: Vec<Vec<_>> = frames(&bytes).into_iter().filter_map(runs).collect();
+        let mut msgids: Vec<_> = runs.concat().into_iter().map(|(id, n)| (id.0, n)).collect();
+        msgids.sort_unstable();
+        assert_eq!(msgids, [(1, 1), (2, 1), (3, 1)]);
+        // What it submits once more had its outcome.
+        w.say(again, |out| put::submit(out, &submit(200, 2, now, b"x")));
+        assert_eq!((w.engine.chain_depth(), leaving(&mut w)), (0, vec![]));
+    }
+}
+
+#[test]
+fn i5_what_a_library_says_that_it_has_taken_is_given_to_it_no_more() {
+    for channel in [Channel::Ordered, Channel::Unordered] {
+        let (mut w, conn, incarnation) = world();
+        w.hang_up(conn);
+        let src = w.flow(200, 100, incarnation).id.src;
+        let taken = FlowTaken { src, channel, floor: Seq(10), bitmap: &[0b1010, 0b1] };
+        let conn = w.connect(7);
+        w.say(conn, |out| {
+            put::register(out, &back(incarnation));
+            put::flow_taken(out, &taken);
+            put::ready(out);
+        });
+        let mut flow = Flow { floor: Seq(10), ..w.flow(200, 100, incarnation) };
+        flow.id.channel = channel;
+        w.peer_says(|b| {
+            assert!(b.put_flow(&flow, 0));
+            for n in 10..20 {
+                let (msgid, seq) = (msg_proto::ids::MsgId(n), Seq(n));
+                assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
+            }
+        });
+        let bytes = w.hear(conn);
+        let given = |f| if let DaemonFrame::Deliver(d) = f { Some(d.seq.0) } else { None };
+        let given: Vec<_> = frames(&bytes).into_iter().filter_map(given).collect();
+        let said = w.peer_hears(|f| match f {
+            Frame::Ack(ack) => Some(ack.runs().map(|r| (r.seq.0, r.count, None)).collect::<Vec<_>>()),
+            Frame::Nack(nack) => Some(nack.entries().map(|e| (e.seq.0, 1, Some(e.verdict))).collect()),
+            _ => None,
+        });
+        let mut said = said.concat();
+        said.sort_unstable_by_key(|(seq, ..)| *seq);
+        // 11, 13 and 18 were taken; in order the library has passed what stands before them.
+        let passed = Some(Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted });
+        if channel == Channel::Ordered {
+            assert_eq!(given, [19]);
+            let refused = |n| (n, 1, passed);
+            let acked = |n| (n, 1, None);
+            assert_eq!(
+                said,
+                [
+                    refused(10),
+                    acked(11),
+                    refused(12),
+                    acked(13),
+                    refused(14),
+                    refused(15),
+                    refused(16),
+                    refused(17),
+                    acked(18)
+                ]
+            );
+        } else {
+            assert_eq!(given, [10, 12, 14, 15, 16, 17, 19]);
+            assert_eq!(said, [(11, 1, None), (13, 1, None), (18, 1, None)]);
+        }
+    }
+}
+
+#[test]
+fn i3_what_was_not_written_to_a_dead_process_was_not_started() {
+    let (mut w, conn, incarnation) = world();
+    let flow = w.flow(200, 100, incarnation);
+    w.peer_says(|b| {
+        assert!(b.put_flow(&flow, 0));
+        for n in 1..4 {
+            let (msgid, seq) = (msg_proto::ids::MsgId(n), Seq(n));
+            assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
+        }
+    });
+    while w.engine.poll_writable().is_some() {}
+    let len = w.engine.output(conn).len();
+    // All of the first, and a byte of the second.
+    w.engine.consume_output(w.now, conn, len / 3 + 1);
+    w.hang_up(conn);
+    let said = w.peer_hears(|f| match f {
+        Frame::Nack(nack) => Some(nack.entries().map(|e| (e.seq.0, e.verdict.certainty)).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let (unknown, not_started) = (Certainty::Unknown, Certainty::NotStarted);
+    assert_eq!(said.concat(), [(1, unknown), (2, unknown), (3, not_started)]);
+}
+
+#[test]
+fn what_is_asked_of_processes_that_were_never_here_is_answered_too() {
+    let (mut w, _, _) = world();
+    for (n, incarnation) in [(100, 4), (100, 5), (300, 6)] {
+        let flow = w.flow(200, n, Incarnation(incarnation));
+        w.peer_says(|b| {
+            assert!(b.put_flow(&flow, 0));
+            let (msgid, seq) = (msg_proto::ids::MsgId(1), Seq(1));
+            assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
+        });
+        let said = w.peer_hears(|f| match f {
+            Frame::Nack(nack) => nack.entries().next().map(|e| e.verdict),
+            _ => None,
+        });
+        assert_eq!(said, [Verdict { reason: Reason::ReceiverGone, certainty: Certainty::Unknown }]);
+    }
+}
+
+#[test]
+fn of_each_that_died_here_it_is_known_that_it_was_here() {
+    let (mut w, conn, incarnation) = world();
+    let others = [101, 102].map(|id| w.try_client(7, &register(id)));
+    w.hang_up(conn);
+    for (conn, _) in others {
+        w.hang_up(conn);
+    }
+    // One of them comes back; of the others all is remembered.
+    w.client(7, &Register { incarnation: others[0].1.unwrap(), ..register(101) });
+    for (id, incarnation) in [(100, incarnation), (102, others[1].1.unwrap())] {
+        let flow = w.flow(200, id, incarnation);
+        w.peer_says(|b| {
+            assert!(b.put_flow(&flow, 0));
+            let (msgid, seq) = (msg_proto::ids::MsgId(1), Seq(1));
+            assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
+        });
+        let said = w.peer_hears(|f| match f {
+            Frame::Nack(nack) => nack.entries().next().map(|e| e.verdict),
+            _ => None,
+        });
+        assert_eq!(
+            said,
+            [Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted }],
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn one_that_leaves_is_not_announced_to_a_peer_that_comes_up() {
+    let mut w = ByHand::new();
+    let conns = [100, 101].map(|id| w.client(7, &register(id)));
+    let half = w.connect(7);
+    w.say(half, |out| put::register(out, &register(102)));
+    w.say(conns[0], put::drained);
+    w.pass(1000);
+    w.receive(&w.hello(77, 0));
+    let sessions = w.peer_hears(|f| if let Frame::Hello(hello) = f { Some(hello.session) } else { None });
+    w.receive(&w.hello(77, sessions.last().unwrap().0));
+    let announced = w.peer_hears(|f| match f {
+        Frame::Control { body: msg_proto::control::Control::Announce { client, .. }, .. } => Some(client.0),
+        _ => None,
+    });
+    assert_eq!(announced, [101]);
+}
