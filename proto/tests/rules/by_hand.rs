@@ -194,9 +194,10 @@ impl ByHand {
         self.receive(&self.hello(77, 0));
         let sessions =
             self.peer_hears(|f| if let Frame::Hello(hello) = f { Some(hello.session) } else { None });
-        self.session = *sessions.last().expect("an answer");
+        let local = *sessions.last().expect("an answer");
+        self.session = SessionId::of_session(local, SessionId(77));
         (self.number, self.step) = (0, 1);
-        self.receive(&self.hello(77, self.session.0));
+        self.receive(&self.hello(77, local.0));
         for client in clients {
             let (client, incarnation) = (ClientId(*client), Incarnation(1));
             self.control(&Control::Announce { client, incarnation, priority: 0, uid: 7 });

@@ -3,7 +3,7 @@
 use msg_proto::{
     control::Register,
     ids::{Channel, ConnId, Incarnation, Seq},
-    local::{DaemonFrame, FlowTaken, put},
+    local::{DaemonFrame, FlowTaken, Progress, put},
     outcome::{Certainty, Reason, Verdict},
     units::Span,
     wire::{AckRun, Data, Flow, Frame},
@@ -130,7 +130,8 @@ fn i5_what_a_library_says_that_it_has_taken_is_given_to_it_no_more() {
         let (mut w, conn, incarnation) = world();
         w.hang_up(conn);
         let src = w.flow(200, 100, incarnation).id.src;
-        let taken = FlowTaken { src, channel, floor: Seq(10), bitmap: &[0b1010, 0b1] };
+        let taken =
+            FlowTaken { src, channel, floor: Seq(10), progress: Progress::Taken, bitmap: &[0b1010, 0b1] };
         let conn = w.connect(7);
         w.say(conn, |out| {
             put::register(out, &back(incarnation));
