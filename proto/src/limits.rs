@@ -156,7 +156,7 @@ pub const EXPIRE_MS: u64 = 10_000;
 /// life, `interval * (times + 1)` with `times` = 255.
 pub const SOURCE_GONE_INTERVALS: u64 = 257;
 
-/// Departed client incarnations remembered. 32 bytes each.
+/// Departed client incarnations remembered, and as many to which there is no route any more. 32 bytes each, and 60.
 pub const MAX_DEPARTED: usize = 4096;
 
 /// Calls of one client that wait for their reply. About 200 bytes each, and what [`MAX_PENDING_CALL_BYTES`] counts.

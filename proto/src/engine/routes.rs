@@ -1,6 +1,6 @@
 //! Where clients are: which instances a clientid has, and which is active.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::{
     chain::{FlowKey, Target, Via},
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     ids::{ClientId, Instance},
+    limits,
     local::PresentInstance,
 };
 
@@ -17,6 +18,10 @@ pub(crate) struct Routes {
     instances: HashMap<ClientId, Vec<Route>>,
     /// Flows by destination, whether it has an instance or not.
     flows: HashMap<ClientId, Vec<FlowKey>>,
+    /// Whom instances ran as that are no routes any more: who leaves sends on, and what others sent still comes.
+    former: HashMap<Instance, u32>,
+    /// Those, the first to be forgotten first.
+    former_order: VecDeque<Instance>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +43,24 @@ impl Routes {
 
     /// An instance is gone.
     pub(crate) fn remove(&mut self, instance: Instance, via: Via) {
-        if let Some(routes) = self.instances.get_mut(&instance.client) {
-            routes.retain(|r| !(r.instance == instance && r.via == via));
-            if routes.is_empty() {
-                self.instances.remove(&instance.client);
-            }
+        let Some(routes) = self.instances.get_mut(&instance.client) else { return };
+        let former = routes.extract_if(.., |r| r.instance == instance && r.via == via).map(|r| r.uid).last();
+        if routes.is_empty() {
+            self.instances.remove(&instance.client);
+        }
+        if let Some(uid) = former {
+            self.record_former(instance, uid);
+        }
+    }
+
+    fn record_former(&mut self, instance: Instance, uid: u32) {
+        if self.former.insert(instance, uid).is_none() {
+            self.former_order.push_back(instance);
+        }
+        if self.former_order.len() > limits::MAX_DEPARTED
+            && let Some(oldest) = self.former_order.pop_front()
+        {
+            self.former.remove(&oldest);
         }
     }
 
@@ -76,9 +94,11 @@ impl Routes {
         all
     }
 
-    /// Whom an instance's process runs as.
+    /// Whom an instance's process runs as, or ran.
     pub(crate) fn uid_of(&self, instance: Instance) -> Option<u32> {
-        self.instances.get(&instance.client)?.iter().find(|r| r.instance == instance).map(|r| r.uid)
+        let mut routes = self.instances.get(&instance.client).into_iter().flatten();
+        let route = routes.find(|r| r.instance == instance);
+        route.map(|r| r.uid).or_else(|| self.former.get(&instance).copied())
     }
 
     /// The highest incarnation that is known of a client.
@@ -88,16 +108,19 @@ impl Routes {
 
     /// Removes what a link announced; returns the clients concerned, in order.
     pub(crate) fn remove_link(&mut self, link: LinkKey) -> Vec<ClientId> {
-        let mut concerned = Vec::new();
+        let (mut concerned, mut former) = (Vec::new(), Vec::new());
         self.instances.retain(|client, routes| {
-            let before = routes.len();
-            routes.retain(|r| r.via != Via::Link(link));
-            if routes.len() < before {
+            let before = former.len();
+            let removed = routes.extract_if(.., |r| r.via == Via::Link(link));
+            former.extend(removed.map(|r| (r.instance, r.uid)));
+            if former.len() > before {
                 concerned.push(*client);
             }
             !routes.is_empty()
         });
         concerned.sort_unstable();
+        former.sort_unstable();
+        former.into_iter().for_each(|(instance, uid)| self.record_former(instance, uid));
         concerned
     }
 

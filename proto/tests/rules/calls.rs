@@ -52,6 +52,21 @@ fn on_one_node_too() {
 }
 
 #[test]
+fn who_leaves_still_says_who_he_is() {
+    for node in [0, 1] {
+        let mut w = World::new();
+        let (a, b) = (w.client(0, 100, 100, 20), w.client(node, 200, 100, 20));
+        w.run(50);
+        w.drain_client(a);
+        w.run(5);
+        w.send_call(a, 200, b"from one that leaves").unwrap();
+        w.run(5);
+        let users: Vec<_> = w.clients[b].calls.iter().map(|call| call.uid).collect();
+        assert_eq!(users, [0]);
+    }
+}
+
+#[test]
 fn what_never_left_is_withdrawn_not_started() {
     let mut w = World::new();
     let a = w.client(0, 100, 100, 20);
