@@ -89,8 +89,9 @@ impl Engine {
         }
         let key = self.inboxes.insert(inbox);
         self.inbox_of.insert(id, key);
-        if let Some(client) = client {
-            self.clients[client].inboxes.push(key);
+        match client {
+            Some(client) => self.clients[client].inboxes.push(key),
+            None => self.schedule_expiry(),
         }
         key
     }

@@ -93,6 +93,22 @@ fn a_client_that_is_registering_is_given_nothing() {
 }
 
 #[test]
+fn i7_what_is_asked_of_who_is_not_here_is_answered_and_forgotten() {
+    let (mut w, conn, _) = world();
+    // What else was to expire has.
+    for _ in 0..=2 * limits::EXPIRE_MS / 1000 {
+        w.pass(1000);
+        w.peer_says(|b| assert!(b.put_ping()));
+    }
+    let flow = w.flow(200, 100, Incarnation(1));
+    w.peer_says(|b| put_data(b, &flow, &[1]));
+    let nacked = w.peer_hears(|f| if let Frame::Nack { .. } = f { Some(()) } else { None });
+    assert_eq!((nacked.len(), delivered(&mut w, conn)), (1, vec![]));
+    // That it is forgotten some time is one of the invariants.
+    w.pass(1);
+}
+
+#[test]
 fn i7_so_many_flows_go_to_a_client() {
     let (mut w, conn, incarnation) = world();
     let most = u32::try_from(limits::MAX_FLOWS_PER_CLIENT).unwrap();

@@ -145,10 +145,17 @@ impl Checker {
         if call.plan.dst != self.lives[by].plan.client {
             return invented(format!("life {by} runs a call ({uid:x}) for {}", call.plan.dst));
         }
+        let (from, to) = (self.lives[call.by].plan.node, self.lives[by].plan.node);
+        // It is the caller's clock that says when its time is over.
+        let lost = |node| self.lost_time(node, call.started.now);
+        let falsified = self.falsified(from, to, call.started.now) + lost(to) + lost(from);
         let before = call.runs.iter().find(|(life, _, user)| {
             // Where its user is not known yet, a request counts as another caller's.
             let is_kept = *user == job.from.uid && self.is_kept(by, uid);
-            let is_known = *life == by && (is_kept || !(job.is_repeat || call.is_repeated));
+            // A falsified clock lets in, late, a copy that its sender has given up, and repeated.
+            let may_be_late = falsified > 0 && call.plan.semantics == Semantics::AtLeastOnce;
+            let is_first = !(job.is_repeat || call.is_repeated || may_be_late);
+            let is_known = *life == by && (is_kept || is_first);
             call.plan.semantics == Semantics::AtMostOnce || is_known
         });
         if let Some((life, at, _)) = before {
@@ -160,11 +167,7 @@ impl Checker {
                 format!("life {by} runs {uid:x}, of which its caller was told that it had not started");
             return Err(violation(Invariant::I3Certainty, now, None, text));
         }
-        let (from, to) = (self.lives[call.by].plan.node, self.lives[by].plan.node);
         let late = now.saturating_sub(call.started.now + call.plan.timeout);
-        // It is the caller's clock that says when its time is over.
-        let lost = |node| self.lost_time(node, call.started.now);
-        let falsified = self.falsified(from, to, call.started.now) + lost(to) + lost(from);
         // Two clocks' drift for as long as its caller waits.
         if late > falsified + falsified / 500 + call.plan.timeout / 500 {
             let text = format!("life {by} begins {uid:x} {late} us after its deadline");
