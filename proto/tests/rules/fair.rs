@@ -7,7 +7,7 @@ use msg_proto::{
     limits,
     local::{Submit, put},
     units::Span,
-    wire::Frame,
+    wire::{DatagramBuilder, Frame, HEADER_BYTES},
 };
 
 use super::{
@@ -151,4 +151,23 @@ fn floors_of_the_living_are_told_when_a_dead_client_is_forgotten() {
         if let Frame::Flow(flow) = f { Some((flow.id.src.client.0, flow.floor)) } else { None }
     };
     assert!(w.peer_hears(flow).iter().any(|(src, _)| *src == 101));
+}
+
+#[test]
+fn what_fits_exactly_goes_in_one_datagram() {
+    let heads = HEADER_BYTES + DatagramBuilder::flow_bytes() + 2 * DatagramBuilder::data_bytes(0);
+    for (more, datagrams) in [(0, 1), (1, 2)] {
+        let mut w = ByHand::new();
+        w.link_up(&[200]);
+        let conn = w.client(7, &register(100));
+        w.datagrams();
+        let now = w.now;
+        let second = vec![7; limits::MIN_MTU - heads - 500 + more];
+        w.say(conn, |out| {
+            put::submit(out, &submit(200, 1, now, &[7; 500]));
+            put::submit(out, &submit(200, 2, now, &second));
+        });
+        w.hear(conn);
+        assert_eq!(w.datagrams().len(), datagrams);
+    }
 }
