@@ -55,6 +55,8 @@ impl Engine {
             flow.check()?;
             let is_moved = self.clients.get(flow.client).is_some_and(|c| c.moved_flows.contains(&key));
             same("a flow whose floor moved is listed", flow.is_moved, is_moved)?;
+            let is_listed = || self.links.iter().any(|(_, l)| l.floors.contains(&key));
+            holds("a floor that is to be told is listed", !flow.floor_untold || is_listed())?;
             holds("a flow is found by its destination", self.routes.flows_to(flow.dst).contains(&key))?;
             let is_its =
                 |e: &EntryKey| self.chain.entries[*e].in_doubt && self.chain.entries[*e].to.is_none();

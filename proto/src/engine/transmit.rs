@@ -30,6 +30,8 @@ struct Draft<'a> {
 enum Written {
     /// It goes on with the next.
     More,
+    /// Some of it is written, and it is another client's turn.
+    Later,
     /// The datagram is full, or the link is.
     Full,
 }
@@ -351,8 +353,10 @@ impl Engine {
             } else {
                 self.put_whole(key, draft, entry_key, flow)
             };
-            if written == Written::Full {
-                return;
+            match written {
+                Written::Full => return,
+                Written::Later => continue,
+                Written::More => {}
             }
             let entry = &mut self.chain.entries[entry_key];
             entry.copies += 1;
@@ -434,8 +438,13 @@ impl Engine {
                 false => Item::Units { entry: entry_key, serial, first, count },
             };
             self.chain.bind(entry_key);
-            self.links[key].queue.charge(to - from);
             self.push_item(key, item);
+            // A large message is in nobody's way: others have their turn between its units.
+            let queue = &mut self.links[key].queue;
+            queue.charge(to - from);
+            if queue.rotate() {
+                return Written::Later;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use msg_proto::{
     session::{PresenceChange, SendFlags, SessionConfig},
 };
 
-use super::world::{Options, Random, World, session_config};
+use super::world::{Options, Random, World, cut, session_config};
 
 /// Three nodes: a caller on the first, instances of 200 on the others.
 struct Service {
@@ -322,4 +322,27 @@ fn i7_presence_costs_a_client_that_does_not_read_a_bounded_queue() {
     let told = presence(&s, caller);
     assert!(told.len() <= 64 * 4, "{}", told.len());
     assert_eq!(told.last().map(|(text, _)| text.as_str()), Some("active 1"));
+}
+
+#[test]
+fn i4_what_may_have_begun_at_a_lost_node_ends_an_interval_after_that_is_given_up() {
+    let mut w = World::new();
+    let instance = |priority| SessionConfig { priority, ..session_config(200) };
+    let long = SessionConfig { interval_ms: 10_000, times: Some(5), ..session_config(100) };
+    let caller = w.client_with(0, long);
+    let (first, second) = (w.client_with(1, instance(1)), w.client_with(0, instance(0)));
+    w.run(500);
+    w.clients[first].is_stopped = true;
+    let sent_at = w.now;
+    w.send(caller, 200, b"begun there", b"").unwrap();
+    w.run(10);
+    w.network = cut();
+    w.run(7_000);
+    w.send(caller, 200, b"waits for that", b"").unwrap();
+    w.run(30_000);
+    let [(failure, at)] = &w.clients[caller].failed[..] else { panic!("{:?}", w.clients[caller].failed) };
+    assert_eq!((failure.verdict.reason, failure.verdict.certainty), (Reason::NoAnswer, Certainty::Unknown));
+    let took = (at - sent_at) / 1000;
+    assert!((10_000 + 4_000..=10_000 + 6_500).contains(&took), "{took} ms, and not a minute");
+    assert_eq!(w.payloads(second), [b"waits for that"]);
 }

@@ -4,6 +4,7 @@ mod address;
 mod by_hand;
 mod calls;
 mod deploy;
+mod fair;
 mod faults;
 mod forgotten;
 mod gone;

@@ -272,3 +272,38 @@ fn one_that_leaves_is_not_announced_to_a_peer_that_comes_up() {
     });
     assert_eq!(announced, [101]);
 }
+
+#[test]
+fn i1_the_time_of_what_comes_late_counts_from_its_sending() {
+    let mut w = ByHand::new();
+    let conn = w.client(7, &register(100));
+    w.pass(30_000);
+    let ages = [0, 999, 1000, 3500, 9999, 10_000, 25_000];
+    for (n, ms) in (1..).zip(ages) {
+        let sent = w.now.minus(Span::from_millis(ms));
+        w.say(conn, |out| put::submit(out, &submit(999, n, sent, b"nobody")));
+    }
+    let now = w.now;
+    let left = w.engine.chain_status(now, None, 9).into_iter().map(|e| (e.age_ms, e.times_left));
+    let want: Vec<_> = ages.into_iter().zip([10, 10, 9, 7, 1, 0, 0]).collect();
+    assert_eq!(left.collect::<Vec<_>>(), want);
+    // Each ends eleven intervals after it was sent, and up to a scan more; what is too late for that at once.
+    let mut ends = Vec::new();
+    while w.engine.chain_depth() > 0 {
+        w.now = w.now.max(w.engine.poll_timeout().expect("they are due"));
+        w.engine.handle_timeout(w.now);
+        w.datagrams();
+        let bytes = w.hear(conn);
+        for frame in frames(&bytes) {
+            if let DaemonFrame::Failed(f) = frame {
+                ends.push((f.msgid.0, w.now.since(now).as_millis()));
+            }
+        }
+    }
+    assert_eq!(ends.len(), ages.len());
+    for (msgid, after) in ends {
+        let age = ages[msgid as usize - 1];
+        let due = 11_000_u64.saturating_sub(age);
+        assert!((due..=due + 510).contains(&after), "sent {age} ms ago, it ends {after} ms later");
+    }
+}

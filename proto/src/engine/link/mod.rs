@@ -287,3 +287,36 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Span;
+
+    /// A link with paths that were heard so many milliseconds ago; which one it chooses.
+    fn chosen(active: usize, heard: &[Option<u64>]) -> usize {
+        let addresses: Vec<_> = (0..heard.len())
+            .map(|n| SocketAddr::from(([127, 0, 0, u8::try_from(n).unwrap()], 7400)))
+            .collect();
+        let mtu = PathMtu::new(1200, 1200);
+        let now = Time(100_000_000);
+        let mut link = Link::new("b".to_owned(), &addresses, 1, &mtu, SessionId(1), now);
+        for (path, ago) in link.paths.iter_mut().zip(heard) {
+            path.heard = ago.map(|ms| now.minus(Span::from_millis(ms)));
+        }
+        link.active = active;
+        link.choose_path(now);
+        link.active
+    }
+
+    #[test]
+    fn a_path_is_left_after_two_heartbeats_and_a_half_for_the_one_heard_last() {
+        const SILENT: u64 = 2 * HEARTBEAT_MS + 500;
+        assert_eq!(chosen(0, &[Some(SILENT), Some(0)]), 0, "not yet");
+        assert_eq!(chosen(0, &[Some(SILENT + 1), Some(0)]), 1);
+        assert_eq!(chosen(2, &[Some(900), Some(700), None, Some(800)]), 1);
+        assert_eq!(chosen(0, &[None, None]), 0, "there is no better one");
+        assert_eq!(chosen(0, &[Some(SILENT + 9), Some(SILENT + 1)]), 0);
+        assert_eq!(chosen(1, &[Some(0), Some(1000)]), 1, "it works");
+    }
+}

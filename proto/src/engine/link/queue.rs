@@ -52,16 +52,18 @@ impl TransmitQueue {
             self.turns.pop_front();
             self.credit = QUANTUM;
         } else {
-            self.rotate();
+            let _is_anothers = self.rotate();
         }
     }
 
-    /// The turn passes on if the front client's credit is used up.
-    pub(crate) fn rotate(&mut self) {
-        if self.credit <= 0 {
-            self.turns.rotate_left(1);
-            self.credit = QUANTUM;
+    /// The turn passes on if the front client's credit is used up. Returns whether it did, to another client.
+    pub(crate) fn rotate(&mut self) -> bool {
+        if self.credit > 0 {
+            return false;
         }
+        self.turns.rotate_left(1);
+        self.credit = QUANTUM;
+        self.turns.len() > 1
     }
 
     /// How many wait, those included that were resolved meanwhile.
@@ -147,10 +149,10 @@ mod tests {
         }
         let quantum = usize::try_from(QUANTUM).unwrap();
         queue.charge(quantum - 1);
-        queue.rotate();
+        assert!(!queue.rotate());
         assert_eq!(queue.front(), Some((EntryKey(10), 0)), "a byte is left");
         queue.charge(1);
-        queue.rotate();
+        assert!(queue.rotate());
         assert_eq!(queue.front(), Some((EntryKey(20), 0)));
         queue.charge(quantum - 1);
         queue.pop_front();
@@ -171,8 +173,12 @@ mod tests {
         queue.pop_front();
         queue.push(ClientKey(1), EntryKey(3), 0);
         queue.charge(1);
-        queue.rotate();
+        assert!(!queue.rotate());
         assert_eq!(queue.front(), Some((EntryKey(2), 0)), "the one before used up its own");
+        queue.pop_front();
+        queue.charge(quantum);
+        assert!(!queue.rotate(), "there is no other client");
+        assert_eq!(queue.front(), Some((EntryKey(3), 0)));
     }
 
     #[test]

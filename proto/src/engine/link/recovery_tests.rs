@@ -298,3 +298,12 @@ fn a_peer_with_a_small_socket_still_gets_a_little() {
     r.record_sent(1, Time(0), 1);
     assert!(!r.has_room(Time(1_000_000)));
 }
+
+#[test]
+fn a_probe_counts_also_where_nothing_goes_out_again() {
+    let mut r = recovery(0);
+    r.record_sent(0, Time(0), 100);
+    let mut fates = Fates::default();
+    r.handle_timeout(r.timeout().unwrap(), &mut fates);
+    assert_eq!((fates.lost.len(), fates.datagrams_lost, r.probes), (0, 1, 1));
+}

@@ -111,6 +111,7 @@ fn a_drain_is_told_until_it_is_polled() {
         put::drain(out, DrainCause::Asked);
     });
     assert!(s.has_drain_notice() && s.is_draining());
+    assert!(!registered().is_draining());
     assert!(matches!(s.poll_notice(), Some(Event::Failed(_))));
     assert!(s.has_drain_notice());
     assert_eq!(s.poll_notice(), Some(Event::Drain(DrainCause::Superseded)));
@@ -274,4 +275,54 @@ fn a_flow_whose_messages_have_ended_goes_on_beside_one_that_waits() {
         feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
     }
     assert_eq!(s.unresolved(), 2);
+}
+
+#[test]
+fn i3_what_was_written_to_a_stream_that_broke_may_have_begun() {
+    let mut s = registered();
+    let send = |s: &mut Session| s.send_call(Time(0), DST, b"x", SendFlags::default()).expect("room");
+    let (written, partly, never) = (send(&mut s), send(&mut s), send(&mut s));
+    let len = s.output().len() / 3;
+    s.consume_output(Time(0), len + 1);
+    feed(&mut s, Time(0), |out| out.extend_from_slice(&[0; 8]));
+    assert_eq!(s.state(), State::Broken);
+    for msgid in [written, partly, never] {
+        assert!(s.withdraw(Time(0), msgid));
+    }
+    let cancelled = verdict(Reason::Cancelled, Certainty::NotStarted);
+    assert_eq!(s.poll_call_outcome(), Some((never, Err(cancelled))));
+    assert_eq!(s.poll_call_outcome(), None, "a daemon may have read the others");
+}
+
+#[test]
+fn i4_a_message_that_is_written_but_for_a_byte_when_it_fails_is_never_written() {
+    let to = Taker { instance: SRC, node: "a-node-with-a-name".into() };
+    for is_addressed in [false, true] {
+        for missing in [0, 1] {
+            let mut s = registered();
+            if is_addressed {
+                s.send_call_to(Time(0), &to, b"payload").expect("room");
+            } else {
+                send(&mut s, Time(0));
+            }
+            let len = s.output().len() - missing;
+            s.consume_output(Time(0), len);
+            pass(&mut s, Time(60_000_000));
+            assert_eq!(s.unresolved(), 0);
+            let state = if missing == 0 { State::Registered } else { State::Broken };
+            assert_eq!(s.state(), state, "{is_addressed}");
+        }
+    }
+}
+
+#[test]
+fn an_input_with_room_enough_does_not_grow() {
+    let mut s = registered();
+    let len = s.input_space(1).len();
+    let memory = s.memory_bytes();
+    // What was read is used up: its place is free again.
+    let all = s.input_space(len + 1).len();
+    assert!(all > len);
+    assert_eq!(s.memory_bytes(), memory);
+    assert!(s.input_space(all + 1).len() > all && s.memory_bytes() > memory);
 }
