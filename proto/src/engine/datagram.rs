@@ -205,7 +205,8 @@ impl Engine {
         if let Some(inbox) = inbox {
             let i = &mut self.inboxes[inbox];
             i.heard = (self.clock.steady(), interval);
-            i.is_source_gone = false;
+            // What a dead one left in its daemon's chain does not make it live.
+            i.is_source_gone &= self.routes.way(i.id.src).is_none();
         }
         Some(Context { inbox, send_time, interval })
     }

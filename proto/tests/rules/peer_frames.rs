@@ -1,7 +1,7 @@
 //! What a peer's frames do, one by one: stamps, floors, answers.
 
 use msg_proto::{
-    control::{Control, Register},
+    control::{Control, Departure, Register},
     counters::Counter,
     ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
@@ -119,6 +119,35 @@ fn i7_so_many_flows_go_to_a_client() {
         assert_eq!(taken, usize::from(src < most));
     }
     assert_eq!(count(&w, Counter::QueueFullRefusals), 1);
+}
+
+#[test]
+fn i7_senders_that_die_leave_no_flows_behind_whatever_their_daemon_still_says() {
+    let (mut w, conn, incarnation) = world();
+    let most = u32::try_from(limits::MAX_FLOWS_PER_CLIENT).unwrap();
+    for n in 0..most {
+        let (client, one) = (ClientId(1000 + n), Incarnation(1));
+        let flow = Flow { interval: Span::from_millis(10), ..w.flow(client.0, 100, incarnation) };
+        w.control(&Control::Announce { client, incarnation: one, priority: 0, uid: 7 });
+        w.peer_says(|b| put_data(b, &flow, &[1]));
+        let cause = Departure::Died;
+        w.control(&Control::Withdraw { client, incarnation: one, cause });
+        w.peer_says(|b| put_data(b, &Flow { floor: Seq(2), ..flow }, &[]));
+        w.datagrams();
+    }
+    for _ in 0..6 {
+        w.pass(4000);
+        w.peer_says(|b| assert!(b.put_ping()));
+    }
+    let given = delivered(&mut w, conn).len() as u64;
+    w.say(conn, |out| put::taken(out, given));
+    for _ in 0..6 {
+        w.pass(4000);
+        w.peer_says(|b| assert!(b.put_ping()));
+    }
+    let flow = w.flow(200, 100, incarnation);
+    w.peer_says(|b| put_data(b, &flow, &[1]));
+    assert_eq!((delivered(&mut w, conn).len(), count(&w, Counter::QueueFullRefusals)), (1, 0));
 }
 
 #[test]
