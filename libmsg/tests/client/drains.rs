@@ -7,7 +7,8 @@ use msg_proto::local::put;
 
 use super::*;
 use crate::{
-    daemon::{PROCEDURE, Said, now},
+    daemon::{PROCEDURE, Said, grant, now},
+    instances::while_dispatching,
     messages::readable,
 };
 
@@ -64,6 +65,17 @@ fn a_drain_waits_for_an_answer_no_longer_than_its_caller() {
     assert!(now().since(begun) < LONG.into());
 }
 
+/// Has each message's handler say that it has begun, and wait until it may go on.
+fn hold_messages(client: &Client) -> (mpsc::Receiver<u32>, mpsc::Sender<()>) {
+    let (begun, order) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    client.on_message(move |_, message| {
+        begun.send(message.msgid.0).expect("heard");
+        may_go_on.recv_timeout(LONG).expect("told");
+    });
+    (order, go_on)
+}
+
 /// Whether DRAINED is among what the client has said before this message.
 fn has_said_drained(client: &Client, daemon: &mut Daemon) -> bool {
     let marker = send(client);
@@ -96,12 +108,7 @@ fn read_drain(client: &Client, daemon: &mut Daemon) {
 #[test]
 fn messages_that_were_taken_are_begun_before_the_successor_gets_the_next() {
     let (_socket, client, mut daemon) = pair();
-    let (begun, order) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel();
-    client.on_message(move |_, message| {
-        begun.send(message.msgid.0).expect("heard");
-        may_go_on.recv_timeout(LONG).expect("told");
-    });
+    let (order, go_on) = hold_messages(&client);
     daemon.deliver(1, now());
     daemon.deliver(2, now());
     assert!(readable(&client, LONG));
@@ -186,33 +193,29 @@ fn messages_that_nobody_asks_for_hold_up_no_successor() {
 }
 
 #[test]
-fn who_comes_back_as_leaving_has_begun_what_it_took() {
+fn who_comes_back_as_leaving_says_drained_when_it_has_begun_what_it_took() {
     let (socket, client, mut daemon) = pair();
-    let (begun, order) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel();
-    client.on_message(move |_, message| {
-        begun.send(message.msgid.0).expect("heard");
-        may_go_on.recv_timeout(LONG).expect("told");
-    });
+    let (begun, go_on) = hold_messages(&client);
     daemon.deliver(1, now());
+    daemon.deliver(2, now());
     assert!(readable(&client, LONG));
     thread::scope(|scope| {
         scope.spawn(|| client.dispatch(LONG).expect("no error"));
-        assert_eq!(order.recv_timeout(LONG), Ok(1));
+        assert_eq!(begun.recv_timeout(LONG), Ok(1));
         read_drain(&client, &mut daemon);
         drop(daemon);
-        let next = scope.spawn(|| socket.accept());
-        let lost_at = now();
-        // The back-off is shorter; the interval, after which it comes in any case, is a second.
-        while now().since(lost_at) < (4 * SHORT).into() {
-            client.dispatch(Duration::ZERO).expect("no error");
+        let mut daemon = while_dispatching(&client, || {
+            let mut daemon = socket.accept();
+            let Said::Register(register) = daemon.hear() else { panic!("no REGISTER") };
+            assert_eq!(register.arrival, msg::Arrival::Leaving);
+            while daemon.hear() != Said::Ready {}
+            daemon.say(|out| put::registered(out, &grant(2)));
+            daemon
+        });
+        assert!(!has_said_drained(&client, &mut daemon), "2 is not begun");
+        for _ in 1..=2 {
+            go_on.send(()).expect("heard");
         }
-        assert!(!next.is_finished(), "1 is begun, and its handler runs");
-        go_on.send(()).expect("heard");
-        while !next.is_finished() {
-            client.dispatch(SHORT).expect("no error");
-        }
-        let Said::Register(register) = next.join().expect("no panic").hear() else { panic!("no REGISTER") };
-        assert_eq!(register.arrival, msg::Arrival::Leaving);
+        hear_drained(&mut daemon);
     });
 }
