@@ -251,22 +251,16 @@ impl Engine {
             for run in inbox.acks.drain(..n) {
                 draft.is_eliciting = true;
                 if is_adaptive {
-                    association.recovery.sent.push_item(Item::Ack {
-                        inbox: inbox_key,
-                        serial: inbox.serial,
-                        run,
-                    });
+                    let item = Item::Ack { inbox: inbox_key, serial: inbox.serial, run };
+                    association.recovery.sent.push_item(item);
                 }
             }
             let n = draft.builder.put_nack(&inbox.id, send_time, &inbox.nacks);
             for entry in inbox.nacks.drain(..n) {
                 draft.is_eliciting = true;
                 if is_adaptive {
-                    association.recovery.sent.push_item(Item::Nack {
-                        inbox: inbox_key,
-                        serial: inbox.serial,
-                        entry,
-                    });
+                    let item = Item::Nack { inbox: inbox_key, serial: inbox.serial, entry };
+                    association.recovery.sent.push_item(item);
                 }
             }
             let mut is_done = inbox.acks.is_empty() && inbox.nacks.is_empty();
