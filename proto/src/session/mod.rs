@@ -353,7 +353,7 @@ impl Session {
 
     /// Messages without an outcome.
     #[must_use]
-    pub const fn unresolved(&self) -> usize {
+    pub fn unresolved(&self) -> usize {
         self.unresolved.len()
     }
 

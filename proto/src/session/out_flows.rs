@@ -107,8 +107,8 @@ impl OutFlows {
     }
 
     /// FLOW_BOUND for each flow of which an earlier daemon was written something that is unresolved.
-    pub(super) fn report(&mut self, unresolved: &mut Unresolved, out: &mut Vec<u8>) {
-        for (_, entry) in unresolved.iter_mut().filter(|(_, e)| e.written_before) {
+    pub(super) fn report(&mut self, unresolved: &Unresolved, out: &mut Vec<u8>) {
+        for (_, entry) in unresolved.iter().filter(|(_, e)| e.written_before) {
             if let Some(at) = self.find(entry.dst, entry.channel) {
                 self.flows[at].upto = Some(entry.seq);
             }

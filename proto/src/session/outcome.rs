@@ -124,7 +124,7 @@ impl Session {
 
     fn fail_where(&mut self, choose: impl Fn(bool) -> bool, verdict: impl Fn(&Ended) -> Verdict) {
         let chosen: Vec<MsgId> =
-            self.unresolved.iter_mut().filter(|(_, e)| choose(e.written_before)).map(|(id, _)| id).collect();
+            self.unresolved.iter().filter(|(_, e)| choose(e.written_before)).map(|(id, _)| id).collect();
         for msgid in chosen {
             if let Some(ended) = self.unresolved.remove(msgid) {
                 let verdict = verdict(&ended);

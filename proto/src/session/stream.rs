@@ -29,19 +29,20 @@ impl Session {
         let register = self.config.register(self.granted.incarnation, arrival);
         put::register(self.output.frames(), &register);
         self.deliveries.handle_connected(self.output.frames());
-        self.out_flows.report(&mut self.unresolved, self.output.frames());
+        self.out_flows.report(&self.unresolved, self.output.frames());
         put::ready(self.output.frames());
         self.subscriptions.handle_connected();
         self.subscriptions.report(self.output.frames());
         self.lives.handle_connected(self.output.frames());
-        for (msgid, entry) in self.unresolved.iter_mut() {
-            entry.start_at = self.output.position();
+        let output = &mut self.output;
+        self.unresolved.for_each_mut(|msgid, entry| {
+            entry.start_at = output.position();
             // Its age by the steady clock, as the daemon counts it; but a call's deadline is a time of the clock, for
             // which nothing is left out.
             let send_time =
                 if entry.is_call { entry.sent_raw } else { now.minus(steady.since(entry.sent_at)) };
-            self.output.submit(msgid, send_time, &entry.as_sent());
-        }
+            output.submit(msgid, send_time, &entry.as_sent());
+        });
     }
 
     /// The stream has ended (end of file or error). Everything is kept: messages for their replay, and whole
@@ -49,10 +50,10 @@ impl Session {
     pub fn handle_disconnected(&mut self, now: Time) {
         self.advance(now);
         let consumed = self.output.consumed();
-        for (_, entry) in self.unresolved.iter_mut() {
+        self.unresolved.for_each_mut(|_, entry| {
             entry.written_before |= entry.start_at < consumed;
             entry.start_at = NOWHERE;
-        }
+        });
         self.output.clear();
         if matches!(self.state, State::Refused | State::Closed) {
             return;
@@ -150,9 +151,7 @@ impl Session {
         }
         if body.start != self.granted.daemon_start {
             // A daemon that was started since cannot know what its predecessor did with these.
-            for (_, entry) in self.unresolved.iter_mut() {
-                entry.other_daemon |= entry.written_before;
-            }
+            self.unresolved.for_each_mut(|_, entry| entry.other_daemon |= entry.written_before);
         }
         self.granted = Granted::from_registered(body);
         self.node.clone_from(&body.node);

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, mem, ops::Range};
 
+use slab::Slab;
+
 use super::{Taker, UserBuf};
 use crate::{
     ids::{Channel, ClientId, MsgId, Seq},
@@ -13,16 +15,17 @@ use crate::{
 ///
 /// ```text
 /// base                      next_msgid
-///  | live | gone | gone | live |
+///  | entry | GONE | GONE | entry |
 /// ```
 ///
-/// The first entry is always live, so the oldest message is at hand. An entry costs about 80 bytes and its
-/// data; the buffers of the data are used again.
+/// The first is never gone, so the oldest message is at hand. A msgid costs 4 bytes from the oldest on, which may stay
+/// while many thousands come and go behind it; an entry costs some 200 bytes and its data. The buffers of the data are
+/// used again.
 #[derive(Debug)]
 pub(super) struct Unresolved {
     base: MsgId,
-    ring: VecDeque<Entry>,
-    live: usize,
+    ring: VecDeque<u32>,
+    entries: Slab<Entry>,
     bytes: usize,
     pool: Pool,
     last_sent_at: Time,
@@ -38,7 +41,6 @@ pub(super) struct Entry {
     pub(super) is_call: bool,
     /// The only instance that it is for.
     pub(super) to: Option<Taker>,
-    live: bool,
     /// Some of it was written to an earlier stream.
     pub(super) written_before: bool,
     /// Some of it was written to a daemon that the present one knows nothing of.
@@ -68,6 +70,9 @@ pub(super) struct NewEntry<'a> {
     pub(super) payload: &'a [u8],
 }
 
+/// In the ring: it has its outcome.
+const GONE: u32 = u32::MAX;
+
 /// Not in the output of the present stream.
 pub(super) const NOWHERE: u64 = u64::MAX;
 
@@ -81,7 +86,7 @@ impl Unresolved {
         Self {
             base: first,
             ring: VecDeque::new(),
-            live: 0,
+            entries: Slab::new(),
             bytes: 0,
             pool: Pool { free: Vec::new(), bytes: 0 },
             last_sent_at: Time(0),
@@ -92,18 +97,16 @@ impl Unresolved {
         let mut data = self.pool.take();
         data.extend_from_slice(new.user);
         data.extend_from_slice(new.payload);
-        self.live += 1;
         self.bytes += charge(new.user.len(), new.payload.len());
         // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
         self.last_sent_at = self.last_sent_at.max(new.sent_at);
-        self.ring.push_back(Entry {
+        let at = self.entries.insert(Entry {
             dst: new.dst,
             seq: new.seq,
             channel: new.channel,
             at_least_once: new.at_least_once,
             is_call: new.is_call,
             to: new.to.cloned(),
-            live: true,
             written_before: false,
             other_daemon: false,
             user_len: u8::try_from(new.user.len()).unwrap_or(u8::MAX),
@@ -112,12 +115,13 @@ impl Unresolved {
             start_at: new.start_at,
             data,
         });
+        self.ring.push_back(u32::try_from(at).unwrap_or(GONE));
     }
 
     /// Ends a message. `None` if it is not unresolved.
     pub(super) fn remove(&mut self, msgid: MsgId) -> Option<Ended> {
-        let entry = self.ring.get_mut(msgid.since(self.base)? as usize).filter(|e| e.live)?;
-        entry.live = false;
+        let at = self.ring.get_mut(msgid.since(self.base)? as usize)?;
+        let mut entry = self.entries.try_remove(mem::replace(at, GONE) as usize)?;
         let data = mem::take(&mut entry.data);
         let ended = Ended {
             msgid,
@@ -125,15 +129,14 @@ impl Unresolved {
             channel: entry.channel,
             user: entry.user_of(&data),
             is_call: entry.is_call,
-            to: entry.to.take(),
+            to: entry.to,
             written_before: entry.written_before,
             other_daemon: entry.other_daemon,
             start_at: entry.start_at,
         };
-        self.live -= 1;
         self.bytes -= charge(0, data.len());
         self.pool.give(data);
-        while self.ring.front().is_some_and(|e| !e.live) {
+        while self.ring.front() == Some(&GONE) {
             self.ring.pop_front();
             self.base = self.base.next();
         }
@@ -142,7 +145,8 @@ impl Unresolved {
 
     /// A message, if it is unresolved.
     pub(super) fn find(&self, msgid: MsgId) -> Option<&Entry> {
-        self.ring.get(msgid.since(self.base)? as usize).filter(|e| e.live)
+        let at = self.ring.get(msgid.since(self.base)? as usize)?;
+        self.entries.get(*at as usize)
     }
 
     /// Which of the `count` msgids from `first` on lie between the oldest unresolved and the newest, as offsets.
@@ -155,22 +159,34 @@ impl Unresolved {
     }
 
     /// The unresolved, oldest first.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (MsgId, &mut Entry)> {
-        let base = self.base;
-        let numbered = self.ring.iter_mut().zip(0u32..).map(move |(e, n)| (base.plus(n), e));
-        numbered.filter(|(_, e)| e.live)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MsgId, &Entry)> {
+        self.iter_from(0)
+    }
+
+    /// Changes the unresolved, oldest first.
+    pub(super) fn for_each_mut(&mut self, mut change: impl FnMut(MsgId, &mut Entry)) {
+        for (at, n) in self.ring.iter().zip(0u32..) {
+            if let Some(entry) = self.entries.get_mut(*at as usize) {
+                change(self.base.plus(n), entry);
+            }
+        }
+    }
+
+    fn iter_from(&self, skip: u32) -> impl Iterator<Item = (MsgId, &Entry)> {
+        let numbered = self.ring.range(skip as usize..).zip(skip..);
+        numbered.filter_map(|(at, n)| Some((self.base.plus(n), self.entries.get(*at as usize)?)))
     }
 
     pub(super) fn oldest(&self) -> Option<(MsgId, &Entry)> {
-        self.ring.front().map(|e| (self.base, e))
+        let at = self.ring.front()?;
+        Some((self.base, self.entries.get(*at as usize)?))
     }
 
     /// The first of a flow at or after `from`. A `from` that is not in the ring means its beginning.
     pub(super) fn first_of(&self, from: MsgId, dst: ClientId, channel: Channel) -> Option<(MsgId, Seq)> {
         let skip = from.since(self.base).filter(|n| (*n as usize) < self.ring.len()).unwrap_or(0);
-        let mut rest = self.ring.range(skip as usize..).zip(skip..);
-        let found = rest.find(|(e, _)| e.live && e.dst == dst && e.channel == channel);
-        found.map(|(e, n)| (self.base.plus(n), e.seq))
+        let found = self.iter_from(skip).find(|(_, e)| e.dst == dst && e.channel == channel);
+        found.map(|(msgid, e)| (msgid, e.seq))
     }
 
     /// The msgid that the next send gets.
@@ -183,8 +199,8 @@ impl Unresolved {
         u32::try_from(self.ring.len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.live
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) const fn bytes(&self) -> usize {
@@ -192,7 +208,8 @@ impl Unresolved {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes + self.pool.bytes + self.ring.capacity() * size_of::<Entry>()
+        let index = self.ring.capacity() * size_of::<u32>();
+        self.bytes + self.pool.bytes + index + self.entries.capacity() * size_of::<Entry>()
     }
 }
 

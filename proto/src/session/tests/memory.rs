@@ -76,7 +76,7 @@ fn i7_messages_are_counted_while_they_are_unresolved_and_their_buffers_afterward
             s.send(Time(0), DST, &[1; 900], b"", SendFlags::default()).expect("room");
         }
     });
-    let ring = 1024 * size_of::<Entry>();
+    let ring = 1024 * (size_of::<Entry>() + size_of::<u32>());
     assert_about(s.unresolved.memory_bytes(), ring + 1000 * (900 + 64), "messages");
     let before = s.memory_bytes();
     pass(&mut s, Time(60_000_000));
@@ -85,6 +85,18 @@ fn i7_messages_are_counted_while_they_are_unresolved_and_their_buffers_afterward
     // Room for four was there before.
     let failures = 1020 * size_of::<Notice>();
     assert_about(s.memory_bytes() + 1000 * 64 - before, failures, "failures that nobody polls");
+}
+
+#[test]
+fn i7_one_message_that_waits_costs_little_however_many_end_behind_it() {
+    let mut s = registered();
+    s.send(Time(0), DST, b"waits", b"", SendFlags::default()).expect("room");
+    for _ in 0..150_000 {
+        let msgid = s.send(Time(0), ClientId(7), &[1; 100], b"", SendFlags::default()).expect("room");
+        write_all(&mut s);
+        feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
+    }
+    assert!(s.unresolved.memory_bytes() < 2 << 20, "{}", s.unresolved.memory_bytes());
 }
 
 #[test]
