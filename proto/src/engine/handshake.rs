@@ -107,7 +107,7 @@ impl Engine {
             return self.count(Counter::RefusedHellos);
         }
         link.answers += 1;
-        link.hellos.push((path, opening));
+        link.push_hello(path, opening);
         self.wake_link(key);
     }
 
@@ -121,7 +121,9 @@ impl Engine {
                 continue;
             }
             let attempt = link.attempt.map(Attempt::aged);
-            link.hellos.extend((0..link.paths.len()).map(|path| (path, Opening::Attempt)));
+            for path in 0..link.paths.len() {
+                link.push_hello(path, Opening::Attempt);
+            }
             link.hello_at = now + link.hello_backoff;
             link.hello_backoff = link.hello_backoff.times(2).min(Span::from_millis(limits::HEARTBEAT_MS));
             self.set_attempt(key, attempt);

@@ -27,18 +27,24 @@ impl Engine {
         taken: &FlowTaken<'_>,
     ) -> Result<(), Violation> {
         let id = FlowId { src: taken.src, dst: self.clients[client].instance, channel: taken.channel };
-        if self.clients[client].inboxes.len() >= limits::MAX_FLOWS_PER_CLIENT {
+        let known = self.inbox_of.get(&id).copied();
+        let its = &mut self.clients[client].inboxes;
+        // What was begun is said apart, of a flow that was spoken of.
+        let is_its = known.is_some_and(|key| its.contains(&key));
+        if !is_its && its.len() >= limits::MAX_FLOWS_PER_CLIENT {
             return Err(Violation::new(LocalRule::Quota, "more than 4,096 flows"));
         }
-        let key = match self.inbox_of.get(&id) {
-            Some(key) => *key,
+        let key = match known {
+            Some(key) => {
+                if !is_its {
+                    its.push(key);
+                }
+                key
+            }
             None => self.add_inbox(id, Source::Local, Some(client), taken.floor),
         };
         let inbox = &mut self.inboxes[key];
         (inbox.client, inbox.departed_at) = (Some(client), None);
-        if !self.clients[client].inboxes.contains(&key) {
-            self.clients[client].inboxes.push(key);
-        }
         for seq in numbers(taken) {
             self.restore_slot(client, key, seq, taken.progress)?;
         }

@@ -2,7 +2,8 @@
 
 use msg_proto::{
     control::Register,
-    ids::{Channel, ConnId, Incarnation, Seq},
+    ids::{Channel, ClientId, ConnId, Incarnation, Instance, Seq},
+    limits,
     local::{DaemonFrame, FlowTaken, Progress, put},
     outcome::{Certainty, Reason, Verdict},
     units::Span,
@@ -208,20 +209,49 @@ fn i3_what_was_not_written_to_a_dead_process_was_not_started() {
     assert_eq!(said.concat(), [(1, unknown), (2, unknown), (3, not_started)]);
 }
 
+/// What the peer is answered that sends a message to that process.
+fn refusals(w: &mut ByHand, id: u32, incarnation: Incarnation) -> Vec<Verdict> {
+    let flow = w.flow(200, id, incarnation);
+    w.peer_says(|b| {
+        assert!(b.put_flow(&flow, 0));
+        let (msgid, seq) = (msg_proto::ids::MsgId(1), Seq(1));
+        assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
+    });
+    w.peer_hears(|f| if let Frame::Nack(nack) = f { nack.entries().next().map(|e| e.verdict) } else { None })
+}
+
+#[test]
+fn i7_who_has_as_many_flows_as_may_be_comes_back_in_a_handler_and_with_no_more() {
+    let most = u32::try_from(limits::MAX_FLOWS_PER_CLIENT).unwrap();
+    for (flows, is_taken) in [(most, true), (most + 1, false)] {
+        let (mut w, conn, incarnation) = world();
+        w.hang_up(conn);
+        let taken = |n, progress| FlowTaken {
+            src: Instance { client: ClientId(1000 + n), incarnation: Incarnation(1) },
+            channel: Channel::Ordered,
+            floor: Seq(1),
+            progress,
+            bitmap: &[1],
+        };
+        let conn = w.connect(7);
+        w.say(conn, |out| {
+            put::register(out, &back(incarnation));
+            (0..flows).for_each(|n| put::flow_taken(out, &taken(n, Progress::Taken)));
+            // The last one's handler runs.
+            put::flow_taken(out, &taken(flows - 1, Progress::Begun));
+            put::ready(out);
+        });
+        let bytes = w.hear(conn);
+        let is_refused = frames(&bytes).iter().any(|f| matches!(f, DaemonFrame::Nack(_)));
+        assert_eq!(is_refused, !is_taken, "{flows}");
+    }
+}
+
 #[test]
 fn what_is_asked_of_processes_that_were_never_here_is_answered_too() {
     let (mut w, _, _) = world();
     for (n, incarnation) in [(100, 4), (100, 5), (300, 6)] {
-        let flow = w.flow(200, n, Incarnation(incarnation));
-        w.peer_says(|b| {
-            assert!(b.put_flow(&flow, 0));
-            let (msgid, seq) = (msg_proto::ids::MsgId(1), Seq(1));
-            assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
-        });
-        let said = w.peer_hears(|f| match f {
-            Frame::Nack(nack) => nack.entries().next().map(|e| e.verdict),
-            _ => None,
-        });
+        let said = refusals(&mut w, n, Incarnation(incarnation));
         assert_eq!(said, [Verdict { reason: Reason::ReceiverGone, certainty: Certainty::Unknown }]);
     }
 }
@@ -237,16 +267,7 @@ fn of_each_that_died_here_it_is_known_that_it_was_here() {
     // One of them comes back; of the others all is remembered.
     w.client(7, &Register { incarnation: others[0].1.unwrap(), ..register(101) });
     for (id, incarnation) in [(100, incarnation), (102, others[1].1.unwrap())] {
-        let flow = w.flow(200, id, incarnation);
-        w.peer_says(|b| {
-            assert!(b.put_flow(&flow, 0));
-            let (msgid, seq) = (msg_proto::ids::MsgId(1), Seq(1));
-            assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
-        });
-        let said = w.peer_hears(|f| match f {
-            Frame::Nack(nack) => nack.entries().next().map(|e| e.verdict),
-            _ => None,
-        });
+        let said = refusals(&mut w, id, incarnation);
         assert_eq!(
             said,
             [Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted }],

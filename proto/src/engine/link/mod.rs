@@ -259,6 +259,13 @@ impl Link {
         }
     }
 
+    /// A hello is to go out. What waits already is not sent twice.
+    pub(crate) fn push_hello(&mut self, path: usize, opening: Opening) {
+        if !self.hellos.contains(&(path, opening)) {
+            self.hellos.push((path, opening));
+        }
+    }
+
     /// The path that goes to an address, or the active one for an address that is not in the config.
     pub(crate) fn path_to(&self, from: SocketAddr) -> Option<usize> {
         self.paths.iter().position(|p| p.remote == from)
