@@ -1,15 +1,18 @@
 //! A client's fault costs that client its connection, and nobody else anything.
 
 use msg_proto::{
-    control::{LocalRule, Register, VersionRange},
+    control::{LocalRule, Register},
     engine::Credentials,
-    ids::{Channel, ClientId, Incarnation, MsgId, Seq},
+    ids::ClientId,
     limits,
-    local::{DaemonFrame, Submit, put, split},
+    local::{DaemonFrame, put},
     outcome::{Certainty, Reason, Verdict},
 };
 
-use super::world::{Options, World};
+use super::{
+    by_hand::{frames, register, submit},
+    world::{Options, World},
+};
 
 #[test]
 fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {
@@ -34,30 +37,10 @@ fn nonsense_from_a_registered_client_ends_its_connection_and_names_it() {
 
 /// REGISTER and READY.
 fn registration(max_stored: u32) -> Vec<u8> {
-    let register = Register {
-        versions: VersionRange { lowest: 1, highest: 1 },
-        client: ClientId(100),
-        incarnation: Incarnation::NONE,
-        interval_ms: 0,
-        times: None,
-        max_stored,
-        priority: 0,
-        arrival: msg_proto::control::Arrival::Alone,
-        name: "test".to_owned(),
-    };
     let mut stream = Vec::new();
-    put::register(&mut stream, &register);
+    put::register(&mut stream, &Register { max_stored, ..register(100) });
     put::ready(&mut stream);
     stream
-}
-
-fn frames(mut output: &[u8]) -> Vec<DaemonFrame<'_>> {
-    let mut frames = Vec::new();
-    while let Ok(Some((raw, len))) = split(output) {
-        frames.extend(DaemonFrame::parse(raw).ok());
-        output = &output[len..];
-    }
-    frames
 }
 
 /// What a daemon says of messages that a library sends in spite of its limits: (msgid, verdict).
@@ -69,19 +52,7 @@ fn refusals(max_stored: u32, sizes: &[usize]) -> Vec<(u32, Verdict)> {
     let conn = engine.handle_connect(now, Credentials { pid: 7, uid: 0, gid: 0 }).expect("few connections");
     let mut stream = registration(max_stored);
     for (i, size) in (1..).zip(sizes) {
-        let submit = Submit {
-            dst: ClientId(999),
-            msgid: MsgId(i),
-            seq: Seq(i),
-            channel: Channel::Ordered,
-            at_least_once: false,
-            is_call: false,
-            to: None,
-            send_time: now,
-            user: b"",
-            payload: &vec![1; *size],
-        };
-        put::submit(&mut stream, &submit);
+        put::submit(&mut stream, &submit(999, i, now, &vec![1; *size]));
     }
     engine.handle_client_bytes(now, conn, &stream);
     assert_eq!(engine.poll_close(), None);
