@@ -153,6 +153,8 @@ impl Engine {
             let mut bytes = self.pool.take(payload.len());
             bytes.extend_from_slice(payload);
             self.hold(key, client, copy, bytes);
+            // If it is the next, its inbox takes its turn from now on.
+            self.give_waiting(key);
         } else {
             self.count(Counter::QueueFullRefusals);
         }

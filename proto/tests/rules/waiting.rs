@@ -120,3 +120,22 @@ fn i4_what_a_library_gave_up_while_its_daemon_stood_still_is_not_sent_again() {
         assert_eq!(w.clients[a].failed.len(), 1);
     }
 }
+
+#[test]
+fn who_finds_the_window_full_has_its_turn_when_there_is_room() {
+    let mut w = World::new();
+    let (hog, other) = (w.client(0, 100, 1000, 5), w.client(0, 101, 1000, 5));
+    let receiver = w.client(1, 200, 1000, 5);
+    w.run(50);
+    w.clients[receiver].is_stopped = true;
+    for _ in 0..600 {
+        w.send(hog, 200, &[1; 1000], b"").unwrap();
+    }
+    w.run(100);
+    w.send(other, 200, &[2; 1000], b"").unwrap();
+    w.run(100);
+    assert!(w.payloads(receiver).is_empty());
+    w.clients[receiver].is_stopped = false;
+    w.run(10);
+    assert_eq!(w.clients[other].acked.len(), 1, "it does not wait for its next copy");
+}
