@@ -61,6 +61,10 @@ pub const DELIVERY_WINDOW_BYTES: usize = 512 << 10;
 /// Deliveries on their way to one client's library. Beside [`DELIVERY_WINDOW_BYTES`], for small messages.
 pub const DELIVERY_WINDOW_MESSAGES: usize = 4096;
 
+/// A client that leaves may still have to begin what it took, and says so with DRAINED: its successor on that node is
+/// given nothing in order for so long, or half of that client's interval if that is less.
+pub const SUCCESSOR_WAIT_MS: u64 = 100;
+
 /// Flows that one client may have towards others, and that others may have towards it. About 200 bytes each, and its slots.
 pub const MAX_FLOWS_PER_CLIENT: usize = 4096;
 

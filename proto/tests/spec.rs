@@ -38,6 +38,7 @@ fn values() -> impl Iterator<Item = (&'static str, String)> {
         MAX_CLIENT_QUEUE_BYTES,
         DELIVERY_WINDOW_BYTES,
         DELIVERY_WINDOW_MESSAGES,
+        SUCCESSOR_WAIT_MS,
         MAX_FLOWS_PER_CLIENT,
         MAX_PEERS,
         MAX_PATHS,

@@ -143,8 +143,7 @@ impl Engine {
         }
         let inbox = &self.inboxes[key];
         let Some(client) = inbox.client else { return };
-        let queue = &self.clients[client].queue;
-        if inbox.is_next(copy.seq) && !inbox.is_blocked && queue.has_room(payload.len()) {
+        if inbox.is_next(copy.seq) && !inbox.is_blocked && self.may_give(key, client, payload.len()) {
             self.give(key, copy, payload);
             self.give_waiting(key);
         } else if self.has_quota(client, payload.len())
@@ -271,7 +270,7 @@ impl Engine {
                 }
                 return;
             }
-            if !self.clients[client].queue.has_room(held.payload.len()) {
+            if !self.may_give(key, client, held.payload.len()) {
                 if !std::mem::replace(&mut self.inboxes[key].is_blocked, true) {
                     self.clients[client].queue.blocked.push_back(key);
                 }
@@ -284,6 +283,12 @@ impl Engine {
             self.give(key, &copy, &held.payload);
             self.pool.put(held.payload);
         }
+    }
+
+    /// Whether the client may be given `len` bytes of that inbox.
+    fn may_give(&self, key: InboxKey, client: ClientKey, len: usize) -> bool {
+        let queue = &self.clients[client].queue;
+        queue.has_room(len) && !(queue.is_held_back && self.inboxes[key].id.channel == Channel::Ordered)
     }
 
     /// Gives the inboxes that wait for room their turn.

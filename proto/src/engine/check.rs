@@ -100,6 +100,13 @@ impl Engine {
         for blocked in &c.queue.blocked {
             holds("a blocked inbox says so", self.inboxes.get(*blocked).is_some_and(|i| i.is_blocked))?;
         }
+        let others = || self.clients.iter().filter(|(_, o)| o.instance.client == c.instance.client);
+        let waits = others().any(|(_, o)| o.drained_by.is_some());
+        same(
+            "what is in order is held back",
+            c.queue.is_held_back,
+            waits && !c.is_leaving && c.conn.is_some(),
+        )?;
         let blocked = inboxes().filter(|i| i.is_blocked).count();
         same("blocked inboxes", c.queue.blocked.len(), blocked)
     }
@@ -197,6 +204,11 @@ impl Engine {
         let expires = !self.departed.is_empty()
             || self.inboxes.iter().any(|(_, i)| i.departed_at.is_some() || i.is_source_gone);
         holds("what is left behind expires", !expires || self.expire_at.is_some())?;
+        let drained = self.clients.iter().filter_map(|(_, c)| c.drained_by).min();
+        holds(
+            "DRAINED is not waited for for ever",
+            drained.is_none_or(|at| self.held_back_until.is_some_and(|h| h <= at)),
+        )?;
         let now = self.clock.steady();
         let lost = self.chain.flows.iter().filter_map(|(_, f)| f.lost_until).filter(|at| *at > now).min();
         holds("what is out of reach is given up", lost.is_none_or(|at| self.lost_at.is_some_and(|l| l <= at)))

@@ -90,6 +90,8 @@ pub(crate) struct Client {
     pub(crate) is_leaving: bool,
     /// It came back as one that leaves, and has not said DRAINED: what came for it since, to be refused then.
     pub(crate) unanswered: Option<Vec<(InboxKey, MsgId, Seq)>>,
+    /// It has not said DRAINED: until then its successors on this node are given nothing in order.
+    pub(crate) drained_by: Option<Time>,
     /// What it had begun and not handled when it came back, until it has.
     pub(crate) begun: Option<(InboxKey, Seq)>,
     pub(crate) conn: Option<ConnId>,
@@ -224,6 +226,8 @@ pub(crate) struct ReceiveQueue {
     /// The round with which a new inbox begins: of an earlier one of the same flow, which was forgotten, the library may
     /// still drop what has a lower one.
     pub(crate) first_round: u32,
+    /// Ordered flows are given nothing: who had them before it may still have to begin what it took (I5).
+    pub(crate) is_held_back: bool,
 }
 
 /// A message on its way to a library.

@@ -340,8 +340,10 @@ impl Engine {
         if !has_place {
             self.begin_leaving(key, Some(local::DrainCause::Superseded));
         }
-        let client = &mut self.clients[key];
-        client.unanswered = client.is_leaving.then(Vec::new);
+        if self.clients[key].is_leaving {
+            self.clients[key].unanswered = Some(Vec::new());
+            self.await_drained(key);
+        }
         self.wake_conn(conn);
         Ok(())
     }
@@ -380,6 +382,7 @@ impl Engine {
             arrival: register.arrival,
             is_leaving: register.arrival == Arrival::Leaving,
             unanswered: None,
+            drained_by: None,
             begun: None,
             conn: Some(conn),
             interval: Span::ZERO,

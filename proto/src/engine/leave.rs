@@ -20,9 +20,10 @@ use super::{
 use crate::{
     control::{Arrival, Departure, LocalRule, Register},
     ids::{ClientId, Incarnation, Instance},
+    limits,
     local::{self, DrainCause},
     outcome::{Certainty, Reason, Verdict},
-    units::Time,
+    units::{Span, Time},
 };
 
 impl Engine {
@@ -48,10 +49,12 @@ impl Engine {
         if std::mem::replace(&mut client.is_leaving, true) {
             return;
         }
+        client.queue.is_held_back = false;
         let (instance, conn) = (client.instance, client.conn);
         if let (Some(cause), Some(conn)) = (asked, conn) {
             local::put::drain(self.conns[conn].out.tail(), cause);
             self.wake_conn(conn);
+            self.await_drained(key);
         }
         self.refuse_unaddressed(key);
         self.remove_route(key, instance, Departure::GoingAway);
@@ -73,6 +76,55 @@ impl Engine {
             let is_open = |i: &Inbox| matches!(i.arrival(seq), inbox::Arrival::New | inbox::Arrival::Given);
             if self.inboxes.get(inbox).is_some_and(is_open) {
                 self.refuse(inbox, msgid, seq, GOING_AWAY);
+            }
+        }
+        self.end_wait_for_drained(key);
+    }
+
+    /// A client that leaves will say DRAINED, when it has begun all that it took. What others of that clientid are given in
+    /// order waits for that, and not for ever: this one may hang, and its handlers may take longer than senders wait.
+    pub(super) fn await_drained(&mut self, key: ClientKey) {
+        let client = &mut self.clients[key];
+        let wait = Span::from_millis(limits::SUCCESSOR_WAIT_MS).min(client.interval.div(2));
+        let until = self.clock.steady() + wait;
+        client.drained_by = Some(until);
+        let id = client.instance.client;
+        self.held_back_until = Some(self.held_back_until.map_or(until, |at| at.min(until)));
+        self.hold_back(id);
+    }
+
+    /// It has said DRAINED, or is gone, or was waited for long enough.
+    pub(super) fn end_wait_for_drained(&mut self, key: ClientKey) {
+        let client = &mut self.clients[key];
+        if client.drained_by.take().is_some() {
+            let id = client.instance.client;
+            self.hold_back(id);
+        }
+    }
+
+    /// Holds back what is in order from the clients with that number which take messages, or does so no more.
+    pub(super) fn hold_back(&mut self, id: ClientId) {
+        let all = self.registered_as(id);
+        let is_held_back = all.iter().any(|key| self.clients[*key].drained_by.is_some());
+        for key in all {
+            let client = &mut self.clients[key];
+            let was = std::mem::replace(&mut client.queue.is_held_back, is_held_back && !client.is_leaving);
+            if was && !is_held_back {
+                self.give_blocked(key);
+            }
+        }
+    }
+
+    /// Looks through the clients whose DRAINED is waited for.
+    pub(super) fn give_up_waiting_for_drained(&mut self) {
+        let now = self.clock.steady();
+        self.held_back_until = None;
+        for (_, key) in self.registered_sorted() {
+            let Some(until) = self.clients[key].drained_by else { continue };
+            if until <= now {
+                self.end_wait_for_drained(key);
+            } else {
+                self.held_back_until = Some(self.held_back_until.map_or(until, |at| at.min(until)));
             }
         }
     }
@@ -168,10 +220,17 @@ impl Engine {
 
     /// The registered instances of a clientid that take messages, but for one.
     fn others(&self, client: ClientId, but: Incarnation) -> Vec<ClientKey> {
+        let is_other = |key: &ClientKey| {
+            let c = &self.clients[*key];
+            !c.is_leaving && c.instance.incarnation != but
+        };
+        self.registered_as(client).into_iter().filter(is_other).collect()
+    }
+
+    fn registered_as(&self, client: ClientId) -> Vec<ClientKey> {
         let from = Instance { client, incarnation: Incarnation::NONE };
         let to = Instance { client, incarnation: Incarnation(u64::MAX) };
-        let all = self.registered.range(from..=to).filter(|(i, _)| i.incarnation != but);
-        all.map(|(_, key)| *key).filter(|key| !self.clients[*key].is_leaving).collect()
+        self.registered.range(from..=to).map(|(_, key)| *key).collect()
     }
 }
 

@@ -164,6 +164,8 @@ pub struct Engine {
     settled_at: Option<Time>,
     /// When flows whose instance is out of reach are looked through.
     lost_at: Option<Time>,
+    /// When clients whose DRAINED is waited for are looked through.
+    held_back_until: Option<Time>,
     /// Who wants to know when which instances are gone.
     lives: Lives,
 
@@ -208,6 +210,7 @@ impl Engine {
             watchers: HashMap::new(),
             settled_at: None,
             lost_at: None,
+            held_back_until: None,
             lives: Lives::default(),
             links: Arena::new(),
             link_of: HashMap::new(),

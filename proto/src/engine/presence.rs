@@ -28,6 +28,7 @@ impl Engine {
                 self.announce(link, key);
             }
             self.supersede(key);
+            self.hold_back(instance.client);
             self.retarget_to(instance.client);
         } else {
             self.send_addressed(instance.client);
@@ -44,6 +45,7 @@ impl Engine {
         if self.registered.get(&instance) == Some(&key) {
             self.registered.remove(&instance);
         }
+        self.end_wait_for_drained(key);
         let client = &mut self.clients[key];
         let stay = if cause == Departure::Left { Span::ZERO } else { self.config.grace };
         client.gone_at = Some(self.clock.steady() + stay);

@@ -41,6 +41,9 @@ impl Engine {
         if self.lost_at.is_some_and(|at| at <= now) {
             self.give_up_lost();
         }
+        if self.held_back_until.is_some_and(|at| at <= now) {
+            self.give_up_waiting_for_drained();
+        }
         if self.next_lost().is_some_and(|at| at <= now) {
             self.give_up_lives();
         }
@@ -56,7 +59,7 @@ impl Engine {
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
         let (register, settling) = (self.next_register_timeout(), self.next_settling());
-        let lost = [self.lost_at, self.next_lost()];
+        let lost = [self.lost_at, self.next_lost(), self.held_back_until];
         let own = [chain, self.trim_at, self.sweep_at, self.expire_at, register, settling];
         let links = self.links.iter().filter_map(|(_, link)| match &link.current {
             None if self.is_shutting_down || link.is_removed => None,

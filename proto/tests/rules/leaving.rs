@@ -4,7 +4,7 @@
 use msg_proto::{
     control::Arrival,
     outcome::{Certainty, Reason},
-    session::{AckMode, SessionConfig},
+    session::{AckMode, SendFlags, SessionConfig, State},
 };
 
 use super::{
@@ -81,6 +81,67 @@ fn i6_a_successor_waits_for_what_other_threads_have_to_begin_when_the_daemon_die
     // Those that came meanwhile are answered at once, not when they come again.
     t.w.run(5);
     t.check("in the order of the sends");
+}
+
+/// One was taken, acked, and stands with another thread when a successor comes; then one more is sent.
+fn with_backlog() -> (Traffic, usize, usize) {
+    let (mut t, old) = begun(AckMode::OnTake, 1);
+    t.w.clients[old].session.record_backlog(1);
+    t.w.clients[old].is_stopped = false;
+    t.w.run(5);
+    assert_eq!(t.w.clients[t.senders[0]].acked.len(), 1, "nothing of the flow is in doubt");
+    let new = successor(&mut t);
+    t.w.run(5);
+    assert!(t.w.clients[old].session.holds_drained());
+    t.send(1);
+    t.w.run(20);
+    assert_eq!(t.w.clients[new].taken.len(), 0, "its predecessor has still to begin the first");
+    (t, old, new)
+}
+
+#[test]
+fn i5_a_successor_waits_for_what_was_acked_and_not_begun() {
+    let (mut t, old, new) = with_backlog();
+    let flags = SendFlags { unordered: true, at_least_once: false };
+    t.w.send_with(t.senders[0], 200, b"in no order", b"", flags).unwrap();
+    t.w.run(5);
+    assert_eq!(t.w.clients[new].taken.len(), 1, "what is unordered waits for none");
+    t.w.clients[new].taken.clear();
+    t.w.clients[old].session.record_backlog(0);
+    t.w.run(5);
+    assert_eq!(t.w.clients[new].taken.len(), 1);
+}
+
+#[test]
+fn i5_a_successor_waits_when_the_daemon_died_since() {
+    let (mut t, old) = begun(AckMode::OnTake, 1);
+    t.w.clients[old].session.record_backlog(1);
+    t.w.clients[old].is_stopped = false;
+    t.w.run(5);
+    let new = successor(&mut t);
+    t.w.run(5);
+    t.w.restart(1);
+    while [old, new].iter().any(|c| t.w.clients[*c].session.state() != State::Registered) {
+        t.w.run(1);
+    }
+    t.send(1);
+    t.w.run(20);
+    assert_eq!(t.w.clients[new].taken.len(), 0);
+    t.w.clients[old].session.record_backlog(0);
+    t.w.run(5);
+    t.check("then it is given");
+}
+
+#[test]
+fn a_successor_does_not_wait_for_ever() {
+    // Half of the interval of the one that leaves.
+    let (mut t, _, new) = with_backlog();
+    t.w.run(30);
+    assert_eq!(t.w.clients[new].taken.len(), 1, "what takes its time is not waited for");
+    let (mut t, old, new) = with_backlog();
+    t.w.kill(old);
+    t.w.run(5);
+    assert_eq!(t.w.clients[new].taken.len(), 1, "nor is what died");
 }
 
 #[test]
