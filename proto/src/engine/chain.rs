@@ -279,11 +279,13 @@ impl OutFlow {
         (ahead as usize >= self.ring.len()).then_some(ahead)
     }
 
-    /// Adds a message. Numbers that are left out count as decided.
+    /// Adds a message. Numbers that are left out were given up by the sender's library.
     pub(crate) fn push(&mut self, seq: Seq, entry: EntryKey) {
         if self.ring.is_empty() {
             if self.told == self.floor {
                 self.told = seq;
+            } else if self.floor != seq {
+                self.last_failed = Some(Seq(seq.0.wrapping_sub(1)));
             }
             self.floor = seq;
         }
@@ -403,5 +405,14 @@ mod tests {
         assert_eq!(flow.room_for(Seq(9)), None);
         assert_eq!(flow.room_for(Seq(10)), Some(5));
         assert_eq!(flow.unresolved().collect::<Vec<_>>(), [EntryKey(1), EntryKey(2)]);
+        // They are also when the library does not know yet what became of the last one.
+        flow.resolve(Seq(5));
+        flow.resolve(Seq(9));
+        assert_eq!((flow.floor(), flow.told_floor()), (Seq(10), Seq(5)));
+        flow.push(Seq(10), EntryKey(3));
+        assert_eq!(flow.hole_before(Seq(10)), None, "none was left out");
+        flow.resolve(Seq(10));
+        flow.push(Seq(14), EntryKey(4));
+        assert_eq!(flow.hole_before(Seq(14)), Some((Seq(5), 9)));
     }
 }

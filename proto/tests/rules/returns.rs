@@ -126,6 +126,25 @@ fn outcomes_that_came_about_meanwhile_are_told_to_one_that_comes_back() {
 }
 
 #[test]
+fn what_a_library_gave_up_while_its_daemon_stood_still_keeps_nothing_waiting() {
+    let (mut w, conn, incarnation) = world();
+    let now = w.now;
+    w.say(conn, |out| put::submit(out, &submit(200, 1, now, b"x")));
+    w.hear(conn);
+    assert_eq!(leaving(&mut w), [1]);
+    let flow = w.flow(200, 100, incarnation).id;
+    let flow = msg_proto::ids::FlowId { src: flow.dst, dst: flow.src, channel: flow.channel };
+    let run = AckRun { msgid: msg_proto::ids::MsgId(1), seq: Seq(1), count: 1 };
+    // It hangs up, and gives up 2 to 13, of which the daemon never heard.
+    w.hang_up(conn);
+    w.peer_says(|b| assert_eq!(b.put_ack(&flow, now, &[run]), 1));
+    let again = w.client(7, &back(incarnation));
+    w.say(again, |out| put::submit(out, &submit(200, 14, now, b"x")));
+    let skips = w.peer_hears(|f| if let Frame::Skip(s) = f { Some((s.seq, s.count)) } else { None });
+    assert_eq!(skips, [(Seq(1), 13)]);
+}
+
+#[test]
 fn i5_what_a_library_says_that_it_has_taken_is_given_to_it_no_more() {
     for channel in [Channel::Ordered, Channel::Unordered] {
         let (mut w, conn, incarnation) = world();
