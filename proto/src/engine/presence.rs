@@ -41,6 +41,7 @@ impl Engine {
         let client = &mut self.clients[key];
         let instance = client.instance;
         let written = client.conn.take().map_or(u64::MAX, |conn| self.conns[conn].out.written());
+        client.queue.is_held_back = false;
         let is_leaving = client.is_leaving;
         if self.registered.get(&instance) == Some(&key) {
             self.registered.remove(&instance);
