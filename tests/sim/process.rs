@@ -263,11 +263,18 @@ impl World {
         let raw = self.nodes[n].clock.at(self.now);
         let capacity = self.scenario.streams.capacity;
         let Some(stream) = p.conn.and_then(|conn| self.nodes[n].stream(conn)) else { return };
-        let output = p.session.output();
-        let written = output.len().min(capacity.saturating_sub(stream.to_daemon.len()));
-        if written > 0 {
+        let mut wrote = false;
+        loop {
+            let output = p.session.output();
+            let written = output.len().min(capacity.saturating_sub(stream.to_daemon.len()));
+            if written == 0 {
+                break;
+            }
             stream.to_daemon.write(&output[..written]);
             p.session.consume_output(raw, written);
+            wrote = true;
+        }
+        if wrote {
             self.wake_node_soon(n);
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! * `config`, `event`: what goes in and what comes out. `user`: the 64 bytes.
 //! * `input`, `output`: the two byte queues of the stream.
-//! * `unresolved`, `out_flows`: messages without an outcome, and their numbers.
+//! * `unresolved`, `out_flows`: messages without an outcome, and their numbers. `submit`: which of them the stream has.
 //! * `taken`, `in_flows`, `deliver`: what was taken, and what is done with a delivery.
 //! * `presence`: who is there; `lives`: who is gone.
 //! * `stream`: connecting, replay, the daemon's frames. `outcome`: how each message ends.
@@ -22,6 +22,7 @@ mod outcome;
 mod output;
 mod presence;
 mod stream;
+mod submit;
 mod taken;
 mod unresolved;
 mod user;
@@ -55,12 +56,13 @@ use lives::Lives;
 use out_flows::OutFlows;
 use output::Output;
 use presence::Subscriptions;
-use unresolved::{NewEntry, Unresolved};
+use submit::{Kind, OUTPUT_BYTES};
+use unresolved::Unresolved;
 
 /// A client's side of the local socket.
 ///
 /// Every accepted [`send`](Self::send) ends in exactly one outcome, whatever happens to the daemon. Memory is
-/// bounded: by the granted `max_stored` and `max_stored_bytes` (twice: the store and the output), by the
+/// bounded: by the granted `max_stored` and `max_stored_bytes`, an output of some 64 KiB and a message, the
 /// input buffer's limit, and by [`limits::MAX_FLOWS_PER_CLIENT`] flows in each direction.
 #[derive(Debug)]
 pub struct Session {
@@ -72,6 +74,8 @@ pub struct Session {
     input: Input,
     output: Output,
     unresolved: Unresolved,
+    /// Those before it stand in the stream.
+    next_to_write: MsgId,
     out_flows: OutFlows,
     deliveries: Deliveries,
     notices: VecDeque<Notice>,
@@ -107,6 +111,7 @@ impl Session {
             input: Input::new(),
             output: Output::new(),
             unresolved: Unresolved::new(first_msgid),
+            next_to_write: first_msgid,
             out_flows: OutFlows::new(first_seq),
             deliveries: Deliveries::new(config.ack),
             notices: VecDeque::new(),
@@ -166,47 +171,6 @@ impl Session {
     pub fn send_call_to(&mut self, now: Time, to: &Taker, payload: &[u8]) -> Result<MsgId, SendError> {
         let flags = SendFlags { unordered: true, at_least_once: false };
         self.submit(now, to.instance.client, payload, &[], flags, Kind::Call(Some(to)))
-    }
-
-    fn submit(
-        &mut self,
-        now: Time,
-        dst: ClientId,
-        payload: &[u8],
-        user: &[u8],
-        flags: SendFlags,
-        kind: Kind<'_>,
-    ) -> Result<MsgId, SendError> {
-        let sent_at = self.advance(now);
-        self.check_send(payload, user)?;
-        let channel = flags.channel();
-        let flow = self.out_flows.find_room(dst, channel, &self.unresolved)?;
-        let msgid = self.unresolved.next_msgid();
-        let seq = self.out_flows.record_send(flow, dst, channel, msgid);
-        let start_at = if self.state.takes_submits() { self.output.position() } else { unresolved::NOWHERE };
-        let at_least_once = flags.at_least_once;
-        let (is_call, to) = match kind {
-            Kind::Plain => (false, None),
-            Kind::Call(to) => (true, to),
-        };
-        let new = NewEntry {
-            dst,
-            seq,
-            channel,
-            at_least_once,
-            is_call,
-            to,
-            sent_at,
-            sent_raw: now,
-            start_at,
-            user,
-            payload,
-        };
-        self.unresolved.push(&new);
-        if self.state.takes_submits() {
-            self.output.submit(msgid, now, &new);
-        }
-        Ok(msgid)
     }
 
     /// The next thing to tell. Outcomes come before messages. Call until `None`.
@@ -300,7 +264,8 @@ impl Session {
         self.input.deliveries() > 0
     }
 
-    /// What is to be written to the stream.
+    /// What is to be written to the stream. Of messages no more is made ready than some 64 KiB: the rest follows as this is
+    /// [consumed](Self::consume_output).
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.deliveries.write_taken(&mut self.output);
@@ -329,10 +294,11 @@ impl Session {
         self.output.len()
     }
 
-    /// The first `n` bytes of [`output`](Self::output) were written. `now` is not needed for it; drivers pass it
-    /// as to every other input.
+    /// The first `n` bytes of [`output`](Self::output) were written; there may be more of it then. `now` is not needed
+    /// for it; drivers pass it as to every other input.
     pub fn consume_output(&mut self, _now: Time, n: usize) {
         self.output.consume(n);
+        self.write_submits(OUTPUT_BYTES);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing can fall due. While the
@@ -431,22 +397,6 @@ impl Session {
         Some(Ord::min(give_up_at, Ord::max(tick, steady + Span::from_millis(TICK_MS))))
     }
 
-    fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
-        self.check_open()?;
-        if user.len() > limits::MAX_USER_BYTES {
-            return Err(SendError::UserDataTooLong { limit: limits::MAX_USER_BYTES });
-        }
-        if payload.len() > self.granted.max_message_bytes {
-            return Err(SendError::TooLarge { limit: self.granted.max_message_bytes });
-        }
-        let charge = unresolved::charge(user.len(), payload.len());
-        let fits = self.unresolved.len() + self.outcomes_waiting < self.granted.max_stored
-            && self.unresolved.span() < limits::MSGID_SPAN - limits::SEQ_SPAN
-            && self.unresolved.bytes() + charge <= self.granted.max_stored_bytes
-            && self.output.len() + charge <= self.granted.max_stored_bytes;
-        if fits { Ok(()) } else { Err(SendError::WouldBlock) }
-    }
-
     fn check_open(&self) -> Result<(), SendError> {
         match &self.refusal {
             Some(nack) => Err(SendError::Refused(nack.rule)),
@@ -464,14 +414,6 @@ impl Session {
         }
         self.notices.push_back(notice);
     }
-}
-
-/// What is sent.
-#[derive(Clone, Copy)]
-enum Kind<'a> {
-    Plain,
-    /// A message of the call layer, and the only instance that it is for.
-    Call(Option<&'a Taker>),
 }
 
 /// What became of a message of the call layer: taken, and by whom, if the daemon has said that; or failed.

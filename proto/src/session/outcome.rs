@@ -42,11 +42,11 @@ impl Session {
     pub fn withdraw(&mut self, now: Time, msgid: MsgId) -> bool {
         self.advance(now);
         let Some(entry) = self.unresolved.find(msgid).filter(|e| e.is_call) else { return false };
-        if self.state.takes_submits() {
+        let may_be_read = self.may_be_read(entry);
+        if self.state.takes_submits() && may_be_read {
+            self.write_through(msgid);
             put::withdraw(self.output.frames(), msgid);
-        } else if !self.may_be_read(entry)
-            && let Some(ended) = self.unresolved.remove(msgid)
-        {
+        } else if !may_be_read && let Some(ended) = self.unresolved.remove(msgid) {
             let verdict = Verdict { reason: Reason::Cancelled, certainty: Certainty::NotStarted };
             self.fail(&ended, verdict, 0);
         }

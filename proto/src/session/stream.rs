@@ -17,7 +17,7 @@ impl Session {
     /// Drain [`poll_event`](Self::poll_event) first: deliveries of the old stream that still wait are forgotten,
     /// and the daemon gives them again.
     pub fn handle_connected(&mut self, now: Time) {
-        let steady = self.advance(now);
+        self.advance(now);
         if matches!(self.state, State::Refused | State::Closed) {
             return;
         }
@@ -34,15 +34,7 @@ impl Session {
         self.subscriptions.handle_connected();
         self.subscriptions.report(self.output.frames());
         self.lives.handle_connected(self.output.frames());
-        let output = &mut self.output;
-        self.unresolved.for_each_mut(|msgid, entry| {
-            entry.start_at = output.position();
-            // Its age by the steady clock, as the daemon counts it; but a call's deadline is a time of the clock, for
-            // which nothing is left out.
-            let send_time =
-                if entry.is_call { entry.sent_raw } else { now.minus(steady.since(entry.sent_at)) };
-            output.submit(msgid, send_time, &entry.as_sent());
-        });
+        self.begin_submits();
     }
 
     /// The stream has ended (end of file or error). Everything is kept: messages for their replay, and whole
@@ -109,6 +101,7 @@ impl Session {
     /// is said while a handler runs ([`super::AckMode::OnHandled`]).
     pub fn close(&mut self, _now: Time) {
         if self.state.is_up() {
+            self.write_submits(usize::MAX);
             self.deliveries.write_taken(&mut self.output);
             if !self.deliveries.is_handling() {
                 put::client_goodbye(self.output.frames());

@@ -172,6 +172,13 @@ impl Unresolved {
         }
     }
 
+    /// The first at or after `from`; a `from` that is before all of them means the first.
+    pub(super) fn next_mut(&mut self, from: MsgId) -> Option<(MsgId, &mut Entry)> {
+        let skip = from.since(self.base).unwrap_or(0).min(self.span());
+        let (n, at) = (skip..).zip(self.ring.range(skip as usize..)).find(|(_, at)| **at != GONE)?;
+        Some((self.base.plus(n), self.entries.get_mut(*at as usize)?))
+    }
+
     fn iter_from(&self, skip: u32) -> impl Iterator<Item = (MsgId, &Entry)> {
         let numbered = self.ring.range(skip as usize..).zip(skip..);
         numbered.filter_map(|(at, n)| Some((self.base.plus(n), self.entries.get(*at as usize)?)))

@@ -8,6 +8,7 @@ mod presence;
 mod replay;
 mod sets;
 mod stream;
+mod submits;
 
 use super::*;
 use crate::{
@@ -72,8 +73,12 @@ pub(super) fn feed(s: &mut Session, now: Time, write: impl FnOnce(&mut Vec<u8>))
 
 /// Everything that the session wants to write, as bytes; it counts as written.
 pub(super) fn write_all(s: &mut Session) -> Vec<u8> {
-    let bytes = s.output().to_vec();
-    s.consume_output(Time(0), bytes.len());
+    let mut bytes = Vec::new();
+    while !s.output().is_empty() {
+        let len = s.output().len();
+        bytes.extend_from_slice(s.output());
+        s.consume_output(Time(0), len);
+    }
     bytes
 }
 

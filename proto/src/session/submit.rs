@@ -1,0 +1,121 @@
+//! Sending: which of the unresolved messages stand in the stream.
+//!
+//! Not more of them are written to the output than the socket takes at a time. The others are where they have to be kept
+//! anyhow: a daemon that does not read costs no second copy, and one that fails meanwhile is simply not written.
+
+use super::{
+    SendError, SendFlags, Session, Taker,
+    unresolved::{self, NOWHERE, NewEntry},
+};
+use crate::{
+    ids::{ClientId, MsgId},
+    limits,
+    units::Time,
+};
+
+/// So much is made ready ahead of the socket, and a message.
+pub(super) const OUTPUT_BYTES: usize = 64 << 10;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'a> {
+    Plain,
+    /// A message of the call layer, and the only instance that it is for.
+    Call(Option<&'a Taker>),
+}
+
+impl Session {
+    pub(super) fn submit(
+        &mut self,
+        now: Time,
+        dst: ClientId,
+        payload: &[u8],
+        user: &[u8],
+        flags: SendFlags,
+        kind: Kind<'_>,
+    ) -> Result<MsgId, SendError> {
+        let sent_at = self.advance(now);
+        self.check_send(payload, user)?;
+        let channel = flags.channel();
+        let flow = self.out_flows.find_room(dst, channel, &self.unresolved)?;
+        let msgid = self.unresolved.next_msgid();
+        let seq = self.out_flows.record_send(flow, dst, channel, msgid);
+        let at_least_once = flags.at_least_once;
+        let (is_call, to) = match kind {
+            Kind::Plain => (false, None),
+            Kind::Call(to) => (true, to),
+        };
+        let goes_now =
+            self.state.takes_submits() && self.next_to_write == msgid && self.output.len() < OUTPUT_BYTES;
+        let start_at = if goes_now { self.output.position() } else { NOWHERE };
+        let new = NewEntry {
+            dst,
+            seq,
+            channel,
+            at_least_once,
+            is_call,
+            to,
+            sent_at,
+            sent_raw: now,
+            start_at,
+            user,
+            payload,
+        };
+        self.unresolved.push(&new);
+        if goes_now {
+            self.output.submit(msgid, now, &new);
+            self.next_to_write = msgid.next();
+        } else {
+            self.write_submits(OUTPUT_BYTES);
+        }
+        Ok(msgid)
+    }
+
+    /// A stream to the daemon is up: everything unresolved goes there, in order.
+    pub(super) fn begin_submits(&mut self) {
+        self.next_to_write =
+            self.unresolved.oldest().map_or(self.unresolved.next_msgid(), |(msgid, _)| msgid);
+        self.write_submits(OUTPUT_BYTES);
+    }
+
+    /// Writes what is unresolved and not in the stream yet, in order, until so much waits in the output.
+    pub(super) fn write_submits(&mut self, most: usize) {
+        let Some(clock) = self.clock.as_ref().filter(|_| self.state.takes_submits()) else { return };
+        let (now, steady) = (clock.raw(), clock.steady());
+        while self.output.len() < most {
+            let Some((msgid, entry)) = self.unresolved.next_mut(self.next_to_write) else {
+                self.next_to_write = self.unresolved.next_msgid();
+                return;
+            };
+            entry.start_at = self.output.position();
+            // Its age by the steady clock, as the daemon counts it; but a call's deadline is a time of the clock, for
+            // which nothing is left out.
+            let send_time =
+                if entry.is_call { entry.sent_raw } else { now.minus(steady.since(entry.sent_at)) };
+            self.output.submit(msgid, send_time, &entry.as_sent());
+            self.next_to_write = msgid.next();
+        }
+    }
+
+    /// Has a message, and all before it, stand in the stream.
+    pub(super) fn write_through(&mut self, msgid: MsgId) {
+        while self.state.takes_submits() && msgid.since(self.next_to_write).is_some() {
+            self.write_submits(self.output.len() + 1);
+        }
+    }
+
+    fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
+        self.check_open()?;
+        if user.len() > limits::MAX_USER_BYTES {
+            return Err(SendError::UserDataTooLong { limit: limits::MAX_USER_BYTES });
+        }
+        if payload.len() > self.granted.max_message_bytes {
+            return Err(SendError::TooLarge { limit: self.granted.max_message_bytes });
+        }
+        let charge = unresolved::charge(user.len(), payload.len());
+        let fits = self.unresolved.len() + self.outcomes_waiting < self.granted.max_stored
+            && self.unresolved.span() < limits::MSGID_SPAN - limits::SEQ_SPAN
+            && self.unresolved.bytes() + charge <= self.granted.max_stored_bytes;
+        if fits { Ok(()) } else { Err(SendError::WouldBlock) }
+    }
+}

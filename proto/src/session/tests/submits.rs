@@ -1,0 +1,84 @@
+//! What stands in the stream, and what waits for room there.
+
+use super::*;
+
+/// Messages that are more than what is made ready at a time.
+fn backlog(s: &mut Session) -> Vec<MsgId> {
+    let send = |_| s.send_call(Time(0), DST, &[7; 30_000], SendFlags::default()).expect("room");
+    (0..10).map(send).collect()
+}
+
+fn written(bytes: &[u8]) -> Vec<MsgId> {
+    submits(bytes).iter().map(|m| m.msgid).collect()
+}
+
+#[test]
+fn i7_what_a_daemon_does_not_read_is_held_once() {
+    let mut s = registered();
+    let all = backlog(&mut s);
+    assert!((60_000..100_000).contains(&s.output_len()));
+    assert!(s.memory_bytes() < 500_000);
+    assert_eq!(written(&write_all(&mut s)), all);
+}
+
+#[test]
+fn what_was_withdrawn_before_there_was_room_for_it_is_never_written() {
+    let mut s = registered();
+    let mut all = backlog(&mut s);
+    let withdrawn = all.remove(8);
+    assert!(s.withdraw(Time(0), withdrawn));
+    let cancelled = verdict(Reason::Cancelled, Certainty::NotStarted);
+    assert_eq!(s.poll_call_outcome(), Some((withdrawn, Err(cancelled))));
+    let bytes = write_all(&mut s);
+    assert_eq!(written(&bytes), all);
+    assert!(!frames(&bytes).iter().any(|f| matches!(f, ClientFrame::Withdraw { .. })));
+}
+
+#[test]
+fn what_an_earlier_daemon_may_have_read_is_submitted_before_it_is_withdrawn() {
+    let mut s = registered();
+    let all = backlog(&mut s);
+    write_all(&mut s);
+    s.handle_disconnected(Time(0));
+    s.handle_connected(Time(0));
+    assert!(s.withdraw(Time(0), all[8]));
+    assert_eq!(s.poll_call_outcome(), None, "the daemon has to say");
+    let bytes = write_all(&mut s);
+    let is = |f: &ClientFrame<'_>| matches!(f, ClientFrame::Withdraw { msgid } if *msgid == all[8]);
+    let at = frames(&bytes).iter().position(is).expect("it is told");
+    let before = frames(&bytes)[..at].iter().filter(|f| matches!(f, ClientFrame::Submit(_))).count();
+    assert_eq!((before, written(&bytes)), (9, all));
+}
+
+#[test]
+fn goodbye_is_said_behind_everything() {
+    let mut s = registered();
+    let all = backlog(&mut s);
+    s.close(Time(0));
+    let bytes = write_all(&mut s);
+    assert_eq!(written(&bytes), all);
+    assert!(matches!(frames(&bytes).last(), Some(ClientFrame::Goodbye)));
+}
+
+#[test]
+fn a_daemon_that_goes_is_not_sent_what_waits() {
+    let mut s = registered();
+    let all = backlog(&mut s);
+    feed(&mut s, Time(0), put::daemon_goodbye);
+    let before = written(&write_all(&mut s));
+    assert_eq!(before, all[..3]);
+    s.handle_disconnected(Time(0));
+    s.handle_connected(Time(0));
+    assert_eq!(written(&write_all(&mut s)), all);
+}
+
+#[test]
+fn what_ended_while_it_waited_is_passed_over() {
+    let mut s = registered();
+    let all = backlog(&mut s);
+    feed(&mut s, Time(0), |out| put::resolved(out, &[(all[4], 6)]));
+    let next = send(&mut s, Time(0));
+    assert_eq!(written(&write_all(&mut s)), [&all[..4], &[next]].concat());
+    let last = send(&mut s, Time(0));
+    assert_eq!(written(&write_all(&mut s)), [last]);
+}
