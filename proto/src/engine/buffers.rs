@@ -134,6 +134,20 @@ mod tests {
     }
 
     #[test]
+    fn room_beyond_what_is_kept_is_given_back_once_nothing_waits() {
+        for (capacity, is_roomy) in [(KEPT_OUTPUT, false), (KEPT_OUTPUT + 1, true), (1 << 20, true)] {
+            let mut out = OutBuffer { bytes: Vec::with_capacity(capacity), ..OutBuffer::default() };
+            assert_eq!(out.is_roomy(), is_roomy, "{capacity}");
+            out.tail().push(7);
+            out.trim();
+            assert_eq!((out.pending(), out.is_roomy()), (&[7][..], is_roomy));
+            out.consume(1);
+            out.trim();
+            assert!(!out.is_roomy());
+        }
+    }
+
+    #[test]
     fn output_keeps_offsets_through_compaction() {
         let mut out = OutBuffer::default();
         out.tail().extend_from_slice(&vec![1; 200 << 10]);

@@ -78,6 +78,8 @@ impl Engine {
             c.conn.is_some(),
             self.registered.get(&c.instance) == Some(&key),
         )?;
+        let is_missed = !c.missed.is_empty() && self.departed.iter().any(|(i, _)| *i == c.instance);
+        holds("a client is known for something", c.conn.is_some() || c.sent.count > 0 || is_missed)?;
         let told = c.conn.is_none_or(|conn| self.conns[conn].is_listed);
         holds("outcomes that are not told are written", c.resolved.is_empty() || told)?;
         for wanted in &c.subscriptions {

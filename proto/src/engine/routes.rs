@@ -191,10 +191,28 @@ mod tests {
         for client in [5, 3, 4] {
             routes.add(instance(client, 1), 0, 0, Via::Link(LINK));
         }
-        routes.add(instance(4, 1), 0, 0, Via::Link(LinkKey(9)));
+        for client in [4, 6] {
+            routes.add(instance(client, 1), 0, 0, Via::Link(LinkKey(9)));
+        }
         assert_eq!(routes.over(LINK), [ClientId(3), ClientId(4), ClientId(5)]);
         assert_eq!(routes.remove_link(LINK), [ClientId(3), ClientId(4), ClientId(5)]);
         assert_eq!(active(&routes, 4), Some(1));
         assert_eq!(active(&routes, 3), None);
+    }
+
+    #[test]
+    fn whom_an_instance_ran_as_is_known_of_each_and_of_so_many_that_are_gone() {
+        let mut routes = Routes::default();
+        routes.add(instance(7, 1), 0, 10, Via::Link(LINK));
+        routes.add(instance(7, 2), 0, 20, Via::Link(LINK));
+        assert_eq!([1, 2, 3].map(|n| routes.uid_of(instance(7, n))), [Some(10), Some(20), None]);
+        routes.remove_link(LINK);
+        assert_eq!([1, 2].map(|n| routes.uid_of(instance(7, n))), [Some(10), Some(20)]);
+        for n in 2..limits::MAX_DEPARTED as u64 {
+            routes.record_former(instance(8, n), 30);
+        }
+        assert_eq!(routes.uid_of(instance(7, 1)), Some(10));
+        routes.record_former(instance(8, 1), 30);
+        assert_eq!([1, 2].map(|n| routes.uid_of(instance(7, n))), [None, Some(20)], "the first that went");
     }
 }

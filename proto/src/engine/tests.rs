@@ -52,7 +52,10 @@ fn a_new_life_is_younger_than_all_that_are_known() {
     engine.advance(Time(1_000_300));
     assert_eq!(engine.new_incarnation(client), Incarnation(5300), "by time, where nothing is against it");
     engine.departed.push_back((instance(other, 9000), Time(0)));
+    engine.by_instance.insert(instance(other, 9000), ClientKey(0));
     assert_eq!(engine.new_incarnation(client), Incarnation(5300), "another client's");
+    engine.by_instance.insert(instance(client, 5400), ClientKey(1));
+    assert!(engine.new_incarnation(client) > Incarnation(5400));
     engine.departed.push_back((instance(client, 6000), Time(0)));
     engine.departed.push_back((instance(client, 5500), Time(0)));
     assert!(engine.new_incarnation(client) > Incarnation(6000));
@@ -62,4 +65,30 @@ fn a_new_life_is_younger_than_all_that_are_known() {
     assert_ne!(engine.new_incarnation(client), engine.new_incarnation(client));
     engine.routes.add(instance(client, u64::MAX), 0, 0, chain::Via::Nowhere);
     assert_eq!(engine.new_incarnation(client), Incarnation(u64::MAX));
+}
+
+#[test]
+fn room_of_an_output_is_given_back_when_it_was_not_used_for_a_while() {
+    let mut engine = engine(1, 1);
+    let at = |ms| Time(1_000_000) + Span::from_millis(ms);
+    let conn = engine.handle_connect(at(0), Credentials { pid: 1, uid: 0, gid: 0 }).expect("few connections");
+    let write = |engine: &mut Engine, ms, len, read| {
+        engine.conns[conn].out.tail().resize(len, 0);
+        engine.wake_conn(conn);
+        assert_eq!(engine.poll_writable(), Some(conn));
+        engine.consume_output(at(ms), conn, read);
+    };
+    let trim = |engine: &mut Engine, ms| {
+        engine.trim_at = Some(at(ms));
+        engine.handle_timeout(at(ms));
+        engine.conns[conn].out.is_roomy()
+    };
+    write(&mut engine, 0, 10_000, 10_000);
+    assert!(trim(&mut engine, 200), "it was used since");
+    write(&mut engine, 200, 10, 9);
+    assert!(trim(&mut engine, 400) && trim(&mut engine, 600), "something waits in it");
+    engine.consume_output(at(600), conn, 1);
+    assert!(trim(&mut engine, 800));
+    assert!(!trim(&mut engine, 1000));
+    assert_eq!((engine.roomy.len(), engine.trim_at), (0, None));
 }

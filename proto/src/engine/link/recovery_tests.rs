@@ -307,3 +307,30 @@ fn a_probe_counts_also_where_nothing_goes_out_again() {
     r.handle_timeout(r.timeout().unwrap(), &mut fates);
     assert_eq!((fates.lost.len(), fates.datagrams_lost, r.probes), (0, 1, 1));
 }
+
+#[test]
+fn the_rate_is_measured_by_the_last_datagram_that_came() {
+    let mut r = Recovery::new(1 << 20, 1200, Time(0));
+    r.record_sent(0, Time(0), 100_000);
+    r.record_sent(1, Time(0), 100_000);
+    ack(&mut r, &[(0, 0)], 1000);
+    let one = r.congestion.rate();
+    // Of the two that come at once, the first has waited for longer than what was delivered meanwhile took.
+    r.record_sent(2, Time(1000), 100_000);
+    ack(&mut r, &[(0, 2)], 2000);
+    assert_eq!(r.congestion.rate(), 2 * one);
+}
+
+#[test]
+fn what_is_sent_now_and_then_does_not_make_a_link_slow() {
+    let mut r = Recovery::new(1 << 20, 1200, Time(0));
+    r.record_sent(0, Time(0), 100_000);
+    ack(&mut r, &[(0, 0)], 1000);
+    let rate = r.congestion.rate();
+    for n in 1..50 {
+        r.record_idle();
+        r.record_sent(n, Time(n * 100_000), 100);
+        ack(&mut r, &[(n, n)], n * 100_000 + 1000);
+    }
+    assert_eq!(r.congestion.rate(), rate);
+}
