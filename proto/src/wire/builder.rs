@@ -413,3 +413,37 @@ fn link_ack_count(low: u64, high: u64) -> Option<(u32, u64)> {
 fn micros_u32(span: Span) -> u32 {
     u32::try_from(span.0).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::VERSIONS, *};
+    use crate::{
+        ids::{DatagramNumber, SessionId},
+        wire::{Frame, Kind},
+    };
+
+    #[test]
+    fn a_link_ack_has_as_many_ranges_as_there_is_room_for() {
+        let (session, number) = (SessionId(1), DatagramNumber(1));
+        let header =
+            Header { version: VERSIONS.lowest, kind: Kind::Frames, speaks: VERSIONS, session, number };
+        let least = HEADER_BYTES + FRAME_HEAD + LINK_ACK_HEAD;
+        for (size, count) in [
+            (least - 1, 0),
+            (least, 1),
+            (least + LINK_ACK_RANGE - 1, 1),
+            (least + LINK_ACK_RANGE, 2),
+            (least + 2 * LINK_ACK_RANGE, 3),
+        ] {
+            let mut out = Vec::new();
+            let mut builder = DatagramBuilder::new(&mut out, header, size);
+            builder.put_link_ack(Span(1), 1, [(8, 9), (5, 6), (2, 3)]);
+            let _len = builder.finish();
+            let written = match Frames::new(Kind::Frames, &out[HEADER_BYTES..]).next() {
+                Some(Ok(Frame::LinkAck(ack))) => ack.ranges().count(),
+                _ => 0,
+            };
+            assert_eq!(written, count, "{size}");
+        }
+    }
+}
