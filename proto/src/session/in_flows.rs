@@ -121,3 +121,24 @@ impl InFlows {
         at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ClientId, Incarnation};
+
+    #[test]
+    fn so_many_flows_are_known_and_the_one_that_was_silent_longest_is_forgotten() {
+        let mut flows = InFlows::new();
+        let src = |n| Instance { client: ClientId(n), incarnation: Incarnation(1) };
+        let most = u32::try_from(MAX_FLOWS_PER_CLIENT).unwrap();
+        for n in 0..most {
+            flows.of_delivery(src(n), Channel::Ordered, Seq(1));
+        }
+        flows.of_delivery(src(0), Channel::Ordered, Seq(1));
+        flows.of_delivery(src(most), Channel::Ordered, Seq(1));
+        assert_eq!((flows.flows.len(), flows.index.len()), (MAX_FLOWS_PER_CLIENT, MAX_FLOWS_PER_CLIENT));
+        let is_known = |n| flows.find(src(n), Channel::Ordered).is_some();
+        assert_eq!([0, 1, 2, most].map(is_known), [true, false, true, true]);
+    }
+}

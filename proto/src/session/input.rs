@@ -130,3 +130,24 @@ const FIRST_BYTES: usize = 64 << 10;
 /// overshoots the window included, and one read: so outcomes always come through.
 const LIMIT_BYTES: usize =
     DELIVERY_WINDOW_BYTES + DELIVERY_WINDOW_MESSAGES * MAX_DELIVER_HEAD + MAX_LOCAL_FRAME_BYTES + FIRST_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::put;
+
+    #[test]
+    fn what_was_polled_makes_room_before_more_is_allocated() {
+        let mut input = Input::new();
+        assert_eq!(input.space(1).len(), FIRST_BYTES);
+        let mut frame = Vec::new();
+        put::daemon_goodbye(&mut frame);
+        input.space(frame.len())[..frame.len()].copy_from_slice(&frame);
+        input.filled(frame.len());
+        assert!(matches!(input.scan(), Ok(Some(_))));
+        input.finish_scan();
+        assert_eq!(input.space(FIRST_BYTES).len(), FIRST_BYTES, "as much as there is");
+        input.filled(1);
+        assert!(input.space(FIRST_BYTES).len() > FIRST_BYTES);
+    }
+}

@@ -18,6 +18,11 @@ fn bound(incarnation: u64) -> Bound<'static> {
 }
 
 #[test]
+fn it_knows_its_node_from_the_daemon() {
+    assert_eq!((session().node(), registered().node()), ("", "vm-a"));
+}
+
+#[test]
 fn nothing_comes_before_registered_and_that_only_once() {
     type Write = fn(&mut Vec<u8>);
     let frames: [Write; 7] = [
