@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(UserBuf::from(b"id 7").as_bytes(), b"id 7");
         assert_eq!(UserBuf::from([9; 64]).as_bytes(), [9; 64]);
         assert_eq!(UserBuf::try_from([0; 65].as_slice()), Err(UserTooLong { len: 65 }));
+        assert_eq!(UserTooLong { len: 65 }.to_string(), "user data of 65 bytes: at most 64");
         assert_eq!(UserBuf::try_from([0; 256].as_slice()), Err(UserTooLong { len: 256 }));
         assert_eq!(UserBuf::try_from([].as_slice()), Ok(UserBuf::EMPTY));
         assert_ne!(UserBuf::from([0]), UserBuf::EMPTY);

@@ -31,7 +31,7 @@ fn a_failure_hands_back_the_user_data() {
     fail(&mut s, msgid, UNKNOWN);
     feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1), (MsgId(77), 2)]));
     assert_eq!(s.poll_event(Time(0)), None);
-    assert_eq!(s.counters().unmatched_outcomes, 4);
+    assert_eq!((s.counters().failed, s.counters().unmatched_outcomes), (1, 4));
 }
 
 #[test]
@@ -142,6 +142,11 @@ fn what_is_out_of_range_is_refused() {
 fn a_flow_waits_at_its_span() {
     let mut s = registered();
     let stuck = s.send(Time(0), DST, b"", b"", SendFlags::default()).expect("room");
+    // Nothing of its own: another client's, and the other flow to this one.
+    let unordered = SendFlags { unordered: true, ..SendFlags::default() };
+    for (dst, flags) in [(ClientId(300), SendFlags::default()), (DST, unordered)] {
+        assert!(s.send(Time(0), dst, b"", b"", flags).is_ok());
+    }
     for _ in 1..limits::SEQ_SPAN {
         let msgid = s.send(Time(0), DST, b"", b"", SendFlags::default()).expect("room");
         write_all(&mut s);
@@ -150,8 +155,7 @@ fn a_flow_waits_at_its_span() {
     let flags = SendFlags::default();
     assert_eq!(s.send(Time(0), DST, b"", b"", flags), Err(SendError::WouldBlock));
     // Another flow goes on until the msgids' span is used up.
-    let unordered = SendFlags { unordered: true, ..flags };
-    let mut sent = limits::SEQ_SPAN;
+    let mut sent = limits::SEQ_SPAN + 2;
     while let Ok(msgid) = s.send(Time(0), ClientId(sent % 4), b"", b"", unordered) {
         write_all(&mut s);
         feed(&mut s, Time(0), |out| put::resolved(out, &[(msgid, 1)]));
@@ -177,7 +181,7 @@ fn without_a_daemon_each_message_fails_in_time() {
     assert_eq!(failures(&mut s, at(5)), [(first, NOT_STARTED)]);
     pass(&mut s, at(9));
     assert_eq!(failures(&mut s, at(9)), [(second, NOT_STARTED)]);
-    assert_eq!(s.poll_timeout(), None);
+    assert_eq!((s.poll_timeout(), s.counters().given_up), (None, 2));
     // Never submitted afterwards.
     s.handle_connected(Time(0));
     assert_eq!(submits(&write_all(&mut s)), []);
@@ -345,4 +349,18 @@ fn i3_what_stands_in_the_output_of_a_closed_session_is_still_written() {
     assert!(s.withdraw(Time(20), msgid));
     assert_eq!(s.poll_call_outcome(), None);
     assert_eq!(submits(&write_all(&mut s)).len(), 1);
+}
+
+#[test]
+fn i3_a_call_of_which_not_a_byte_was_written_when_the_stream_broke_is_unstarted() {
+    for (written, is_unstarted) in [(0, true), (1, false)] {
+        let mut s = registered();
+        let msgid = s.send_call(Time(0), ClientId(200), b"x", SendFlags::default()).unwrap();
+        s.consume_output(Time(0), written);
+        let _taken = s.handle_bytes(Time(10), b"nonsense");
+        assert_eq!(s.state(), State::Broken);
+        assert!(s.withdraw(Time(20), msgid));
+        let cancelled = verdict(Reason::Cancelled, Certainty::NotStarted);
+        assert_eq!(s.poll_call_outcome(), is_unstarted.then_some((msgid, Err(cancelled))));
+    }
 }
