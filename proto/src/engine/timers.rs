@@ -286,7 +286,6 @@ impl Engine {
         let inbox = self.inboxes.remove(key);
         self.inbox_of.remove(&inbox.id);
         self.sweeping.retain(|k| *k != key);
-        self.local_dirty.retain(|k| *k != key);
         for link in self.links.keys() {
             self.links[link].dirty.retain(|k| *k != key);
         }
