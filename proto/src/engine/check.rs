@@ -51,6 +51,7 @@ impl Engine {
             same("an entry's client and its flow's", Some(entry.client), at_sender)?;
         }
         self.chain.due.check(&self.chain.entries)?;
+        same("flows and flows by destination", self.chain.flows.len(), self.routes.flow_count())?;
         for (key, flow) in self.chain.flows.iter() {
             flow.check()?;
             let is_moved = self.clients.get(flow.client).is_some_and(|c| c.moved_flows.contains(&key));

@@ -149,6 +149,11 @@ impl Routes {
         }
     }
 
+    /// How many flows there are.
+    pub(crate) fn flow_count(&self) -> usize {
+        self.flows.values().map(Vec::len).sum()
+    }
+
     /// The flows that go to a client.
     pub(crate) fn flows_to(&self, client: ClientId) -> Vec<FlowKey> {
         self.flows.get(&client).cloned().unwrap_or_default()
