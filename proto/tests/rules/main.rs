@@ -3,6 +3,7 @@
 mod address;
 mod by_hand;
 mod calls;
+mod datagrams;
 mod deploy;
 mod fair;
 mod faults;
