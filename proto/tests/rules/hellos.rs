@@ -50,6 +50,7 @@ fn a_hello_of_long_ago_does_not_keep_a_link_down() {
 #[test]
 fn a_peer_that_is_not_yet_in_the_session_is_told_of_it_and_not_of_an_attempt() {
     let (mut w, local) = alone_and_up(7);
+    assert_eq!(w.engine.status(w.now).peers[0].state, "connecting", "it has not said who is there");
     // A hello of long ago begins an attempt beside the session...
     let (attempt, echo) = w.hear(3, 0).pop().expect("an answer");
     assert_eq!(echo, 3);
@@ -59,6 +60,55 @@ fn a_peer_that_is_not_yet_in_the_session_is_told_of_it_and_not_of_an_attempt() {
     assert_eq!(w.hear(7, attempt), [(local, 7)]);
     assert_eq!(w.hear(7, local), [], "a heartbeat answers");
     assert_eq!(w.engine.counters().value(Counter::LinksUp), 1);
+}
+
+#[test]
+fn a_peer_that_opens_anew_gets_through_whichever_of_our_numbers_it_knows() {
+    // Its process is the same: it was out of reach for a while, and we do not know that yet.
+    let (mut w, local) = alone_and_up(7);
+    let (attempt, echo) = w.hear(8, local).pop().expect("an answer");
+    assert_eq!(echo, 8);
+    assert_ne!(attempt, local);
+    assert_eq!(w.hear(8, attempt), []);
+    let count = |counter| w.engine.counters().value(counter);
+    assert_eq!((count(Counter::LinksUp), count(Counter::RefusedHellos)), (2, 0));
+}
+
+#[test]
+fn hellos_leave_when_it_is_their_time_and_not_whenever_something_happens() {
+    let mut w = alone();
+    assert_eq!(w.said().len(), 1);
+    for (ms, count) in [(0, 0), (limits::HELLO_MS - 1, 0), (1, 1), (0, 0)] {
+        w.now = w.now + Span::from_millis(ms);
+        w.engine.handle_timeout(w.now);
+        assert_eq!(w.said().len(), count);
+    }
+}
+
+#[test]
+fn an_echo_that_is_not_answered_is_not_repeated() {
+    let mut w = alone();
+    let (local, _) = w.said().pop().expect("a hello");
+    assert_eq!(w.hear(3, 0), [(local, 3)]);
+    for echo in [3, 0, 0] {
+        w.now = w.engine.poll_timeout().expect("the next hello");
+        w.engine.handle_timeout(w.now);
+        assert_eq!(w.said(), [(local, echo)]);
+    }
+}
+
+#[test]
+fn a_hello_that_is_longer_is_one() {
+    let mut w = alone();
+    w.said();
+    let mut out = Vec::new();
+    let header = header(Kind::Hello, SessionId::NONE);
+    let mut builder = DatagramBuilder::new(&mut out, header, 2 * HELLO_DATAGRAM_BYTES);
+    assert!(builder.put_hello(&content("b", 7, 0)));
+    builder.put_padding(2 * HELLO_DATAGRAM_BYTES);
+    assert_eq!(builder.finish(), 2 * HELLO_DATAGRAM_BYTES);
+    w.engine.handle_datagram(w.now, 0, address(1), &out);
+    assert_eq!(w.said().len(), 1);
 }
 
 #[test]
@@ -129,8 +179,8 @@ fn alone_and_up(remote: u64) -> (Alone, u64) {
     (alone, local)
 }
 
-fn hello(node: &str, session: u64, echo: u64) -> Vec<u8> {
-    let hello = Hello {
+fn content(node: &str, session: u64, echo: u64) -> Hello {
+    Hello {
         node: node.to_owned(),
         session: SessionId(session),
         echo: SessionId(echo),
@@ -138,11 +188,14 @@ fn hello(node: &str, session: u64, echo: u64) -> Vec<u8> {
         clock: Time(5),
         max_message_bytes: 1 << 20,
         receive_window: 1 << 20,
-    };
+    }
+}
+
+fn hello(node: &str, session: u64, echo: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let header = header(Kind::Hello, SessionId::NONE);
     let mut builder = DatagramBuilder::new(&mut out, header, HELLO_DATAGRAM_BYTES);
-    assert!(builder.put_hello(&hello));
+    assert!(builder.put_hello(&content(node, session, echo)));
     assert_eq!(builder.finish(), HELLO_DATAGRAM_BYTES);
     out
 }

@@ -1,8 +1,13 @@
 //! What daemons tell each other beside messages, and what a new daemon knows.
 
-use msg_proto::counters::Counter;
+use std::collections::BTreeMap;
 
-use super::world::{Options, World};
+use msg_proto::{counters::Counter, units::Span};
+
+use super::{
+    by_hand::ByHand,
+    world::{Options, World, address},
+};
 
 fn state(w: &World, node: usize) -> String {
     w.engines[node].status(w.clock(node)).peers[0].state.to_string()
@@ -79,4 +84,22 @@ fn a_client_that_comes_back_late_is_given_what_comes_from_then_on() {
     w.send(a, 200, b"late", b"").unwrap();
     w.run(1_000);
     assert_eq!(w.payloads(b).last().map(Vec::as_slice), Some(&b"late"[..]), "{:?}", w.clients[a].failed);
+}
+
+#[test]
+fn a_path_that_carries_nothing_else_is_asked_too() {
+    let spare = ([127, 0, 0, 9], 7400).into();
+    let mut w = ByHand::with(|config| config.peers[0].addresses.push(spare));
+    w.link_up(&[]);
+    let (mut to, mut out) = (BTreeMap::<_, u32>::new(), Vec::new());
+    for _ in 0..30 {
+        w.now = w.now + Span::from_millis(100);
+        w.engine.handle_timeout(w.now);
+        while let Some(transmit) = w.engine.poll_transmit(w.now, &mut out, 1) {
+            *to.entry(transmit.to).or_default() += 1;
+            out.clear();
+        }
+    }
+    assert_eq!(to.keys().copied().collect::<Vec<_>>(), [address(1), spare]);
+    assert!((2..=4).contains(&to[&spare]), "a heartbeat a second: {to:?}");
 }
