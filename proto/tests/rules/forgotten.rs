@@ -1,13 +1,20 @@
 //! What is forgotten, and not before nothing can come of it.
 
 use msg_proto::{
+    control::{Control, Departure},
     counters::Counter,
     engine::{Recovery, ReloadConfig},
+    ids::{ClientId, Incarnation, MsgId, Seq},
+    limits,
+    local::put,
+    outcome::Certainty,
     session::SessionConfig,
-    wire::Frame,
+    units::Span,
+    wire::{Data, DatagramBuilder, Flow, Frame},
 };
 
 use super::{
+    by_hand::{ByHand, register},
     frames,
     world::{Fate, Options, World, clear, cut, session_config},
 };
@@ -174,4 +181,132 @@ fn a_message_that_waits_for_the_peers_clock_goes_as_soon_as_that_is_known() {
     w.send(a, 200, b"x", b"").unwrap();
     w.run(2);
     assert_eq!(w.clients[b].taken.len(), 2);
+}
+
+/// Time passes with a peer that says that it is there.
+fn pass(w: &mut ByHand, seconds: u64) {
+    for _ in 0..seconds {
+        w.pass(1000);
+        w.peer_says(|b| assert!(b.put_ping()));
+    }
+}
+
+fn put_message(b: &mut DatagramBuilder<'_>, flow: &Flow) {
+    let data = Data { msgid: MsgId(1), seq: Seq(1), at_least_once: false, call: None, payload: b"x" };
+    assert!(b.put_flow(flow, 0) && b.put_data(&data));
+}
+
+/// What the peer is answered that sends a message of this flow.
+fn refusals(w: &mut ByHand, flow: &Flow) -> Vec<Certainty> {
+    w.peer_says(|b| put_message(b, flow));
+    w.peer_hears(|f| {
+        if let Frame::Nack(nack) = f { nack.entries().next().map(|e| e.verdict.certainty) } else { None }
+    })
+}
+
+#[test]
+fn i3_that_a_process_was_here_is_known_for_a_minute() {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let clients = [100, 101].map(|id| (id, w.try_client(7, &register(id))));
+    for (_, (conn, _)) in &clients {
+        w.hang_up(*conn);
+        w.pass(1);
+    }
+    for ((id, (_, incarnation)), (seconds, certainty)) in
+        clients.into_iter().zip([(50, Certainty::NotStarted), (25, Certainty::Unknown)])
+    {
+        pass(&mut w, seconds);
+        let flow = w.flow(200, id, incarnation.unwrap());
+        assert_eq!(refusals(&mut w, &flow), [certainty]);
+    }
+}
+
+#[test]
+fn i3_what_a_dead_process_may_have_begun_is_known_as_long_as_that_it_was_here() {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let (conn, incarnation) = w.try_client(7, &register(100));
+    let flow =
+        |w: &ByHand| Flow { interval: Span::from_millis(60_000), ..w.flow(200, 100, incarnation.unwrap()) };
+    let first = flow(&w);
+    w.peer_says(|b| put_message(b, &first));
+    w.hear(conn);
+    w.hang_up(conn);
+    // What is said of it is lost; the sender asks again.
+    w.datagrams();
+    pass(&mut w, 30);
+    let again = flow(&w);
+    assert_eq!(refusals(&mut w, &again), [Certainty::Unknown]);
+}
+
+#[test]
+fn what_waits_to_be_said_to_a_lost_peer_outlives_flows_that_are_forgotten() {
+    let mut w = ByHand::new();
+    w.link_up(&[200, 201]);
+    let (conn, incarnation) = w.try_client(7, &register(100));
+    let quick = Span::from_millis(10);
+    let flows = [200, 201].map(|src| Flow { interval: quick, ..w.flow(src, 100, incarnation.unwrap()) });
+    w.peer_says(|b| flows.iter().for_each(|flow| put_message(b, flow)));
+    w.hear(conn);
+    w.control(&Control::Withdraw {
+        client: ClientId(201),
+        incarnation: Incarnation(1),
+        cause: Departure::Died,
+    });
+    w.pass(6000);
+    assert_eq!(w.engine.status(w.now).peers[0].state, "down");
+    w.say(conn, |out| put::taken(out, 2));
+    w.pass(20_000);
+    w.link_up(&[200]);
+    w.peer_says(|b| assert!(b.put_ping()));
+    w.say(conn, |_| ());
+}
+
+#[test]
+fn who_sends_no_more_is_forgotten_and_nobody_else() {
+    let mut w = ByHand::new();
+    w.link_up(&[]);
+    let (conn, incarnation) = w.try_client(7, &register(100));
+    let most = u32::try_from(limits::MAX_FLOWS_PER_CLIENT).unwrap();
+    let (client, one) = (ClientId(1000), Incarnation(1));
+    w.control(&Control::Announce { client, incarnation: one, priority: 0, uid: 7 });
+    let quick = Span::from_millis(10);
+    let from = |w: &ByHand, n| Flow { interval: quick, ..w.flow(1000 + n, 100, incarnation.unwrap()) };
+    for n in 0..most {
+        let flow = from(&w, n);
+        w.peer_says(|b| put_message(b, &flow));
+    }
+    w.hear(conn);
+    w.say(conn, |out| put::taken(out, u64::from(most)));
+    w.control(&Control::Withdraw { client, incarnation: one, cause: Departure::Died });
+    pass(&mut w, 20);
+    w.hear(conn);
+    for (n, is_given) in [(most, true), (most + 1, false)] {
+        let flow = from(&w, n);
+        w.peer_says(|b| put_message(b, &flow));
+        assert_eq!(!w.hear(conn).is_empty(), is_given, "there was room for one");
+    }
+}
+
+#[test]
+fn i7_so_much_is_kept_for_who_is_not_here_and_so_long() {
+    let mut w = ByHand::new();
+    w.link_up(&[]);
+    let most = u32::try_from(4 * limits::MAX_FLOWS_PER_CLIENT).unwrap();
+    for others in [0, 1 << 20] {
+        let mut answered = 0;
+        for first in (0..=most).step_by(512) {
+            let from = |n| Flow { presence: 0, ..w.flow(others + first + n, 100, Incarnation(1)) };
+            let flows: Vec<_> = (0..512).map(from).collect();
+            w.peer_says(|b| flows.iter().for_each(|flow| put_message(b, flow)));
+            answered += w.peer_hears(|f| if let Frame::Nack(_) = f { Some(()) } else { None }).len();
+            w.now = w.now + Span(1);
+        }
+        assert_eq!(answered, most as usize);
+        for _ in 0..(limits::TOMBSTONE_MS + 2 * limits::EXPIRE_MS) / 4000 {
+            w.pass(4000);
+            w.peer_says(|b| assert!(b.put_ping()));
+        }
+    }
 }
