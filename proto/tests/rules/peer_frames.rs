@@ -3,12 +3,12 @@
 use msg_proto::{
     control::{Control, Departure, Register},
     counters::Counter,
-    ids::{ClientId, ConnId, Incarnation, MsgId, Seq},
+    ids::{Channel, ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
     local::{DaemonFrame, put},
     outcome::{Certainty, Reason, Verdict},
     units::Span,
-    wire::{AckRun, Data, DatagramBuilder, Flow, Frame, NackEntry, Skip},
+    wire::{AckRun, Data, DatagramBuilder, Flow, Fragment, Frame, Heartbeat, NackEntry, Skip},
 };
 
 use super::by_hand::{ByHand, frames, register, submit};
@@ -213,7 +213,7 @@ fn r9_an_answer_is_for_the_message_with_both_its_numbers_to_that_instance() {
     let mut other = flow;
     other.dst.incarnation = Incarnation(9);
     let mut unordered = flow;
-    unordered.channel = msg_proto::ids::Channel::Unordered;
+    unordered.channel = Channel::Unordered;
     let wrong = [(other, run), (unordered, run), (flow, AckRun { seq: Seq(2), ..run })];
     let now = w.now;
     for (n, (flow, run)) in wrong.into_iter().enumerate() {
@@ -259,5 +259,83 @@ fn i3_a_refusal_says_what_is_known() {
         if !fails_at_once {
             assert_eq!(failed[0], (1, verdict));
         }
+    }
+}
+
+#[test]
+fn i6_who_may_still_come_back_after_a_start_is_not_said_to_be_gone() {
+    let mut w = ByHand::with(|config| config.grace = Span::from_millis(60_000));
+    w.link_up(&[200]);
+    let flow = w.flow(200, 100, Incarnation(5));
+    w.peer_says(|b| put_data(b, &flow, &[1]));
+    let nacked = w.peer_hears(|f| if let Frame::Nack { .. } = f { Some(()) } else { None });
+    assert_eq!(nacked.len(), 0);
+    let conn = w.client(7, &Register { incarnation: Incarnation(5), ..register(100) });
+    w.peer_says(|b| put_data(b, &flow, &[1]));
+    assert_eq!(delivered(&mut w, conn), [1]);
+}
+
+#[test]
+fn i7_so_many_refusals_of_a_flow_wait_however_often_it_asks() {
+    let (mut w, _, _) = world();
+    let flow = w.flow(200, 100, Incarnation(1));
+    for _ in 0..limits::SEQ_SPAN / 2048 {
+        w.peer_says(|b| put_data(b, &flow, &[1; 2048]));
+    }
+    w.peer_says(|b| put_data(b, &flow, &[1]));
+    let said = w.peer_hears(|f| if let Frame::Nack(nack) = f { Some(nack.entries().count()) } else { None });
+    assert_eq!(said.into_iter().sum::<usize>(), limits::SEQ_SPAN as usize);
+}
+
+#[test]
+fn a_peer_that_says_two_lengths_of_one_message_harms_nobody() {
+    let (mut w, conn, incarnation) = world();
+    let flow = w.flow(200, 100, incarnation);
+    let part = |total: u32, offset: u32| Fragment {
+        msgid: MsgId(1),
+        seq: Seq(1),
+        at_least_once: false,
+        call: None,
+        offset,
+        total,
+        bytes: &[7; 2048][..(total - offset).min(1024) as usize],
+    };
+    for (total, offset) in [(2000, 0), (9000, 8 * 1024), (2000, 1024)] {
+        w.peer_says(|b| {
+            assert!(b.put_flow(&flow, 0));
+            assert!(b.put_fragment(&part(total, offset)));
+        });
+        w.pass(1);
+    }
+    assert_eq!(delivered(&mut w, conn), [1], "what is whole is one");
+}
+
+#[test]
+fn a_round_trip_is_known_from_an_echo_of_ours_and_from_nothing_else() {
+    let (mut w, _, _) = world();
+    let round_trip = |w: &ByHand| w.engine.status(w.now).peers[0].rtt_us;
+    assert_eq!(round_trip(&w), 0);
+    let (never, later) = (msg_proto::units::Time(0), w.now + Span(1));
+    for (echo, want) in [(never, 0), (later, 0), (w.now.minus(Span(700)), 500)] {
+        let heartbeat = Heartbeat { wants_reply: false, clock: w.now, echo, held: Span(200) };
+        w.peer_says(|b| assert!(b.put_heartbeat(&heartbeat)));
+        assert_eq!(round_trip(&w), want, "{echo:?}");
+    }
+}
+
+#[test]
+fn i5_what_a_library_dropped_as_stale_is_given_again_and_in_order_what_stood_behind_it() {
+    for (channel, again) in [(Channel::Ordered, vec![2, 3, 4]), (Channel::Unordered, vec![2])] {
+        let (mut w, conn, incarnation) = world();
+        let mut flow = w.flow(200, 100, incarnation);
+        flow.id.channel = channel;
+        w.peer_says(|b| put_data(b, &flow, &[1, 2, 3, 4]));
+        assert_eq!(delivered(&mut w, conn), [1, 2, 3, 4]);
+        w.say(conn, |out| {
+            put::taken(out, 1);
+            put::stale(out, 2);
+        });
+        w.peer_says(|b| put_data(b, &flow, &[1, 2, 3, 4]));
+        assert_eq!(delivered(&mut w, conn), again);
     }
 }
