@@ -1,10 +1,10 @@
 //! Clients that lose their connection and come back to a daemon that lives on, or do not.
 
 use msg_proto::{
-    control::Register,
+    control::{Arrival, Register},
     ids::{Channel, ClientId, ConnId, Incarnation, Instance, Seq},
     limits,
-    local::{DaemonFrame, FlowTaken, Progress, put},
+    local::{Addressee, Bound, DaemonFrame, FlowTaken, Progress, Submit, put},
     outcome::{Certainty, Reason, Verdict},
     units::Span,
     wire::{AckRun, Data, Flow, Frame},
@@ -277,21 +277,27 @@ fn what_is_asked_of_processes_that_were_never_here_is_answered_too() {
 
 #[test]
 fn of_each_that_died_here_it_is_known_that_it_was_here() {
-    let (mut w, conn, incarnation) = world();
-    let others = [101, 102].map(|id| w.try_client(7, &register(id)));
-    w.hang_up(conn);
-    for (conn, _) in others {
+    for has_unresolved in [false, true] {
+        let (mut w, conn, incarnation) = world();
+        let others = [101, 102].map(|id| w.try_client(7, &register(id)));
+        if has_unresolved {
+            let now = w.now;
+            w.say(others[0].0, |out| put::submit(out, &submit(999, 1, now, b"nobody")));
+        }
         w.hang_up(conn);
-    }
-    // One of them comes back; of the others all is remembered.
-    w.client(7, &Register { incarnation: others[0].1.unwrap(), ..register(101) });
-    for (id, incarnation) in [(100, incarnation), (102, others[1].1.unwrap())] {
-        let said = refusals(&mut w, id, incarnation);
-        assert_eq!(
-            said,
-            [Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted }],
-            "{id}"
-        );
+        for (conn, _) in others {
+            w.hang_up(conn);
+        }
+        // One of them comes back; of the others all is remembered.
+        w.client(7, &Register { incarnation: others[0].1.unwrap(), ..register(101) });
+        for (id, incarnation) in [(100, incarnation), (102, others[1].1.unwrap())] {
+            let said = refusals(&mut w, id, incarnation);
+            assert_eq!(
+                said,
+                [Verdict { reason: Reason::ReceiverGone, certainty: Certainty::NotStarted }],
+                "{id}"
+            );
+        }
     }
 }
 
@@ -345,5 +351,120 @@ fn i1_the_time_of_what_comes_late_counts_from_its_sending() {
         let age = ages[msgid as usize - 1];
         let due = 11_000_u64.saturating_sub(age);
         assert!((due..=due + 510).contains(&after), "sent {age} ms ago, it ends {after} ms later");
+    }
+}
+
+#[test]
+fn i6_a_receiver_is_told_the_floor_when_the_senders_library_can_read_the_outcome() {
+    let (mut w, conn, incarnation) = world();
+    let (now, there) = (w.now, w.flow(200, 100, incarnation).id);
+    let flow = msg_proto::ids::FlowId { src: there.dst, dst: there.src, channel: there.channel };
+    let send = |w: &mut ByHand, n| {
+        w.say(conn, |out| put::submit(out, &submit(200, n, now, b"x")));
+        w.peer_hears(|f| if let Frame::Flow(flow) = f { Some(flow.floor.0) } else { None })
+    };
+    send(&mut w, 1);
+    w.hear(conn);
+    assert_eq!(leaving(&mut w), [1]);
+    let run = AckRun { msgid: msg_proto::ids::MsgId(1), seq: Seq(1), count: 1 };
+    w.peer_says(|b| assert_eq!(b.put_ack(&flow, now, &[run]), 1));
+    assert_eq!(send(&mut w, 2), [1]);
+    while w.engine.poll_writable().is_some() {}
+    let len = w.engine.output(conn).len();
+    w.engine.consume_output(now, conn, len - 1);
+    assert_eq!(send(&mut w, 3), [1], "half of it is not written");
+    w.hear(conn);
+    assert_eq!(send(&mut w, 4), [2]);
+}
+
+#[test]
+fn what_had_begun_is_handled_and_nothing_else_is() {
+    for (src, seq, progress, is_right) in [
+        (200, 3, Progress::Taken, true),
+        (200, 4, Progress::Taken, false),
+        (201, 3, Progress::Taken, false),
+        (200, 3, Progress::Begun, false),
+    ] {
+        let (mut w, conn, incarnation) = world();
+        w.hang_up(conn);
+        let taken = |src, seq, progress| FlowTaken {
+            src: Instance { client: ClientId(src), incarnation: Incarnation(1) },
+            channel: Channel::Ordered,
+            floor: Seq(seq),
+            progress,
+            bitmap: &[1],
+        };
+        let conn = w.connect(7);
+        w.say(conn, |out| {
+            put::register(out, &back(incarnation));
+            put::flow_taken(out, &taken(201, 3, Progress::Taken));
+            put::flow_taken(out, &taken(200, 3, Progress::Begun));
+            put::ready(out);
+            put::flow_taken(out, &taken(src, seq, progress));
+        });
+        let bytes = w.hear(conn);
+        let is_refused = frames(&bytes).iter().any(|f| matches!(f, DaemonFrame::Nack(_)));
+        assert_eq!(is_refused, !is_right, "{src}, {seq}, {progress:?}");
+    }
+}
+
+#[test]
+fn i5_what_may_have_begun_at_a_node_that_is_none_goes_to_no_other() {
+    for (node, left) in [("b", vec![1]), ("c", vec![])] {
+        let mut w = ByHand::new();
+        w.link_up(&[]);
+        let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
+        let conn = w.connect(7);
+        let now = w.now;
+        w.say(conn, |out| {
+            put::register(out, &back(Incarnation(5)));
+            put::flow_bound(out, &Bound { dst, channel: Channel::Ordered, upto: Seq(1), node });
+            put::ready(out);
+            put::submit(out, &submit(200, 1, now, b"x"));
+        });
+        w.hear(conn);
+        assert_eq!(leaving(&mut w), left, "{node}");
+    }
+}
+
+#[test]
+fn i7_so_many_messages_are_answered_when_one_that_came_back_to_leave_is_drained() {
+    let (mut w, conn, incarnation) = world();
+    w.hang_up(conn);
+    let conn = w.client(7, &Register { arrival: Arrival::Leaving, ..back(incarnation) });
+    let (most, flow) = (limits::DELIVERY_WINDOW_MESSAGES, w.flow(200, 100, incarnation));
+    for first in (0..=most).step_by(1000) {
+        w.peer_says(|b| {
+            assert!(b.put_flow(&flow, 0));
+            for n in (first..=most).take(1000) {
+                let n = u32::try_from(n + 1).unwrap();
+                let (msgid, seq) = (msg_proto::ids::MsgId(n), Seq(n));
+                assert!(b.put_data(&Data { msgid, seq, at_least_once: false, call: None, payload: b"x" }));
+            }
+        });
+    }
+    let answered = |w: &mut ByHand| {
+        let nacks = w.peer_hears(|f| if let Frame::Nack(n) = f { Some(n.entries().count()) } else { None });
+        nacks.into_iter().sum::<usize>()
+    };
+    assert_eq!(answered(&mut w), 0);
+    w.say(conn, put::drained);
+    assert_eq!(answered(&mut w), most);
+}
+
+#[test]
+fn what_is_for_one_process_that_comes_back_after_a_start_goes_to_it_at_once() {
+    for arrival in [Arrival::Alone, Arrival::Leaving] {
+        let mut w = ByHand::with(|config| config.grace = Span::from_millis(60_000));
+        let conn = w.client(7, &register(200));
+        let (now, incarnation) = (w.now, Incarnation(5));
+        let to = Some(Addressee { incarnation, node: "a" });
+        let channel = Channel::Unordered;
+        let reply = Submit { is_call: true, channel, to, ..submit(100, 1, now, b"reply") };
+        w.say(conn, |out| put::submit(out, &reply));
+        let again = w.client(7, &Register { arrival, ..back(incarnation) });
+        let bytes = w.hear(again);
+        let is_it = |f: &DaemonFrame<'_>| matches!(f, DaemonFrame::Deliver(d) if d.payload == b"reply");
+        assert!(frames(&bytes).iter().any(is_it), "{arrival:?}");
     }
 }
