@@ -3,14 +3,15 @@
 use msg_proto::{
     control::{LocalRule, Register},
     engine::Credentials,
-    ids::ClientId,
+    ids::{ClientId, MsgId},
     limits,
-    local::{DaemonFrame, put},
+    local::{DaemonFrame, Submit, put},
     outcome::{Certainty, Reason, Verdict},
+    units::Span,
 };
 
 use super::{
-    by_hand::{frames, register, submit},
+    by_hand::{ByHand, frames, register, submit},
     world::{Options, World},
 };
 
@@ -95,4 +96,51 @@ fn a_connection_has_5_s_to_register() {
     w.send(kept, 101, b"to itself", b"").unwrap();
     w.run(10);
     assert_eq!(w.clients[kept].taken.len(), 1);
+}
+
+#[test]
+fn an_engine_that_waits_for_nothing_but_a_register_wakes_up_for_that() {
+    let mut w = ByHand::with(|config| config.peers.clear());
+    w.client(7, &register(100));
+    assert_eq!(w.engine.poll_timeout(), None);
+    w.pass(1000);
+    w.connect(7);
+    let end = w.now + Span::from_millis(limits::REGISTER_TIMEOUT_MS);
+    w.pass(1000);
+    w.connect(7);
+    assert_eq!(w.engine.poll_timeout(), Some(end), "the first one's");
+}
+
+#[test]
+fn i7_who_sends_and_does_not_read_loses_its_connection() {
+    let limit = limits::MIN_CLIENT_QUEUE_BYTES;
+    let mut w = ByHand::with(|config| config.limits.client_queue_bytes = limit);
+    let conn = w.client(7, &Register { max_stored: 1, ..register(100) });
+    let now = w.now;
+    // Each beyond the first fails at once, and its user data stands in the output.
+    let mut n = 0;
+    while w.engine.fault(conn).is_none() && n < 40_000 {
+        n += 1;
+        let mut bytes = Vec::new();
+        put::submit(&mut bytes, &Submit { user: &[7; 64], ..submit(999, n, now, b"x") });
+        w.engine.handle_client_bytes(now, conn, &bytes);
+    }
+    assert_eq!(w.engine.fault(conn).map(|f| f.rule), Some(LocalRule::Quota));
+    let held = w.engine.output(conn).len();
+    assert!((limit..limit + 1000).contains(&held), "{held}");
+}
+
+#[test]
+fn i7_msgids_are_within_a_span_of_the_oldest_unresolved() {
+    for (msgid, rule) in [(limits::MSGID_SPAN, None), (limits::MSGID_SPAN + 1, Some(LocalRule::BadSequence))]
+    {
+        let mut w = ByHand::new();
+        let conn = w.client(7, &register(100));
+        let now = w.now;
+        w.say(conn, |out| {
+            put::submit(out, &submit(999, 1, now, b"x"));
+            put::submit(out, &Submit { msgid: MsgId(msgid), ..submit(999, 2, now, b"x") });
+        });
+        assert_eq!(w.engine.fault(conn).map(|f| f.rule), rule, "{msgid}");
+    }
 }

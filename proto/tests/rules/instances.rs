@@ -1,12 +1,18 @@
 //! Several instances of a clientid: who is active, and what becomes of messages when another one is.
 
 use msg_proto::{
-    ids::ClientId,
+    control::{Control, Departure},
+    ids::{ClientId, Incarnation},
+    local::{DaemonFrame, put},
     outcome::{Certainty, Reason},
     session::{PresenceChange, SendFlags, SessionConfig},
+    wire::Frame,
 };
 
-use super::world::{Options, Random, World, cut, session_config};
+use super::{
+    by_hand::{ByHand, frames, register},
+    world::{Fate, Options, Random, World, cut, session_config},
+};
 
 /// Three nodes: a caller on the first, instances of 200 on the others.
 struct Service {
@@ -345,4 +351,58 @@ fn i4_what_may_have_begun_at_a_lost_node_ends_an_interval_after_that_is_given_up
     let took = (at - sent_at) / 1000;
     assert!((10_000 + 4_000..=10_000 + 6_500).contains(&took), "{took} ms, and not a minute");
     assert_eq!(w.payloads(second), [b"waits for that"]);
+}
+
+#[test]
+fn who_subscribed_and_is_gone_is_told_nothing() {
+    let mut w = ByHand::new();
+    let gone = w.client(7, &register(100));
+    w.say(gone, |out| put::subscribe(out, ClientId(200)));
+    w.hang_up(gone);
+    let other = w.client(7, &register(101));
+    w.hear(other);
+    w.link_up(&[200]);
+    assert!(w.hear(other).is_empty());
+}
+
+#[test]
+fn what_goes_on_to_another_node_goes_there_whole() {
+    let mut s = Service::new();
+    s.w.clients[s.first].is_stopped = true;
+    // The first node has all of it; of what the second one has nothing is heard.
+    let flags = SendFlags { at_least_once: true, ..PLAIN };
+    s.w.send_with(s.caller, 200, &[7; 40_000], b"", flags).unwrap();
+    s.w.run(50);
+    s.w.cuts = vec![(0, 1), (1, 0)];
+    s.w.network = Box::new(|_, datagram| {
+        let is_report = super::frames(datagram).iter().any(|f| matches!(f, Frame::Partial(_)));
+        if is_report { Fate::Drop } else { Fate::Arrive(vec![100]) }
+    });
+    s.w.run(9000);
+    assert_eq!(s.w.payloads(s.second), [vec![7; 40_000]]);
+}
+
+#[test]
+fn i7_a_subscriber_that_does_not_read_is_told_in_the_end_what_is_true_then() {
+    let mut w = ByHand::new();
+    let conn = w.client(7, &register(100));
+    w.say(conn, |out| put::subscribe(out, ClientId(200)));
+    w.link_up(&[]);
+    let (client, cause) = (ClientId(200), Departure::Died);
+    for n in 1..3000 {
+        w.control(&Control::Announce { client, incarnation: Incarnation(n), priority: 0, uid: 7 });
+        if n < 2999 {
+            w.control(&Control::Withdraw { client, incarnation: Incarnation(n), cause });
+        }
+        w.datagrams();
+    }
+    let len = w.engine.output(conn).len();
+    assert!((64 << 10..65 << 10).contains(&len), "{len}");
+    let last = |bytes: &[u8]| match frames(bytes).last() {
+        Some(DaemonFrame::Presence(p)) => p.instances().map(|i| i.incarnation.0).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(last(&w.hear(conn)), [2999]);
+    assert_eq!(last(&w.hear(conn)), [2999]);
+    assert!(w.hear(conn).is_empty());
 }

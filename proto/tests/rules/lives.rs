@@ -1,8 +1,20 @@
 //! Who is told that an instance is gone, and when: behind all that it sent, and never of one that is there.
 
-use msg_proto::{ids::Instance, session::Taker};
+use msg_proto::{
+    control::Control,
+    ids::{ClientId, Incarnation, Instance},
+    limits,
+    local::{Watch, put},
+    session::Taker,
+    units::Span,
+    wire::Frame,
+};
 
-use super::{Options, Random, World, cut_from};
+use super::{
+    Options, Random, World,
+    by_hand::{ByHand, register},
+    cut_from,
+};
 
 /// A watcher on the first node, whom it watches on the second.
 fn world() -> (World, usize, usize, Taker) {
@@ -218,4 +230,38 @@ fn nobody_is_gone_who_is_there() {
             assert_eq!(told, dead, "seed {seed}");
         }
     }
+}
+
+#[test]
+fn a_peer_is_asked_of_an_instance_once_for_all_who_watch_it() {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let whom = Watch { instance: w.flow(200, 100, Incarnation(1)).id.src, node: "b" };
+    for (id, asked) in [(100, 1), (101, 0)] {
+        let conn = w.client(7, &register(id));
+        w.say(conn, |out| (0..2).for_each(|_| put::watch(out, &whom)));
+        let watch = |f: Frame<'_>| matches!(f, Frame::Control { body: Control::Watch { .. }, .. });
+        assert_eq!(w.peer_hears(|f| watch(f).then_some(())).len(), asked, "{id}");
+    }
+}
+
+#[test]
+fn i7_so_many_instances_are_watched_for_peers() {
+    let mut w = ByHand::with(|config| config.grace = Span::from_millis(5000));
+    w.link_up(&[]);
+    // Until the grace is over, any of them may come back.
+    for n in 0..=limits::MAX_WATCHED as u64 {
+        w.control(&Control::Watch { client: ClientId(300), incarnation: Incarnation(n + 1) });
+    }
+    w.datagrams();
+    for _ in 0..10 {
+        w.now = w.now + Span::from_millis(200);
+        w.engine.handle_timeout(w.now);
+    }
+    let gone = |f: Frame<'_>| match f {
+        Frame::Control { body: Control::Gone { incarnation, .. }, .. } => Some(incarnation.0),
+        _ => None,
+    };
+    let told = w.peer_hears(gone);
+    assert_eq!((told.len(), told.last()), (limits::MAX_WATCHED, Some(&(limits::MAX_WATCHED as u64))));
 }

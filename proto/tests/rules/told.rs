@@ -74,9 +74,12 @@ fn it_counts_what_a_client_sent_and_took() {
     w.run(1);
     assert_eq!(client(&w, 101).queue_messages, 1);
     assert!((1000..1100).contains(&client(&w, 101).queue_bytes), "{}", client(&w, 101).queue_bytes);
+    w.send(a, 101, b"", b"").unwrap();
+    w.run(1);
+    assert_eq!(client(&w, 101).queue_messages, 2);
     w.run(2000);
     let c = client(&w, 100);
-    assert_eq!((c.submitted, c.acked, c.failed), (6, 3, 3));
+    assert_eq!((c.submitted, c.acked, c.failed), (7, 3, 4));
     assert_eq!((c.chain_depth, c.chain_bytes, c.oldest_ms), (0, 0, 0));
 }
 
@@ -150,4 +153,24 @@ fn it_shows_when_a_peer_was_heard_and_that_it_is_down() {
     assert_eq!(heard(&w).0, "down");
     let peer = &w.engines[0].status(w.clock(0)).peers[0];
     assert_eq!((peer.clients.len(), peer.in_flight_bytes, peer.clock_step_ms_ago), (0, 0, None));
+}
+
+#[test]
+fn what_has_not_left_yet_does_not_count_as_sent_again() {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let conn = w.client(7, &register(100));
+    let sent = w.now;
+    w.say(conn, |out| put::submit(out, &submit(200, 1, sent, b"x")));
+    w.hear(conn);
+    // The socket takes nothing for longer than an interval.
+    for _ in 0..15 {
+        w.now = w.now + msg_proto::units::Span::from_millis(100);
+        w.engine.handle_timeout(w.now);
+    }
+    let scanned = w.engine.counters().value(Counter::ScannedEntries);
+    assert_eq!((scanned, w.engine.counters().value(Counter::Retransmits)), (1, 0));
+    w.datagrams();
+    w.pass(1000);
+    assert_eq!(w.engine.counters().value(Counter::Retransmits), 1);
 }
