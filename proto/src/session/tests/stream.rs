@@ -18,6 +18,18 @@ fn bound(incarnation: u64) -> Bound<'static> {
 }
 
 #[test]
+fn it_says_how_much_is_to_be_written() {
+    let mut s = registered();
+    assert_eq!(s.output_len(), 0);
+    for n in 1..4 {
+        send(&mut s, Time(0));
+        assert_eq!((s.output_len(), submits(s.output()).len()), (s.output().len(), n));
+    }
+    s.consume_output(Time(0), 1);
+    assert_eq!(s.output_len(), s.output().len());
+}
+
+#[test]
 fn it_knows_its_node_from_the_daemon() {
     assert_eq!((session().node(), registered().node()), ("", "vm-a"));
 }
