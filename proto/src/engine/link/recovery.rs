@@ -166,7 +166,7 @@ impl Recovery {
                 } else {
                     fates.small_acked += 1;
                 }
-                if number == ack.largest && settled.bytes > 0 {
+                if number == ack.largest {
                     self.record_rtt(now.since(settled.at), ack.delay);
                 }
             }

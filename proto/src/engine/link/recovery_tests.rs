@@ -334,3 +334,13 @@ fn what_is_sent_now_and_then_does_not_make_a_link_slow() {
     }
     assert_eq!(r.congestion.rate(), rate);
 }
+
+#[test]
+fn what_asks_for_no_acknowledgement_measures_no_round_trip() {
+    for (bytes, is_measured) in [(0, false), (1, true)] {
+        let mut r = recovery(1);
+        r.record_sent(1, Time(100), bytes);
+        ack(&mut r, &[(0, 1)], 1000);
+        assert_eq!(r.rtt().is_some(), is_measured);
+    }
+}
