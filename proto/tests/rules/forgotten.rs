@@ -264,6 +264,23 @@ fn what_waits_to_be_said_to_a_lost_peer_outlives_flows_that_are_forgotten() {
 }
 
 #[test]
+fn the_last_message_of_a_dead_sender_can_be_taken_late() {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let (conn, incarnation) = w.try_client(7, &register(100));
+    let interval = Span::from_millis(10);
+    let flow = Flow { interval, ..w.flow(200, 100, incarnation.unwrap()) };
+    w.peer_says(|b| put_message(b, &flow));
+    w.hear(conn);
+    let (client, cause) = (ClientId(200), Departure::Died);
+    w.control(&Control::Withdraw { client, incarnation: Incarnation(1), cause });
+    pass(&mut w, 30);
+    w.say(conn, |out| put::taken(out, 1));
+    let acked = w.peer_hears(|f| if let Frame::Ack(_) = f { Some(()) } else { None });
+    assert_eq!((acked.len(), w.engine.fault(conn)), (1, None));
+}
+
+#[test]
 fn who_sends_no_more_is_forgotten_and_nobody_else() {
     let mut w = ByHand::new();
     w.link_up(&[]);

@@ -406,3 +406,19 @@ fn i7_a_subscriber_that_does_not_read_is_told_in_the_end_what_is_true_then() {
     assert_eq!(last(&w.hear(conn)), [2999]);
     assert!(w.hear(conn).is_empty());
 }
+
+#[test]
+fn i6_what_a_lost_node_may_have_begun_goes_on_elsewhere_also_after_a_start() {
+    let mut s = Service::new();
+    s.w.clients[s.first].is_stopped = true;
+    let flags = SendFlags { at_least_once: true, ..PLAIN };
+    s.w.send_with(s.caller, 200, b"x", b"", flags).unwrap();
+    s.w.run(50);
+    // The other node is back at once, and says nothing of the first one's.
+    s.w.cuts = vec![(0, 1), (1, 0)];
+    s.w.restart(0);
+    s.w.run(6000);
+    assert_eq!(s.w.payloads(s.second), [[0; 0]; 0]);
+    s.w.run(3000);
+    assert_eq!(s.w.payloads(s.second), [b"x"]);
+}
