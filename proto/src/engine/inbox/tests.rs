@@ -216,3 +216,12 @@ fn what_is_next_and_comes_in_parts_is_no_backlog() {
     inbox.advance_floor(Seq(1), |_| ());
     assert!(!inbox.holds_anything());
 }
+
+#[test]
+fn a_run_of_acks_is_no_longer_than_what_may_be_said_of_a_flow() {
+    let mut inbox = inbox(Channel::Ordered, 1);
+    for n in 1..SEQ_SPAN + 2 {
+        inbox.push_ack(MsgId(n), Seq(n));
+    }
+    assert_eq!(inbox.acks.iter().map(|run| run.count).collect::<Vec<_>>(), [SEQ_SPAN, 1]);
+}
