@@ -1,7 +1,13 @@
 //! What stands in the engine itself: chance, and numbers of lives.
 
 use super::*;
-use crate::{limits, units::Span};
+use crate::{
+    control::{Arrival, Register, VersionRange},
+    ids::MsgId,
+    limits,
+    local::put,
+    units::Span,
+};
 
 fn engine(start: u64, seed: u64) -> Engine {
     let config = EngineConfig {
@@ -91,4 +97,31 @@ fn room_of_an_output_is_given_back_when_it_was_not_used_for_a_while() {
     assert!(trim(&mut engine, 800));
     assert!(!trim(&mut engine, 1000));
     assert_eq!((engine.roomy.len(), engine.trim_at), (0, None));
+}
+
+#[test]
+fn a_run_of_outcomes_is_no_longer_than_the_span_of_msgids() {
+    let mut engine = engine(1, 1);
+    let now = Time(1_000_000);
+    let conn = engine.handle_connect(now, Credentials { pid: 1, uid: 0, gid: 0 }).expect("few connections");
+    let body = Register {
+        versions: VersionRange { lowest: 1, highest: 1 },
+        client: ClientId(7),
+        incarnation: Incarnation::NONE,
+        interval_ms: 0,
+        times: None,
+        max_stored: 0,
+        priority: 0,
+        arrival: Arrival::Alone,
+        name: String::new(),
+    };
+    let mut bytes = Vec::new();
+    put::register(&mut bytes, &body);
+    engine.handle_client_bytes(now, conn, &bytes);
+    let client = engine.conns[conn].state.client().expect("registered");
+    for n in 1..limits::MSGID_SPAN + 2 {
+        engine.push_resolved(client, MsgId(n));
+    }
+    let last = (MsgId(limits::MSGID_SPAN + 1), 1);
+    assert_eq!(engine.clients[client].resolved, [(MsgId(1), limits::MSGID_SPAN), last]);
 }
