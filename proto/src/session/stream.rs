@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Session {
-    /// A stream to the daemon is up. Registration, what was taken, and everything unresolved go out at
-    /// once, in that order; the answer is not waited for (I6).
+    /// A stream to the daemon is up. Registration, what was taken, and everything unresolved go out, in that order, as
+    /// fast as the stream takes it; the answer is not waited for (I6).
     ///
     /// Drain [`poll_event`](Self::poll_event) first: deliveries of the old stream that still wait are forgotten,
     /// and the daemon gives them again.
