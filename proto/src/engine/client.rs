@@ -356,6 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn so_many_deliveries_are_on_their_way() {
+        let mut queue = ReceiveQueue::default();
+        for n in 0..DELIVERY_WINDOW_MESSAGES {
+            assert!(queue.has_room(1), "{n}");
+            queue.push(Delivery {
+                inbox: InboxKey(0),
+                msgid: MsgId(1),
+                seq: Seq(1),
+                round: 0,
+                len: 1,
+                starts_at: 0,
+                is_addressed: false,
+                is_stale: false,
+            });
+        }
+        assert!(!queue.has_room(1));
+    }
+
+    #[test]
     fn i7_empty_messages_that_wait_count_too() {
         let queue = ReceiveQueue { held: 3, held_bytes: 10, ..ReceiveQueue::default() };
         assert_eq!(queue.bytes(), 10 + 3 * HELD_BYTES);
