@@ -5,7 +5,7 @@
 //!
 //! * `header`: the bytes that stand before a request and its reply. `xid`: numbers that cannot be guessed.
 //! * `caller`, `pending`: calls that wait for their reply, and how each ends.
-//! * `server`, `run`: calls that came, and those that run. `cache`: replies that were given.
+//! * `server`, `run`: calls that came and what is answered, and those that run. `cache`: replies that were given.
 
 mod cache;
 mod caller;
