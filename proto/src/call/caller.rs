@@ -66,6 +66,8 @@ pub struct CallRequest<'a> {
     pub call: CallId,
     /// To whom.
     pub dst: ClientId,
+    /// The instance that it is for, and no other: who took an earlier copy has its run, or its reply.
+    pub to: Option<&'a Taker>,
     /// See [`CallOptions::is_unordered`].
     pub is_unordered: bool,
     /// The message.
@@ -194,7 +196,8 @@ impl Caller {
         };
         let p = self.calls.get_mut(&call)?;
         p.write_head(now);
-        Some(CallRequest { call, dst: p.dst, is_unordered: p.options.is_unordered, message: &p.message })
+        let (dst, to, is_unordered) = (p.dst, p.taker.as_ref(), p.options.is_unordered);
+        Some(CallRequest { call, dst, to, is_unordered, message: &p.message })
     }
 
     /// The request was sent, as this message.
@@ -276,6 +279,9 @@ impl Caller {
         let Some(call) = self.by_msgid.remove(&msgid) else { return false };
         let Some(p) = self.calls.get_mut(&call) else { return false };
         p.msgid = None;
+        if verdict.reason == Reason::ReceiverGone {
+            p.taker = None;
+        }
         match p.state {
             State::Ending(why) => self.finish(call, why, verdict.certainty),
             _ => self.on_not_answered(now, call, Why::Request(verdict.reason), verdict.certainty),
@@ -292,7 +298,7 @@ impl Caller {
         answer: Answer<'_>,
     ) -> bool {
         let Some(call) = self.by_xid.get(&xid).copied() else { return false };
-        let Some(p) = self.calls.get(&call) else { return false };
+        let Some(p) = self.calls.get_mut(&call) else { return false };
         // A call that was not sent again yet may still be answered: the reply to an earlier copy.
         if p.dst != src || p.procedure != procedure || (p.sends == 0 && !p.options.is_repeat) {
             return false;
@@ -302,7 +308,11 @@ impl Caller {
                 self.remove(call);
                 self.done.push_back(Done { call, xid, result: Ok(body.to_vec()) });
             }
-            Err(CallFailure { certainty, why }) => self.on_not_answered(now, call, why, certainty),
+            Err(CallFailure { certainty, why }) => {
+                // Who answers so has no run of it.
+                p.taker = None;
+                self.on_not_answered(now, call, why, certainty);
+            }
         }
         true
     }
@@ -311,16 +321,27 @@ impl Caller {
     /// They may have run there. At-least-once goes to the next instance, at once; at-most-once ends.
     pub fn handle_gone(&mut self, instance: Instance) {
         let is_with_it = |p: &Pending| {
-            p.state == State::Taken && p.taker.as_ref().is_some_and(|taker| taker.instance == instance)
+            let is_over = matches!(p.state, State::Ending(_));
+            !is_over && p.taker.as_ref().is_some_and(|taker| taker.instance == instance)
         };
         let concerned: Vec<_> = self.calls.iter().filter(|(_, p)| is_with_it(p)).map(|(c, _)| *c).collect();
         for call in concerned {
-            let Some(p) = self.calls.get(&call) else { continue };
+            let Some(p) = self.calls.get_mut(&call) else { continue };
             match p.options.semantics {
                 Semantics::AtMostOnce => {
                     self.finish(call, Why::Request(Reason::ReceiverGone), Certainty::Unknown)
                 }
-                Semantics::AtLeastOnce => self.repeat(call),
+                Semantics::AtLeastOnce => {
+                    p.taker = None;
+                    // A repeat that is on its way to it comes to nothing.
+                    if let Some(msgid) = p.msgid.take() {
+                        self.by_msgid.remove(&msgid);
+                        self.to_withdraw.push_back(msgid);
+                    }
+                    if p.state != State::Queued {
+                        self.repeat(call);
+                    }
+                }
             }
         }
     }
@@ -407,7 +428,7 @@ impl Caller {
         !self.to_send.is_empty()
     }
 
-    /// The request is sent again.
+    /// The request is sent again: to who has it, as long as that one is not gone.
     fn repeat(&mut self, call: CallId) {
         let Some(p) = self.calls.get_mut(&call) else { return };
         p.may_have_begun |= p.state == State::Taken;

@@ -21,7 +21,7 @@ pub(super) struct Pending {
     pub(super) sends: u32,
     pub(super) state: State,
     pub(super) msgid: Option<MsgId>,
-    /// Who took the last copy that was taken.
+    /// Who took the last copy that was taken, unless it is gone or has refused it: repeats are for it only.
     pub(super) taker: Option<Taker>,
     /// When something is to be done: it stands in `due` with this.
     pub(super) due: Time,

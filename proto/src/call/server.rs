@@ -56,6 +56,8 @@ pub struct Server {
     /// Calls that were not begun as their callers are gone: the first to go when there is no room.
     aside: VecDeque<RunId>,
     to_watch: VecDeque<Taker>,
+    /// Nothing more is begun but what was taken before: its session is draining.
+    is_leaving: bool,
     /// Replies without an outcome.
     sent: HashSet<MsgId>,
     replies: VecDeque<Reply>,
@@ -77,6 +79,7 @@ impl Server {
             jobs: VecDeque::new(),
             aside: VecDeque::new(),
             to_watch: VecDeque::new(),
+            is_leaving: false,
             sent: HashSet::new(),
             replies: VecDeque::new(),
             bytes: 0,
@@ -95,6 +98,11 @@ impl Server {
             Some(cache) => cache.enlarge(limits),
             None => self.cache = Some(ReplyCache::new(limits)),
         }
+    }
+
+    /// Whether this instance is leaving: what comes for it yet is answered, and not begun.
+    pub(super) const fn record_leaving(&mut self, is_leaving: bool) {
+        self.is_leaving = is_leaving;
     }
 
     /// Whether anything is served.
@@ -127,6 +135,10 @@ impl Server {
             return;
         }
         counters.misses += 1;
+        if self.is_leaving {
+            // A repeat that is for this instance only, of what it does not know any more: the active one may run it.
+            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Busy));
+        }
         if now >= request.deadline {
             counters.late += 1;
             return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Deadline));

@@ -39,6 +39,7 @@ struct Head {
     xid: Xid,
     is_repeat: bool,
     timeout: Span,
+    to: Option<Taker>,
 }
 
 impl World {
@@ -54,7 +55,7 @@ impl World {
     /// Sends what is to be sent, which is one request.
     fn sent(&mut self) -> Head {
         let request = self.caller.poll_send(self.now).expect("a request");
-        let call = request.call;
+        let (call, to) = (request.call, request.to.cloned());
         let Ok(CallFrame::Request { procedure, xid, is_repeat, timeout, body, .. }) =
             CallFrame::parse(request.message)
         else {
@@ -64,7 +65,7 @@ impl World {
         self.msgid += 1;
         self.caller.record_sent(call, MsgId(self.msgid), &mut self.counters);
         assert_eq!(self.caller.poll_send(self.now), None);
-        Head { xid, is_repeat, timeout }
+        Head { xid, is_repeat, timeout, to }
     }
 
     fn nothing_sent(&mut self) {
@@ -274,20 +275,36 @@ fn when_who_took_it_is_gone_at_least_once_is_repeated_at_once_until_its_deadline
 }
 
 #[test]
-fn a_repeat_is_with_its_own_taker() {
+fn a_repeat_is_for_who_has_the_request_until_that_is_gone_or_refuses_it() {
     let mut w = World::new();
-    w.start(AT_LEAST_ONCE);
-    w.sent();
+    w.start(CallOptions { timeout: Span::from_millis(60_000), ..AT_LEAST_ONCE });
+    let first = w.sent();
+    assert_eq!(first.to, None);
     w.acked();
     w.after(110);
-    w.sent();
+    assert_eq!(w.sent().to, Some(taker(1)));
+    w.failed(Reason::NoRoute, Certainty::Unknown);
+    w.after(100);
+    assert_eq!(w.sent().to, Some(taker(1)), "a copy was lost, and no more");
+    // What is on its way to it when it is gone comes to nothing: another may run it, at once.
+    let on_its_way = MsgId(w.msgid);
     w.caller.handle_gone(taker(1).instance);
-    w.nothing_sent();
+    assert_eq!(w.caller.poll_withdraw(), Some(on_its_way));
+    let next = w.sent();
+    assert_eq!((next.to, next.is_repeat), (None, true));
+    assert!(!w.caller.handle_acked(w.now, on_its_way, Some(taker(1))));
     assert!(w.caller.handle_acked(w.now, MsgId(w.msgid), Some(taker(2))));
     w.caller.handle_gone(taker(1).instance);
     w.nothing_sent();
-    w.caller.handle_gone(taker(2).instance);
-    assert!(w.sent().is_repeat);
+    w.after(1000);
+    assert_eq!(w.sent().to, Some(taker(2)));
+    w.failed(Reason::ReceiverGone, Certainty::Unknown);
+    w.after(1000);
+    assert_eq!(w.sent().to, None);
+    assert!(w.caller.handle_acked(w.now, MsgId(w.msgid), Some(taker(3))));
+    assert!(w.reply(first.xid, Err(CallFailure::not_started(Why::Busy))));
+    w.after(1000);
+    assert_eq!(w.sent().to, None, "it has no run of it");
 }
 
 #[test]
@@ -349,7 +366,7 @@ fn a_repeat_is_never_not_started() {
     let mut w = World::new();
     w.start(CallOptions { xid: Some(XID), is_repeat: true, retries: 3, ..AT_MOST_ONCE });
     let head = w.sent();
-    assert_eq!(head, Head { xid: XID, is_repeat: true, timeout: SECOND });
+    assert_eq!(head, Head { xid: XID, is_repeat: true, timeout: SECOND, to: None });
     w.failed(Reason::NoRoute, Certainty::NotStarted);
     assert_eq!(w.done(), Err(CallFailure::unknown(Why::Request(Reason::NoRoute))));
 }

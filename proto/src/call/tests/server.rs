@@ -437,3 +437,24 @@ fn calls_put_aside_make_room() {
     w.request(&b, XID, Mark::First, b"");
     assert_eq!((w.run(), w.said().len(), w.counters().busy), (1, 1, 0));
 }
+
+#[test]
+fn who_leaves_answers_what_it_knows_and_begins_nothing_new() {
+    let mut w = World::with_cache(10);
+    let a = requester(1, 1000, "n");
+    for xid in 1..=2 {
+        w.request(&a, Xid(xid), Mark::First, b"x");
+    }
+    let replied = w.job().expect("the first");
+    w.reply(&replied, b"x").expect("it runs");
+    let runs = w.job().expect("the second");
+    w.said();
+    w.calls.server.record_leaving(true);
+    for xid in 1..=3 {
+        w.request(&a, Xid(xid), Mark::AtLeastOnceRepeat, b"x");
+    }
+    let unknown = (1, Err(CallFailure::not_started(Why::Busy)));
+    assert_eq!((w.job(), w.said()), (None, vec![(1, Ok(b"x".to_vec())), unknown]));
+    w.reply(&runs, b"x").expect("it runs");
+    assert_eq!(w.said(), [(1, Ok(b"x".to_vec()))]);
+}
