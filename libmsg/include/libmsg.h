@@ -437,7 +437,8 @@ int msg_call_start(msg_client *client, uint32_t dst, uint32_t procedure, const v
 int msg_call_cancel(msg_client *client, uint64_t call);
 
 /*
- * Has `handler` called with each call of `procedure`, in msg_dispatch and msg_flush. `flags` are MSG_F_IDEMPOTENT and
+ * Has `handler` called with each call of `procedure`, in msg_dispatch and msg_flush. Serve before the first of these:
+ * calls that come earlier wait for it, and then those of what is not served fail. `flags` are MSG_F_IDEMPOTENT and
  * one of MSG_F_LOST_*. A call whose time is over by then is not begun. Each call has to be answered once, with
  * msg_reply or msg_reply_none, by its handler or later, from any thread.
  * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_FORKED.

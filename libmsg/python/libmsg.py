@@ -298,7 +298,7 @@ class Client:
 
     def serve(self, procedure, handler, flags=0):
         """Serves a procedure: handler(Request) returns the reply; None: there is none; LATER: reply is called later, from
-        any thread. flags are IDEMPOTENT and one of LOST_*."""
+        any thread. Serve before the first dispatch: calls that come earlier wait for it. flags are IDEMPOTENT and one of LOST_*."""
         before, self._handlers[procedure] = self._handlers.get(procedure), handler
         code = abi.lib().msg_serve(self._client, procedure, flags, self._called, None)
         if code < 0:

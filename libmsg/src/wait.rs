@@ -50,6 +50,7 @@ impl Client {
         }
         let mut inner = self.lock();
         inner.has_receiver = true;
+        inner.calls.refuse_unserved();
         if inner.running.is_none() {
             // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
             inner.link.session.message_handled();

@@ -58,6 +58,8 @@ pub struct Server {
     to_watch: VecDeque<Taker>,
     /// Nothing more is begun but what was taken before: its session is draining.
     is_leaving: bool,
+    /// Its process has asked for what comes: what is not served by then is refused.
+    was_asked: bool,
     /// Replies without an outcome.
     sent: HashSet<MsgId>,
     replies: VecDeque<Reply>,
@@ -80,13 +82,14 @@ impl Server {
             aside: VecDeque::new(),
             to_watch: VecDeque::new(),
             is_leaving: false,
+            was_asked: false,
             sent: HashSet::new(),
             replies: VecDeque::new(),
             bytes: 0,
         }
     }
 
-    /// Serves a procedure from now on.
+    /// Serves a procedure from now on. What came for it before the first [`poll_job`](Self::poll_job) has waited for it.
     pub fn serve(&mut self, procedure: Procedure, options: ProcedureOptions) {
         self.procedures.insert(procedure, options);
     }
@@ -120,9 +123,9 @@ impl Server {
         counters: &mut CallCounters,
     ) {
         counters.requests += 1;
-        let Some(options) = self.procedures.get(&request.procedure).copied() else {
-            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::NoProcedure));
-        };
+        if self.was_asked && !self.procedures.contains_key(&request.procedure) {
+            return self.refuse(&from, request.asked(), NO_PROCEDURE);
+        }
         let key = CallKey {
             client: from.instance.client,
             uid: from.uid,
@@ -142,18 +145,6 @@ impl Server {
         if now >= request.deadline {
             counters.late += 1;
             return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Deadline));
-        }
-        let is_lost = request.is_repeat && !options.is_idempotent;
-        if is_lost {
-            counters.lost += 1;
-            let runs = match options.lost_reply {
-                LostReply::Run => true,
-                LostReply::Refuse => false,
-                LostReply::BySemantics => request.at_least_once,
-            };
-            if !runs {
-                return self.refuse(&from, request.asked(), CallFailure::unknown(Why::ReplyLost));
-            }
         }
         if !self.make_room(request.body.len()) {
             counters.busy += 1;
@@ -212,22 +203,42 @@ impl Server {
         self.to_watch.pop_front()
     }
 
-    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so; one whose
-    /// caller is gone is put aside.
+    /// The process asks for what comes: from now on, and of what has come, what is not served is refused.
+    pub fn refuse_unserved(&mut self) {
+        if std::mem::replace(&mut self.was_asked, true) {
+            return;
+        }
+        for id in std::mem::take(&mut self.jobs) {
+            let is_served = |run: &Run| self.procedures.contains_key(&run.key.procedure);
+            if self.runs.get(&id).is_some_and(is_served) {
+                self.jobs.push_back(id);
+            } else if let Some(run) = self.remove(id) {
+                self.refuse(&run.from, run.asked(), NO_PROCEDURE);
+            }
+        }
+    }
+
+    /// The next call to begin. One that is out of time, or was cancelled, or whose procedure is not served, or refuses what may
+    /// have run, is not begun, and its caller is told so; one whose caller is gone is put aside.
     pub fn poll_job(&mut self, now: Time, counters: &mut CallCounters) -> Option<Job> {
+        self.refuse_unserved();
         self.forget_aside(now);
         loop {
             let id = self.jobs.pop_front()?;
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let Some(request) = run.request.take() else { continue };
-            let why = match run {
-                Run { is_cancelled: true, .. } => Why::Cancelled,
-                Run { deadline, .. } if now >= *deadline => Why::Deadline,
+            let options = self.procedures.get(&run.key.procedure);
+            let failure = match run {
+                Run { is_cancelled: true, .. } => CallFailure::not_started(Why::Cancelled),
+                Run { deadline, .. } if now >= *deadline => CallFailure::not_started(Why::Deadline),
                 Run { is_abandoned: true, at_least_once: false, .. } => {
                     run.is_aside = true;
                     run.request = Some(request);
                     self.aside.push_back(id);
                     continue;
+                }
+                _ if options.is_some_and(|options| run.is_lost(options, counters)) => {
+                    CallFailure::unknown(Why::ReplyLost)
                 }
                 Run { key: CallKey { procedure, xid, .. }, from, is_repeat, deadline, .. } => {
                     counters.runs += 1;
@@ -237,11 +248,10 @@ impl Server {
                     return Some(Job { run: id, from, procedure, xid, is_repeat, deadline, request });
                 }
             };
-            counters.late += u64::from(why == Why::Deadline);
+            counters.late += u64::from(failure.why == Why::Deadline);
             run.request = Some(request);
             if let Some(run) = self.remove(id) {
-                let certainty = CallFailure::not_started(why);
-                self.refuse(&run.from, run.asked(), certainty);
+                self.refuse(&run.from, run.asked(), failure);
             }
         }
     }
@@ -378,3 +388,5 @@ impl Server {
         hasher.finish128().as_u128()
     }
 }
+
+const NO_PROCEDURE: CallFailure = CallFailure::not_started(Why::NoProcedure);

@@ -284,6 +284,23 @@ fn what_is_not_served_has_not_started() {
 }
 
 #[test]
+fn what_came_before_the_process_asked_for_it_waits_for_its_procedure() {
+    let mut w = World { calls: Calls::new([1; 16], [2; 16]), now: Time(1) };
+    let (a, b) = (requester(1, 1000, "n"), requester(2, 1000, "n"));
+    w.request(&a, XID, Mark::First, b"x");
+    w.request(&b, XID, Mark::Repeat, b"x");
+    assert_eq!(w.said(), []);
+    w.calls.server.serve(PROCEDURE, PLAIN);
+    let lost = (2, Err(CallFailure::unknown(Why::ReplyLost)));
+    assert_eq!((w.run(), w.said()), (1, vec![(1, Ok(b"x".to_vec())), lost]));
+    // From then on it is known what it serves.
+    let mut message = Vec::new();
+    put_request(&mut message, (Procedure(8), XID), false, false, SECOND);
+    w.message(&a, &message);
+    assert_eq!(w.said(), [(1, Err(CallFailure::not_started(Why::NoProcedure)))]);
+}
+
+#[test]
 fn more_calls_than_may_be_are_busy() {
     let mut w = World::new(PLAIN);
     let a = requester(1, 1000, "n");
