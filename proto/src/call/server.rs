@@ -173,7 +173,7 @@ impl Server {
         self.runs.insert(run, run_of);
     }
 
-    /// Its caller does not wait any more.
+    /// Its caller does not wait any more: the instance that asked last. One that asked before, and is late, cancels nothing.
     pub(super) fn handle_cancel(
         &mut self,
         from: &Requester,
@@ -183,7 +183,7 @@ impl Server {
         let (client, uid, node) = (from.instance.client, from.uid, from.node.clone());
         let key = CallKey { client, uid, node, procedure, xid };
         let run = self.running.get(&key).and_then(|run| self.runs.get_mut(run));
-        if let Some(run) = run.filter(|run| !run.is_cancelled) {
+        if let Some(run) = run.filter(|run| run.from.instance == from.instance && !run.is_cancelled) {
             run.is_cancelled = true;
             counters.cancelled += 1;
         }

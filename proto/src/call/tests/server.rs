@@ -242,6 +242,24 @@ fn a_cancelled_call_is_not_begun_and_a_running_one_can_ask() {
 }
 
 #[test]
+fn a_cancellation_is_of_the_instance_that_asked_last() {
+    let mut w = World::new(PLAIN);
+    let a = requester(1, 1000, "n");
+    let mut next = a.clone();
+    next.instance.incarnation.0 += 1;
+    w.request(&a, XID, Mark::First, b"x");
+    w.cancel(&next);
+    let job = w.job().expect("another instance with that XID cancels nothing");
+    w.request(&next, XID, Mark::Repeat, b"x");
+    w.cancel(&a);
+    let waits = |w: &World| w.calls.server.caller_waits(w.now, job.run);
+    assert!(waits(&w), "its next life waits for that run now");
+    w.cancel(&next);
+    assert!(!waits(&w));
+    assert_eq!(w.counters().cancelled, 1);
+}
+
+#[test]
 fn only_the_calls_whose_callers_wait_are_awaited() {
     let mut w = World::new(PLAIN);
     let (a, b, end) = (requester(1, 1000, "n"), requester(2, 1000, "n"), w.now + SECOND);
