@@ -108,7 +108,7 @@ enum {
     MSG_R_NO_ANSWER = 2,     /* sent, and not answered in time */
     MSG_R_REFUSED = 3,       /* not allowed: config says who may send to whom; or msgd refused this client */
     MSG_R_GOING_AWAY = 4,    /* the process or its node is draining */
-    MSG_R_RECEIVER_GONE = 5, /* the process died, or left, before it took the message */
+    MSG_R_RECEIVER_GONE = 5, /* the process died, or left, before it took the message; of a call: or after that */
     MSG_R_QUEUE_FULL = 6,    /* the receiver's queue stayed full */
     MSG_R_TOO_LARGE = 7,     /* larger than the receiving node's max_message_bytes */
     MSG_R_CANCELLED = 8,     /* the sender took it back */

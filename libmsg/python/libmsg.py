@@ -261,7 +261,7 @@ class Client:
     def drain(self, timeout=None):
         """Takes no more, and waits for the answers to the calls that were begun, whichever thread gives them, as long as
         their callers wait; then as flush. This is how a process ends whose work another one goes on with."""
-        self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)))
+        self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)), "calls have no answer yet")
 
     def subscribe(self, clientid):
         """Has on_presence told of the instances of a clientid."""
@@ -475,9 +475,10 @@ class Client:
             if self._raised is None:
                 self._raised = raised
 
-    def _flushed(self, code):
+    def _flushed(self, code, otherwise="callbacks are running"):
         if code == abi.E_TIMEOUT and self._raised is None:
-            raise TimeoutError(f"{self.unresolved} messages have no outcome yet")
+            left = self.unresolved
+            raise TimeoutError(f"{left} messages have no outcome yet" if left else otherwise)
         self._run(code)
 
     def _run(self, code):

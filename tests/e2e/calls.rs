@@ -284,6 +284,7 @@ fn a_call_to_nobody_has_not_started_at_its_deadline() {
     for semantics in [Semantics::AtMostOnce, Semantics::AtLeastOnce] {
         let options = CallOptions { semantics, ..CallOptions::new(Duration::from_millis(300)) };
         let failed = caller.call(ClientId(999), ECHO, b"", options).unwrap_err();
+        assert_eq!(failed.to_string(), "not started: no node has that client");
         assert_eq!((failed.certainty(), caller.unresolved()), (Certainty::NotStarted, 0));
     }
 }

@@ -173,6 +173,7 @@ impl Caller {
             options,
             deadline,
             may_have_begun: options.is_repeat,
+            has_no_route: false,
             sends: 0,
             state: State::Queued,
             msgid: None,
@@ -279,6 +280,7 @@ impl Caller {
         let Some(call) = self.by_msgid.remove(&msgid) else { return false };
         let Some(p) = self.calls.get_mut(&call) else { return false };
         p.msgid = None;
+        p.has_no_route = verdict.reason == Reason::NoRoute;
         if verdict.reason == Reason::ReceiverGone {
             p.taker = None;
         }
@@ -473,8 +475,7 @@ impl Caller {
     /// `certainty`: of the present copy of the request.
     fn finish(&mut self, call: CallId, why: Why, certainty: Certainty) {
         let Some(p) = self.remove(call) else { return };
-        let certainty = if p.may_have_begun { Certainty::Unknown } else { certainty };
-        self.done.push_back(Done { call, xid: p.xid, result: Err(CallFailure { certainty, why }) });
+        self.done.push_back(Done { call, xid: p.xid, result: Err(p.failure(why, certainty)) });
     }
 
     fn remove(&mut self, call: CallId) -> Option<Pending> {

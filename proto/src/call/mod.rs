@@ -69,7 +69,7 @@ pub struct CallFailure {
 pub enum Why {
     /// Its request failed as a message, or ([`Reason::ReceiverGone`]) who took it is gone.
     Request(Reason),
-    /// Its time is over.
+    /// Its time is over. If that is so as nobody was there to be given it, it is [`Reason::NoRoute`].
     Deadline,
     /// It was cancelled.
     Cancelled,
@@ -241,6 +241,8 @@ impl fmt::Display for Procedure {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Request(Reason::NoRoute) => f.write_str("no node has that client"),
+            Self::Request(Reason::ReceiverGone) => f.write_str("the process that it was for is gone"),
             Self::Request(reason) => write!(f, "its request failed: {}", reason.name()),
             Self::Deadline => f.write_str("its time is over"),
             Self::Cancelled => f.write_str("it was cancelled"),
@@ -259,7 +261,12 @@ impl fmt::Display for CallFailure {
             Certainty::NotStarted => "not started",
             Certainty::Unknown => "outcome unknown",
         };
-        write!(f, "{known}: {}", self.why)
+        match (self.certainty, self.why) {
+            (Certainty::Unknown, Why::Request(Reason::ReceiverGone)) => {
+                write!(f, "{known}: the process that took it is gone")
+            }
+            (_, why) => write!(f, "{known}: {why}"),
+        }
     }
 }
 

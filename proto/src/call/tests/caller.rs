@@ -199,15 +199,19 @@ fn at_least_once_ends_at_its_deadline() {
     w.failed(Reason::NoRoute, Certainty::NotStarted);
     w.not_done();
     w.after(1);
-    assert_eq!(w.done(), Err(CallFailure::not_started(Why::Deadline)));
+    let failure = w.done().unwrap_err();
+    assert_eq!(failure, CallFailure::not_started(Why::Request(Reason::NoRoute)));
+    assert_eq!(failure.to_string(), "not started: no node has that client");
 }
 
 #[test]
 fn at_its_deadline_a_call_asks_what_became_of_its_request() {
-    for (certainty, said) in [
-        (Certainty::NotStarted, Some(Certainty::NotStarted)),
-        (Certainty::Unknown, Some(Certainty::Unknown)),
-        (Certainty::Unknown, None),
+    const NO_ROUTE: Why = Why::Request(Reason::NoRoute);
+    for (certainty, said, why) in [
+        (Certainty::NotStarted, Some((Reason::Cancelled, Certainty::NotStarted)), Why::Deadline),
+        (Certainty::NotStarted, Some((Reason::NoRoute, Certainty::NotStarted)), NO_ROUTE),
+        (Certainty::Unknown, Some((Reason::Cancelled, Certainty::Unknown)), Why::Deadline),
+        (Certainty::Unknown, None, Why::Deadline),
     ] {
         let mut w = World::new();
         w.start(AT_MOST_ONCE);
@@ -219,10 +223,10 @@ fn at_its_deadline_a_call_asks_what_became_of_its_request() {
         w.not_done();
         assert_eq!(w.caller.poll_withdraw(), Some(MsgId(1)));
         match said {
-            Some(certainty) => w.failed(Reason::Cancelled, certainty),
+            Some((reason, certainty)) => w.failed(reason, certainty),
             None => w.after(limits::CALL_GRACE_MS),
         }
-        assert_eq!(w.done(), Err(CallFailure { certainty, why: Why::Deadline }));
+        assert_eq!(w.done(), Err(CallFailure { certainty, why }));
     }
 }
 
@@ -251,7 +255,9 @@ fn when_who_took_it_is_gone_at_most_once_ends_unknown_at_once() {
     w.caller.handle_gone(taker(2).instance);
     w.not_done();
     w.caller.handle_gone(taker(1).instance);
-    assert_eq!(w.done(), Err(CallFailure::unknown(Why::Request(Reason::ReceiverGone))));
+    let failure = w.done().unwrap_err();
+    assert_eq!(failure, CallFailure::unknown(Why::Request(Reason::ReceiverGone)));
+    assert_eq!(failure.to_string(), "outcome unknown: the process that took it is gone");
     assert!(!w.reply(head.xid, Ok(b"too late")));
     w.nothing_sent();
 }
