@@ -133,7 +133,7 @@ enum {
 
 /* Flags of msg_call_options, beside MSG_F_UNORDERED and MSG_F_AT_LEAST_ONCE. */
 enum {
-    MSG_F_REPEAT = 16 /* an earlier life of this process may have made this call, with this XID */
+    MSG_F_REPEAT = 16 /* an earlier life of this process may have made this call, with this XID: not 0 */
 };
 
 /* Flags of msg_serve. */
@@ -415,8 +415,8 @@ typedef void (*msg_request_fn)(const msg_request *request, void *ctx);
  * A call is at most once unless it says MSG_F_AT_LEAST_ONCE: after MSG_E_UNKNOWN the procedure ran once or not at all,
  * after MSG_E_NOT_STARTED not at all. *reason, unless NULL, is MSG_R_*. MSG_R_RECEIVER_GONE comes at once when the process
  * that took the request has ended, and no reply of it is left.
- * Other errors mean that nothing was called: MSG_E_INVAL, MSG_E_IN_CALLBACK, MSG_E_XID_IN_USE, and those of msg_send;
- * but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
+ * Other errors mean that nothing was called: MSG_E_INVAL (MSG_F_REPEAT without an XID, too), MSG_E_IN_CALLBACK,
+ * MSG_E_XID_IN_USE, and those of msg_send; but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
  */
 int msg_call(msg_client *client, uint32_t dst, uint32_t procedure, const void *request, size_t len,
              const msg_call_options *options, void *reply, size_t size, size_t *reply_len, int *reason);

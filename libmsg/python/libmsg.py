@@ -269,7 +269,7 @@ class Client:
 
     def call(self, dst, procedure, data, timeout, flags=0, retries=0, xid=0):
         """Calls a procedure, and returns its reply. CallError when it fails. timeout is in seconds; flags are
-        UNORDERED, AT_LEAST_ONCE, REPEAT. Failure callbacks run meanwhile."""
+        UNORDERED, AT_LEAST_ONCE, REPEAT (with its xid). Failure callbacks run meanwhile."""
         data, options = bytes(data), _call_options(timeout, flags, retries, xid)
         reply, size, reason = ctypes.create_string_buffer(abi.MAX_REPLY_LEN), ctypes.c_size_t(), ctypes.c_int()
         code = abi.lib().msg_call(self._client, dst, procedure, data, len(data), ctypes.byref(options), reply,

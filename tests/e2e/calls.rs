@@ -362,6 +362,8 @@ fn what_cannot_be_called_is_refused_at_once() {
     assert_eq!(too_large, Err(CallError::NotSent(SendError::TooLarge { limit })));
     let no_time = caller.call(SERVER, ECHO, b"", CallOptions::new(Duration::ZERO));
     assert_eq!(no_time, Err(CallError::Timeout));
+    let of_nothing = caller.call(SERVER, ECHO, b"", CallOptions { is_repeat: true, ..PATIENT });
+    assert_eq!(of_nothing, Err(CallError::NoXid));
     let own = CallOptions { xid: Some(Xid(5)), ..PATIENT };
     let call = caller.start_call(SERVER, ECHO, b"", own, |_, _| {}).expect("room");
     assert_eq!(caller.xid(call), Some(Xid(5)));

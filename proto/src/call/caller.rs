@@ -13,7 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
-    Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header,
+    Answer, CallCounters, CallFailure, CallOptions, Procedure, Semantics, StartError, Why, Xid, XidSource,
+    header,
     pending::{Pending, State},
 };
 use crate::{
@@ -27,37 +28,6 @@ use crate::{
 /// A call, to the process that made it. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
-
-/// How a call is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CallOptions {
-    /// Its outcome comes by then; at most [`limits::MAX_CALL_TIMEOUT_MS`].
-    pub timeout: Span,
-    /// What may be concluded when it fails.
-    pub semantics: Semantics,
-    /// How often it is made again when it is known not to have started ([`Semantics::AtMostOnce`]).
-    pub retries: u32,
-    /// How long after its request was taken it is repeated, if there is no reply; twice as long each time
-    /// ([`Semantics::AtLeastOnce`]).
-    pub repeat_after: Span,
-    /// Its XID, if the caller has its own, so that it can repeat the call after it was restarted.
-    pub xid: Option<Xid>,
-    /// An earlier life of the caller may have made it before.
-    pub is_repeat: bool,
-    /// Its request waits for no other message, and none waits for it.
-    pub is_unordered: bool,
-}
-
-/// Why a call was not begun. Nothing was sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StartError {
-    /// As many calls, or bytes of requests, wait as may.
-    WouldBlock,
-    /// A call with that XID waits already.
-    XidInUse,
-    /// The timeout is zero, or longer than [`limits::MAX_CALL_TIMEOUT_MS`].
-    Timeout,
-}
 
 /// A request to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -145,9 +115,7 @@ impl Caller {
         request: &[u8],
         options: CallOptions,
     ) -> Result<CallId, StartError> {
-        if options.timeout == Span::ZERO || options.timeout > Span::from_millis(limits::MAX_CALL_TIMEOUT_MS) {
-            return Err(StartError::Timeout);
-        }
+        options.check()?;
         if self.calls.len() + self.done.len() >= limits::MAX_PENDING_CALLS
             || self.bytes + request.len() > limits::MAX_PENDING_CALL_BYTES
         {

@@ -4,13 +4,14 @@
 //! write ordinary messages, marked as the call layer's ([`crate::session::Session::send_call`]).
 //!
 //! * `header`: the bytes that stand before a request and its reply. `xid`: numbers that cannot be guessed.
-//! * `caller`, `pending`: calls that wait for their reply, and how each ends.
+//! * `caller`, `options`, `pending`: calls that wait for their reply, how each is made, and how it ends.
 //! * `server`, `run`: calls that came and what is answered, and those that run. `cache`: replies that were given.
 
 mod cache;
 mod caller;
 mod drive;
 mod header;
+mod options;
 mod pending;
 mod run;
 mod server;
@@ -22,10 +23,11 @@ mod tests;
 use std::fmt;
 
 pub use cache::ReplyCacheLimits;
-pub use caller::{CallId, CallOptions, CallRequest, Caller, Cancellation, Done, StartError};
+pub use caller::{CallId, CallRequest, Caller, Cancellation, Done};
 pub use header::{
     Answer, CallFrame, MalformedCall, REPLY_HEAD, REQUEST_HEAD, put_cancel, put_reply, put_request,
 };
+pub use options::{CallOptions, StartError};
 pub use run::{Job, Requester, RunId};
 pub use server::{LostReply, ProcedureOptions, Reply, ReplyError, Server};
 pub use xid::XidSource;

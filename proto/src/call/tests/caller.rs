@@ -402,6 +402,10 @@ fn limits_are_kept() {
     for timeout in [Span::ZERO, longest + Span(1)] {
         assert_eq!(start(&mut w, CallOptions { timeout, ..AT_MOST_ONCE }), Err(StartError::Timeout));
     }
+    for xid in [None, Some(Xid(0))] {
+        let repeat = CallOptions { is_repeat: true, xid, ..AT_MOST_ONCE };
+        assert_eq!(start(&mut w, repeat), Err(StartError::NoXid));
+    }
     for _ in 1..32 {
         assert!(start(&mut w, CallOptions { timeout: longest, ..AT_MOST_ONCE }).is_ok());
     }
