@@ -108,7 +108,7 @@ enum {
     MSG_R_NO_ANSWER = 2,     /* sent, and not answered in time */
     MSG_R_REFUSED = 3,       /* not allowed: config says who may send to whom; or msgd refused this client */
     MSG_R_GOING_AWAY = 4,    /* the process or its node is draining */
-    MSG_R_RECEIVER_GONE = 5, /* the process died, or left, before it took the message */
+    MSG_R_RECEIVER_GONE = 5, /* the process died, or left, before it took the message; of a call: or after that */
     MSG_R_QUEUE_FULL = 6,    /* the receiver's queue stayed full */
     MSG_R_TOO_LARGE = 7,     /* larger than the receiving node's max_message_bytes */
     MSG_R_CANCELLED = 8,     /* the sender took it back */
@@ -133,7 +133,7 @@ enum {
 
 /* Flags of msg_call_options, beside MSG_F_UNORDERED and MSG_F_AT_LEAST_ONCE. */
 enum {
-    MSG_F_REPEAT = 16 /* an earlier life of this process may have made this call, with this XID */
+    MSG_F_REPEAT = 16 /* an earlier life of this process may have made this call, with this XID: not 0 */
 };
 
 /* Flags of msg_serve. */
@@ -415,8 +415,8 @@ typedef void (*msg_request_fn)(const msg_request *request, void *ctx);
  * A call is at most once unless it says MSG_F_AT_LEAST_ONCE: after MSG_E_UNKNOWN the procedure ran once or not at all,
  * after MSG_E_NOT_STARTED not at all. *reason, unless NULL, is MSG_R_*. MSG_R_RECEIVER_GONE comes at once when the process
  * that took the request has ended, and no reply of it is left.
- * Other errors mean that nothing was called: MSG_E_INVAL, MSG_E_IN_CALLBACK, MSG_E_XID_IN_USE, and those of msg_send;
- * but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
+ * Other errors mean that nothing was called: MSG_E_INVAL (MSG_F_REPEAT without an XID, too), MSG_E_IN_CALLBACK,
+ * MSG_E_XID_IN_USE, and those of msg_send; but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
  */
 int msg_call(msg_client *client, uint32_t dst, uint32_t procedure, const void *request, size_t len,
              const msg_call_options *options, void *reply, size_t size, size_t *reply_len, int *reason);
@@ -437,7 +437,8 @@ int msg_call_start(msg_client *client, uint32_t dst, uint32_t procedure, const v
 int msg_call_cancel(msg_client *client, uint64_t call);
 
 /*
- * Has `handler` called with each call of `procedure`, in msg_dispatch and msg_flush. `flags` are MSG_F_IDEMPOTENT and
+ * Has `handler` called with each call of `procedure`, in msg_dispatch and msg_flush. Serve before the first of these:
+ * calls that come earlier wait for it, and then those of what is not served fail. `flags` are MSG_F_IDEMPOTENT and
  * one of MSG_F_LOST_*. A call whose time is over by then is not begun. Each call has to be answered once, with
  * msg_reply or msg_reply_none, by its handler or later, from any thread.
  * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_FORKED.

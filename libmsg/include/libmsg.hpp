@@ -201,8 +201,8 @@ public:
     bool cancel_call(std::uint64_t call) { return unless(MSG_E_NO_CALL, msg_call_cancel(get(), call)); }
 
     /*
-     * Serves a procedure; flags are those of msg_serve. Each call is answered once, with reply or reply_none, in the handler
-     * or later, from any thread. Not while callbacks run, in another thread or in this one.
+     * Serves a procedure, before the first dispatch; flags are those of msg_serve. Each call is answered once, with
+     * reply or reply_none, in the handler or later, from any thread. Not while callbacks run, in another thread or in this one.
      */
     void serve(std::uint32_t procedure, on_request_fn handler, std::uint32_t flags = 0)
     {

@@ -261,7 +261,7 @@ class Client:
     def drain(self, timeout=None):
         """Takes no more, and waits for the answers to the calls that were begun, whichever thread gives them, as long as
         their callers wait; then as flush. This is how a process ends whose work another one goes on with."""
-        self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)))
+        self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)), "calls have no answer yet")
 
     def subscribe(self, clientid):
         """Has on_presence told of the instances of a clientid."""
@@ -269,7 +269,7 @@ class Client:
 
     def call(self, dst, procedure, data, timeout, flags=0, retries=0, xid=0):
         """Calls a procedure, and returns its reply. CallError when it fails. timeout is in seconds; flags are
-        UNORDERED, AT_LEAST_ONCE, REPEAT. Failure callbacks run meanwhile."""
+        UNORDERED, AT_LEAST_ONCE, REPEAT (with its xid). Failure callbacks run meanwhile."""
         data, options = bytes(data), _call_options(timeout, flags, retries, xid)
         reply, size, reason = ctypes.create_string_buffer(abi.MAX_REPLY_LEN), ctypes.c_size_t(), ctypes.c_int()
         code = abi.lib().msg_call(self._client, dst, procedure, data, len(data), ctypes.byref(options), reply,
@@ -298,7 +298,7 @@ class Client:
 
     def serve(self, procedure, handler, flags=0):
         """Serves a procedure: handler(Request) returns the reply; None: there is none; LATER: reply is called later, from
-        any thread. flags are IDEMPOTENT and one of LOST_*."""
+        any thread. Serve before the first dispatch: calls that come earlier wait for it. flags are IDEMPOTENT and one of LOST_*."""
         before, self._handlers[procedure] = self._handlers.get(procedure), handler
         code = abi.lib().msg_serve(self._client, procedure, flags, self._called, None)
         if code < 0:
@@ -475,9 +475,10 @@ class Client:
             if self._raised is None:
                 self._raised = raised
 
-    def _flushed(self, code):
+    def _flushed(self, code, otherwise="callbacks are running"):
         if code == abi.E_TIMEOUT and self._raised is None:
-            raise TimeoutError(f"{self.unresolved} messages have no outcome yet")
+            left = self.unresolved
+            raise TimeoutError(f"{left} messages have no outcome yet" if left else otherwise)
         self._run(code)
 
     def _run(self, code):

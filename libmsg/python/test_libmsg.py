@@ -304,7 +304,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
             while not kept:
                 await b.ready()
                 b.dispatch(0)
-            with self.assertRaises(TimeoutError):
+            with self.assertRaisesRegex(TimeoutError, "^calls have no answer yet$"):
                 b.drain(0)
             drained = asyncio.create_task(b.adrain())
             await asyncio.sleep(0)

@@ -110,10 +110,12 @@ pub enum SendError {
 pub enum Error {
     /// The daemon has refused this client for good, in these words; all its messages have ended.
     Refused(LocalNack),
-    /// The time is over, and so many messages have no outcome yet.
+    /// The time is over, and there is something to wait for yet.
     Timeout {
-        /// Messages without an outcome; of a drain, calls without an answer, too.
+        /// Messages without an outcome.
         unresolved: usize,
+        /// Of a drain: calls that were begun, without an answer.
+        unanswered: usize,
     },
     /// No message comes any more: this client is draining, or another process took its clientid over.
     Draining,
@@ -213,9 +215,13 @@ impl fmt::Display for Error {
             Self::Refused(nack) => {
                 write!(f, "msgd refused this client: {} ({:?}); connect anew", nack.text, nack.rule)
             }
-            Self::Timeout { unresolved } => {
+            Self::Timeout { unresolved, unanswered: 0 } => {
                 write!(f, "the time is over and {unresolved} messages have no outcome yet: call again")
             }
+            Self::Timeout { unresolved, unanswered } => write!(
+                f,
+                "the time is over, {unanswered} calls have no answer yet, and {unresolved} messages no outcome: call again"
+            ),
             Self::Draining => f.write_str("no message comes any more: the client is draining, or superseded"),
             Self::InCallback => f.write_str(
                 "called in a callback, where it would wait for itself: call it after the callback",

@@ -50,6 +50,7 @@ impl Client {
         }
         let mut inner = self.lock();
         inner.has_receiver = true;
+        inner.calls.refuse_unserved();
         if inner.running.is_none() {
             // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
             inner.link.session.message_handled();
@@ -93,7 +94,7 @@ impl Client {
     ///
     /// [`Error::Timeout`] says how many messages have none yet; those of [`dispatch`](Self::dispatch).
     pub fn flush(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        self.finish(timeout.into(), |inner| inner.link.session.unresolved())
+        self.finish(timeout.into(), |inner| (inner.link.session.unresolved(), 0))
     }
 
     /// Takes no more messages, finishes what was begun, and waits until every message sent has its outcome: the end of a
@@ -104,7 +105,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] says how many messages have no outcome yet, and how many calls no answer, together; those of
+    /// [`Error::Timeout`] says how many messages have no outcome yet, and how many calls no answer; those of
     /// [`flush`](Self::flush). Nothing is taken from now on in any case.
     pub fn drain(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         if self.is_forked() {
@@ -126,19 +127,26 @@ impl Client {
         self.settle(&mut inner);
         drop(inner);
         self.finish(timeout.into(), |inner| {
-            inner.link.session.unresolved() + inner.calls.awaited(clock::now()).count()
+            (inner.link.session.unresolved(), inner.calls.awaited(clock::now()).count())
         })
     }
 
-    /// Runs callbacks until none is left to run, and nothing is `open`.
-    fn finish(&self, timeout: Option<Duration>, open: impl Fn(&Inner) -> usize) -> Result<(), Error> {
+    /// Runs callbacks until none is left to run, and nothing is `open`: messages and calls.
+    fn finish(
+        &self,
+        timeout: Option<Duration>,
+        open: impl Fn(&Inner) -> (usize, usize),
+    ) -> Result<(), Error> {
         let (inner, done) = self.wait_for(self.enter()?, timeout, Kinds::All, |client, inner| {
             let (inner, _) = client.run_callbacks(inner, Kinds::All);
             let has_callbacks = inner.link.session.has_outcomes() || inner.calls.has_work();
-            let is_idle = !has_callbacks && inner.running.is_none() && open(&inner) == 0;
+            let is_idle = !has_callbacks && inner.running.is_none() && open(&inner) == (0, 0);
             (inner, is_idle.then_some(()))
         })?;
-        done.ok_or_else(|| Error::Timeout { unresolved: open(&inner) })
+        done.ok_or_else(|| {
+            let (unresolved, unanswered) = open(&inner);
+            Error::Timeout { unresolved, unanswered }
+        })
     }
 
     /// [`SendFlags::WAIT`]: sends as soon as there is room.

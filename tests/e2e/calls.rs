@@ -100,6 +100,33 @@ fn a_call_is_answered_on_one_node_and_over_a_link_small_and_large() {
 }
 
 #[test]
+fn what_comes_before_a_process_serves_waits_for_its_first_dispatch() {
+    let (a, b) = nodes();
+    let other = Server::start(&b, 300);
+    echo(&other);
+    let late = b.client(200).connect().unwrap();
+    let caller = a.client(100).connect().unwrap();
+    thread::scope(|scope| {
+        let caller = &caller;
+        let call = |procedure| scope.spawn(move || caller.call(SERVER, procedure, b"abc", PATIENT));
+        let calls = [call(ECHO), call(Procedure(9))];
+        wait::until("both came while it called somebody else", || {
+            late.call(ClientId(300), ECHO, b"", PATIENT).expect("a reply");
+            late.call_counters().requests == 2
+        });
+        late.serve(ECHO, |client, call| client.reply(&call.responder, b"late").expect("it waits"));
+        wait::until("both have ended", || {
+            late.dispatch(Duration::from_millis(10)).expect("not refused");
+            calls.iter().all(|call| call.is_finished())
+        });
+        let [served, unserved] = calls.map(|call| call.join().expect("no panic"));
+        assert_eq!(served.expect("a reply").data, b"late");
+        let no_procedure = CallFailure { certainty: Certainty::NotStarted, why: Why::NoProcedure };
+        assert_eq!(unserved, Err(CallError::Failed(no_procedure)));
+    });
+}
+
+#[test]
 fn a_server_learns_who_calls_and_answers_later_from_another_thread() {
     let (a, b) = nodes();
     let server = Server::start(&b, 200);
@@ -257,6 +284,7 @@ fn a_call_to_nobody_has_not_started_at_its_deadline() {
     for semantics in [Semantics::AtMostOnce, Semantics::AtLeastOnce] {
         let options = CallOptions { semantics, ..CallOptions::new(Duration::from_millis(300)) };
         let failed = caller.call(ClientId(999), ECHO, b"", options).unwrap_err();
+        assert_eq!(failed.to_string(), "not started: no node has that client");
         assert_eq!((failed.certainty(), caller.unresolved()), (Certainty::NotStarted, 0));
     }
 }
@@ -334,6 +362,8 @@ fn what_cannot_be_called_is_refused_at_once() {
     assert_eq!(too_large, Err(CallError::NotSent(SendError::TooLarge { limit })));
     let no_time = caller.call(SERVER, ECHO, b"", CallOptions::new(Duration::ZERO));
     assert_eq!(no_time, Err(CallError::Timeout));
+    let of_nothing = caller.call(SERVER, ECHO, b"", CallOptions { is_repeat: true, ..PATIENT });
+    assert_eq!(of_nothing, Err(CallError::NoXid));
     let own = CallOptions { xid: Some(Xid(5)), ..PATIENT };
     let call = caller.start_call(SERVER, ECHO, b"", own, |_, _| {}).expect("room");
     assert_eq!(caller.xid(call), Some(Xid(5)));

@@ -3,9 +3,12 @@
 use std::{
     sync::{Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
-use msg::{Arrival, CallError, CallFailure, Certainty, Client, ClientId, Responder, Why, Xid};
+use msg::{
+    Arrival, CallError, CallFailure, CallOptions, Certainty, Client, ClientId, Responder, Semantics, Why, Xid,
+};
 use msg_tests::{node::Node, wait};
 
 use super::calls::{PATIENT, Server, nodes};
@@ -90,13 +93,37 @@ fn a_server_that_was_superseded_answers_and_can_be_told_that_nobody_waits() {
 }
 
 #[test]
+fn a_server_that_was_superseded_is_asked_again_and_its_successor_is_not() {
+    let (a, b) = nodes();
+    for node in [&a, &b] {
+        let old = Server::start(&b, 200);
+        let held = hold(&old);
+        let caller = caller(node, Arrival::Alone);
+        let options = CallOptions { semantics: Semantics::AtLeastOnce, ..PATIENT };
+        let result = thread::scope(|scope| {
+            let call = scope.spawn(|| caller.call(SERVER, PROCEDURE, b"", options));
+            let responder = held.recv().expect("it runs");
+            let new = b.client(200).arrival(Arrival::Takeover).connect().expect("registered");
+            new.serve(PROCEDURE, |_, _| panic!("its predecessor lives, and runs it"));
+            wait::until("it was asked again, twice", || {
+                new.dispatch(Duration::from_millis(10)).expect("not refused");
+                old.client.call_counters().in_progress_hits >= 2
+            });
+            old.client.reply(&responder, b"of the old one").expect("it waits");
+            call.join().expect("no panic")
+        });
+        assert_eq!(result.expect("a reply").data, b"of the old one");
+    }
+}
+
+#[test]
 fn a_reply_to_a_process_that_is_gone_goes_to_nobody() {
     let (a, b) = nodes();
     let server = Server::start(&b, 200);
     let held = hold(&server);
     for (node, lost) in [(&a, 1), (&b, 2)] {
         let gone = caller(node, Arrival::Alone);
-        let own = msg::CallOptions { xid: Some(Xid(7 + lost)), ..PATIENT };
+        let own = CallOptions { xid: Some(Xid(7 + lost)), ..PATIENT };
         gone.start_call(SERVER, PROCEDURE, b"", own, |_, _| {}).expect("room");
         let responder = held.recv().expect("it runs");
         drop(gone);
@@ -106,7 +133,7 @@ fn a_reply_to_a_process_that_is_gone_goes_to_nobody() {
         wait::until("it has failed", || server.client.call_counters().lost_replies == lost);
         assert_eq!(next.client.call_counters().unknown_replies, 0);
         let failed = CallFailure { certainty: Certainty::Unknown, why: Why::ReplyLost };
-        let repeat = msg::CallOptions { is_repeat: true, ..own };
+        let repeat = CallOptions { is_repeat: true, ..own };
         assert_eq!(next.client.call(SERVER, PROCEDURE, b"", repeat), Err(CallError::Failed(failed)));
     }
 }

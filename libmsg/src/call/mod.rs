@@ -40,7 +40,7 @@ pub struct CallOptions {
     /// An XID of the caller's own, so that it can repeat the call after it was restarted. Not to be used for another
     /// request to the same procedure.
     pub xid: Option<Xid>,
-    /// An earlier life of the caller may have made this call: with an XID of its own.
+    /// An earlier life of the caller may have made this call: with an XID of its own, which has to be given.
     pub is_repeat: bool,
     /// Its request waits for no other message, and none waits for it.
     pub is_unordered: bool,
@@ -76,6 +76,8 @@ pub enum CallError {
     XidInUse,
     /// It was not made: its timeout is nothing, or more than a day.
     Timeout,
+    /// It was not made: it is a repeat, and has no XID of the caller's own, or 0.
+    NoXid,
     /// It was not made: in a callback it would wait for itself. [`Client::start_call`] does not wait.
     InCallback,
 }
@@ -241,6 +243,7 @@ impl From<StartError> for CallError {
             StartError::WouldBlock => Self::NotSent(SendError::WouldBlock),
             StartError::XidInUse => Self::XidInUse,
             StartError::Timeout => Self::Timeout,
+            StartError::NoXid => Self::NoXid,
         }
     }
 }
@@ -263,6 +266,9 @@ impl fmt::Display for CallError {
                     "not started: a timeout is more than 0 and at most {} ms",
                     limits::MAX_CALL_TIMEOUT_MS
                 )
+            }
+            Self::NoXid => {
+                f.write_str("not started: a repeat has the XID of the call that it repeats, which is not 0")
             }
             Self::InCallback => write!(f, "not started: {}", Error::InCallback),
         }

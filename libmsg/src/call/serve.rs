@@ -92,7 +92,8 @@ impl Drop for Responder {
 
 impl Client {
     /// Serves a procedure: `handler` is called with each call of it, in [`dispatch`](Self::dispatch) and
-    /// [`flush`](Self::flush), one at a time. A call that is out of time by then is not begun.
+    /// [`flush`](Self::flush), one at a time. A call that is out of time by then is not begun. Serve before the first of these,
+    /// and before the first [`recv`](Self::recv): calls that come earlier wait for it, and then those of what is not served fail.
     pub fn serve(&self, procedure: Procedure, handler: impl FnMut(&Self, Call) + Send + 'static) {
         self.serve_with(
             procedure,

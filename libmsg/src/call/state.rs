@@ -140,6 +140,11 @@ impl CallState {
         Some(Call::new(job, self.dropped.clone()))
     }
 
+    /// Somebody asks for what comes.
+    pub(crate) fn refuse_unserved(&mut self) {
+        self.calls.server.refuse_unserved();
+    }
+
     /// A callback to run.
     pub(crate) fn poll_ended(&mut self) -> Option<(DoneFn, CallResult)> {
         self.ended.pop_front()

@@ -309,7 +309,7 @@ impl From<CallError> for Code {
             CallError::Failed(_) => Self::Unknown,
             CallError::NotSent(error) => error.into(),
             CallError::XidInUse => Self::XidInUse,
-            CallError::Timeout => Self::Invalid,
+            CallError::Timeout | CallError::NoXid => Self::Invalid,
             CallError::InCallback => Self::InCallback,
         }
     }

@@ -125,7 +125,10 @@ int main(void)
     CHECK(reason == MSG_R_NO_PROCEDURE);
     options.timeout_ms = 50;
     EXPECT(msg_call(client, 999, ECHO, "x", 1, &options, NULL, 0, NULL, &reason), MSG_E_NOT_STARTED);
-    CHECK(reason == MSG_R_DEADLINE);
+    CHECK(reason == MSG_R_NO_ROUTE);
+    options.flags = MSG_F_REPEAT;
+    EXPECT(msg_call(client, 200, ECHO, "x", 1, &options, NULL, 0, NULL, NULL), MSG_E_INVAL);
+    options.flags = 0;
     options.timeout_ms = 0;
     EXPECT(msg_call(client, 200, ECHO, "x", 1, &options, NULL, 0, NULL, NULL), MSG_E_INVAL);
     options.timeout_ms = 30000;

@@ -27,7 +27,7 @@ fn with_a_call(timeout: Duration) -> (Socket, Client, Daemon, Call) {
 fn a_drain_waits_for_a_call_that_another_thread_answers() {
     let (_socket, client, mut daemon, call) = with_a_call(LONG);
     assert_eq!(client.flush(LONG), Ok(()), "a flush is of messages only");
-    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 1 }));
+    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 0, unanswered: 1 }));
     assert_eq!(daemon.hear(), Said::Drained);
     thread::scope(|scope| {
         let drained = scope.spawn(|| client.drain(LONG));
@@ -42,7 +42,7 @@ fn a_drain_waits_for_a_call_that_another_thread_answers() {
 #[test]
 fn a_drain_waits_for_a_call_that_another_thread_gives_up() {
     let (_socket, client, mut daemon, call) = with_a_call(LONG);
-    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 1 }));
+    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 0, unanswered: 1 }));
     assert_eq!(daemon.hear(), Said::Drained);
     thread::scope(|scope| {
         let drained = scope.spawn(|| client.drain(LONG));
@@ -59,7 +59,7 @@ fn a_drain_waits_for_an_answer_no_longer_than_its_caller() {
     let timeout = Duration::from_millis(300);
     let (_socket, client, _daemon, call) = with_a_call(timeout);
     let begun = now();
-    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 1 }));
+    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 0, unanswered: 1 }));
     assert_eq!(client.drain(LONG), Ok(()));
     assert_eq!(call.responder.time_left(), Duration::ZERO);
     assert!(now().since(begun) < LONG.into());

@@ -62,7 +62,7 @@ fn a_drain_waits_for_the_outcomes_of_what_was_sent() {
     let (_socket, client, mut daemon) = pair();
     let msgid = send(&client);
     assert_eq!(daemon.hear_submit(), msgid);
-    assert_eq!(client.drain(SHORT), Err(Error::Timeout { unresolved: 1 }));
+    assert_eq!(client.drain(SHORT), Err(Error::Timeout { unresolved: 1, unanswered: 0 }));
     assert_eq!(daemon.hear(), Said::Drained);
     let (told, heard) = mpsc::channel();
     client.on_message(move |_, _| told.send(()).expect("heard"));

@@ -32,7 +32,7 @@ fn a_failure_hands_back_the_user_data() {
     client.send(DST, b"a", UserBuf::EMPTY).expect("room");
     client.send(DST, b"b", user.into()).expect("room");
     assert_eq!([daemon.hear_submit(), daemon.hear_submit()], [1, 2]);
-    assert_eq!(client.flush(Duration::ZERO), Err(Error::Timeout { unresolved: 2 }));
+    assert_eq!(client.flush(Duration::ZERO), Err(Error::Timeout { unresolved: 2, unanswered: 0 }));
     daemon.resolve(1, 1);
     fail(&mut daemon, 2, &user);
     assert_eq!(client.flush(LONG), Ok(()));

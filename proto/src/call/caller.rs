@@ -13,7 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
-    Answer, CallCounters, CallFailure, Procedure, Semantics, Why, Xid, XidSource, header,
+    Answer, CallCounters, CallFailure, CallOptions, Procedure, Semantics, StartError, Why, Xid, XidSource,
+    header,
     pending::{Pending, State},
 };
 use crate::{
@@ -28,37 +29,6 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u64);
 
-/// How a call is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CallOptions {
-    /// Its outcome comes by then; at most [`limits::MAX_CALL_TIMEOUT_MS`].
-    pub timeout: Span,
-    /// What may be concluded when it fails.
-    pub semantics: Semantics,
-    /// How often it is made again when it is known not to have started ([`Semantics::AtMostOnce`]).
-    pub retries: u32,
-    /// How long after its request was taken it is repeated, if there is no reply; twice as long each time
-    /// ([`Semantics::AtLeastOnce`]).
-    pub repeat_after: Span,
-    /// Its XID, if the caller has its own, so that it can repeat the call after it was restarted.
-    pub xid: Option<Xid>,
-    /// An earlier life of the caller may have made it before.
-    pub is_repeat: bool,
-    /// Its request waits for no other message, and none waits for it.
-    pub is_unordered: bool,
-}
-
-/// Why a call was not begun. Nothing was sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StartError {
-    /// As many calls, or bytes of requests, wait as may.
-    WouldBlock,
-    /// A call with that XID waits already.
-    XidInUse,
-    /// The timeout is zero, or longer than [`limits::MAX_CALL_TIMEOUT_MS`].
-    Timeout,
-}
-
 /// A request to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallRequest<'a> {
@@ -66,6 +36,8 @@ pub struct CallRequest<'a> {
     pub call: CallId,
     /// To whom.
     pub dst: ClientId,
+    /// The instance that it is for, and no other: who took an earlier copy has its run, or its reply.
+    pub to: Option<&'a Taker>,
     /// See [`CallOptions::is_unordered`].
     pub is_unordered: bool,
     /// The message.
@@ -143,9 +115,7 @@ impl Caller {
         request: &[u8],
         options: CallOptions,
     ) -> Result<CallId, StartError> {
-        if options.timeout == Span::ZERO || options.timeout > Span::from_millis(limits::MAX_CALL_TIMEOUT_MS) {
-            return Err(StartError::Timeout);
-        }
+        options.check()?;
         if self.calls.len() + self.done.len() >= limits::MAX_PENDING_CALLS
             || self.bytes + request.len() > limits::MAX_PENDING_CALL_BYTES
         {
@@ -171,6 +141,7 @@ impl Caller {
             options,
             deadline,
             may_have_begun: options.is_repeat,
+            has_no_route: false,
             sends: 0,
             state: State::Queued,
             msgid: None,
@@ -194,7 +165,8 @@ impl Caller {
         };
         let p = self.calls.get_mut(&call)?;
         p.write_head(now);
-        Some(CallRequest { call, dst: p.dst, is_unordered: p.options.is_unordered, message: &p.message })
+        let (dst, to, is_unordered) = (p.dst, p.taker.as_ref(), p.options.is_unordered);
+        Some(CallRequest { call, dst, to, is_unordered, message: &p.message })
     }
 
     /// The request was sent, as this message.
@@ -276,6 +248,10 @@ impl Caller {
         let Some(call) = self.by_msgid.remove(&msgid) else { return false };
         let Some(p) = self.calls.get_mut(&call) else { return false };
         p.msgid = None;
+        p.has_no_route = verdict.reason == Reason::NoRoute;
+        if verdict.reason == Reason::ReceiverGone {
+            p.taker = None;
+        }
         match p.state {
             State::Ending(why) => self.finish(call, why, verdict.certainty),
             _ => self.on_not_answered(now, call, Why::Request(verdict.reason), verdict.certainty),
@@ -292,7 +268,7 @@ impl Caller {
         answer: Answer<'_>,
     ) -> bool {
         let Some(call) = self.by_xid.get(&xid).copied() else { return false };
-        let Some(p) = self.calls.get(&call) else { return false };
+        let Some(p) = self.calls.get_mut(&call) else { return false };
         // A call that was not sent again yet may still be answered: the reply to an earlier copy.
         if p.dst != src || p.procedure != procedure || (p.sends == 0 && !p.options.is_repeat) {
             return false;
@@ -302,7 +278,11 @@ impl Caller {
                 self.remove(call);
                 self.done.push_back(Done { call, xid, result: Ok(body.to_vec()) });
             }
-            Err(CallFailure { certainty, why }) => self.on_not_answered(now, call, why, certainty),
+            Err(CallFailure { certainty, why }) => {
+                // Who answers so has no run of it.
+                p.taker = None;
+                self.on_not_answered(now, call, why, certainty);
+            }
         }
         true
     }
@@ -311,16 +291,27 @@ impl Caller {
     /// They may have run there. At-least-once goes to the next instance, at once; at-most-once ends.
     pub fn handle_gone(&mut self, instance: Instance) {
         let is_with_it = |p: &Pending| {
-            p.state == State::Taken && p.taker.as_ref().is_some_and(|taker| taker.instance == instance)
+            let is_over = matches!(p.state, State::Ending(_));
+            !is_over && p.taker.as_ref().is_some_and(|taker| taker.instance == instance)
         };
         let concerned: Vec<_> = self.calls.iter().filter(|(_, p)| is_with_it(p)).map(|(c, _)| *c).collect();
         for call in concerned {
-            let Some(p) = self.calls.get(&call) else { continue };
+            let Some(p) = self.calls.get_mut(&call) else { continue };
             match p.options.semantics {
                 Semantics::AtMostOnce => {
                     self.finish(call, Why::Request(Reason::ReceiverGone), Certainty::Unknown)
                 }
-                Semantics::AtLeastOnce => self.repeat(call),
+                Semantics::AtLeastOnce => {
+                    p.taker = None;
+                    // A repeat that is on its way to it comes to nothing.
+                    if let Some(msgid) = p.msgid.take() {
+                        self.by_msgid.remove(&msgid);
+                        self.to_withdraw.push_back(msgid);
+                    }
+                    if p.state != State::Queued {
+                        self.repeat(call);
+                    }
+                }
             }
         }
     }
@@ -407,7 +398,7 @@ impl Caller {
         !self.to_send.is_empty()
     }
 
-    /// The request is sent again.
+    /// The request is sent again: to who has it, as long as that one is not gone.
     fn repeat(&mut self, call: CallId) {
         let Some(p) = self.calls.get_mut(&call) else { return };
         p.may_have_begun |= p.state == State::Taken;
@@ -452,8 +443,7 @@ impl Caller {
     /// `certainty`: of the present copy of the request.
     fn finish(&mut self, call: CallId, why: Why, certainty: Certainty) {
         let Some(p) = self.remove(call) else { return };
-        let certainty = if p.may_have_begun { Certainty::Unknown } else { certainty };
-        self.done.push_back(Done { call, xid: p.xid, result: Err(CallFailure { certainty, why }) });
+        self.done.push_back(Done { call, xid: p.xid, result: Err(p.failure(why, certainty)) });
     }
 
     fn remove(&mut self, call: CallId) -> Option<Pending> {

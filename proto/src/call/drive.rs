@@ -29,6 +29,7 @@ impl Calls {
             };
         }
         self.take_gone(session);
+        self.server.record_leaving(session.is_draining());
         if self.caller.poll_timeout().is_some_and(|at| at <= now) {
             self.caller.handle_timeout(now);
         }
@@ -76,7 +77,10 @@ impl Calls {
         let Some(request) = caller.poll_send(now) else { return Ok(false) };
         let call = request.call;
         let flags = SendFlags { unordered: request.is_unordered, at_least_once: false };
-        let sent = session.send_call(now, request.dst, request.message, flags);
+        let sent = match request.to {
+            Some(to) => session.send_call_to(now, to, request.message),
+            None => session.send_call(now, request.dst, request.message, flags),
+        };
         match sent {
             Ok(msgid) => caller.record_sent(call, msgid, counters),
             Err(SendError::WouldBlock) => caller.record_not_sent(call),

@@ -4,13 +4,14 @@
 //! write ordinary messages, marked as the call layer's ([`crate::session::Session::send_call`]).
 //!
 //! * `header`: the bytes that stand before a request and its reply. `xid`: numbers that cannot be guessed.
-//! * `caller`, `pending`: calls that wait for their reply, and how each ends.
-//! * `server`, `run`: calls that came, and those that run. `cache`: replies that were given.
+//! * `caller`, `options`, `pending`: calls that wait for their reply, how each is made, and how it ends.
+//! * `server`, `run`: calls that came and what is answered, and those that run. `cache`: replies that were given.
 
 mod cache;
 mod caller;
 mod drive;
 mod header;
+mod options;
 mod pending;
 mod run;
 mod server;
@@ -22,10 +23,11 @@ mod tests;
 use std::fmt;
 
 pub use cache::ReplyCacheLimits;
-pub use caller::{CallId, CallOptions, CallRequest, Caller, Cancellation, Done, StartError};
+pub use caller::{CallId, CallRequest, Caller, Cancellation, Done};
 pub use header::{
     Answer, CallFrame, MalformedCall, REPLY_HEAD, REQUEST_HEAD, put_cancel, put_reply, put_request,
 };
+pub use options::{CallOptions, StartError};
 pub use run::{Job, Requester, RunId};
 pub use server::{LostReply, ProcedureOptions, Reply, ReplyError, Server};
 pub use xid::XidSource;
@@ -69,7 +71,7 @@ pub struct CallFailure {
 pub enum Why {
     /// Its request failed as a message, or ([`Reason::ReceiverGone`]) who took it is gone.
     Request(Reason),
-    /// Its time is over.
+    /// Its time is over. If that is so as nobody was there to be given it, it is [`Reason::NoRoute`].
     Deadline,
     /// It was cancelled.
     Cancelled,
@@ -241,6 +243,8 @@ impl fmt::Display for Procedure {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Request(Reason::NoRoute) => f.write_str("no node has that client"),
+            Self::Request(Reason::ReceiverGone) => f.write_str("the process that it was for is gone"),
             Self::Request(reason) => write!(f, "its request failed: {}", reason.name()),
             Self::Deadline => f.write_str("its time is over"),
             Self::Cancelled => f.write_str("it was cancelled"),
@@ -259,7 +263,12 @@ impl fmt::Display for CallFailure {
             Certainty::NotStarted => "not started",
             Certainty::Unknown => "outcome unknown",
         };
-        write!(f, "{known}: {}", self.why)
+        match (self.certainty, self.why) {
+            (Certainty::Unknown, Why::Request(Reason::ReceiverGone)) => {
+                write!(f, "{known}: the process that took it is gone")
+            }
+            (_, why) => write!(f, "{known}: {why}"),
+        }
     }
 }
 

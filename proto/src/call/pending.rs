@@ -1,6 +1,6 @@
 //! A call that waits for its reply: what is known of it, and whether it goes on.
 
-use super::{CallOptions, Procedure, Semantics, Why, Xid, header};
+use super::{CallFailure, CallOptions, Procedure, Semantics, Why, Xid, header};
 use crate::{
     ids::{ClientId, MsgId},
     outcome::{Certainty, Reason},
@@ -18,10 +18,12 @@ pub(super) struct Pending {
     pub(super) deadline: Time,
     /// Some copy of the request may have begun, the present one aside.
     pub(super) may_have_begun: bool,
+    /// The last copy failed as no node has that client.
+    pub(super) has_no_route: bool,
     pub(super) sends: u32,
     pub(super) state: State,
     pub(super) msgid: Option<MsgId>,
-    /// Who took the last copy that was taken.
+    /// Who took the last copy that was taken, unless it is gone or has refused it: repeats are for it only.
     pub(super) taker: Option<Taker>,
     /// When something is to be done: it stands in `due` with this.
     pub(super) due: Time,
@@ -75,6 +77,20 @@ impl Pending {
             self.options.retries -= 1;
         }
         may_pass && again
+    }
+
+    /// How it ends without a reply. `certainty`: of the present copy of the request.
+    pub(super) const fn failure(&self, why: Why, certainty: Certainty) -> CallFailure {
+        if self.may_have_begun {
+            return CallFailure::unknown(why);
+        }
+        match (why, certainty) {
+            // What is known says more.
+            (Why::Deadline, Certainty::NotStarted) if self.has_no_route => {
+                CallFailure::not_started(Why::Request(Reason::NoRoute))
+            }
+            _ => CallFailure { certainty, why },
+        }
     }
 
     /// When a call that came to nothing is made again, or its deadline.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Procedure, Xid,
+    CallCounters, LostReply, Procedure, ProcedureOptions, Xid,
     cache::{CallKey, Digest},
 };
 use crate::{ids::Instance, session::Taker, units::Time};
@@ -92,6 +92,19 @@ impl Run {
     /// What its reply is for.
     pub(super) const fn asked(&self) -> Asked {
         Asked { procedure: self.key.procedure, xid: self.key.xid, deadline: self.deadline }
+    }
+
+    /// Whether it may have run before, what was answered then is gone, and it does not run then.
+    pub(super) fn is_lost(&self, options: &ProcedureOptions, counters: &mut CallCounters) -> bool {
+        if !self.is_repeat || options.is_idempotent {
+            return false;
+        }
+        counters.lost += 1;
+        match options.lost_reply {
+            LostReply::Run => false,
+            LostReply::Refuse => true,
+            LostReply::BySemantics => !self.at_least_once,
+        }
     }
 
     /// Whether somebody wants its answer.

@@ -1,5 +1,7 @@
 //! The server's side: calls that came, each of which is begun at most once while its key is known.
 
+mod answer;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::Hasher,
@@ -7,16 +9,16 @@ use std::{
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+pub use answer::{Reply, ReplyError};
+
 use super::{
     CallCounters, CallFailure, Job, Procedure, Requester, RunId, Why, Xid,
-    cache::{CallKey, Digest, Lookup, ReplyCache, ReplyCacheLimits, Stored},
-    header,
-    run::{Asked, Request, Run},
+    cache::{CallKey, Digest, Lookup, ReplyCache, ReplyCacheLimits},
+    run::{Request, Run},
 };
 use crate::{
     ids::{Instance, MsgId},
     limits,
-    outcome::Verdict,
     session::Taker,
     units::{Span, Time},
 };
@@ -41,28 +43,6 @@ pub enum LostReply {
     Run,
 }
 
-/// A reply to be sent, unordered.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reply {
-    /// To whom, and to nobody else: the process that called.
-    pub to: Taker,
-    /// The message.
-    pub message: Vec<u8>,
-    /// Nobody waits for it then.
-    until: Time,
-}
-
-/// Why a reply was not taken. The call waits for another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReplyError {
-    /// The call has its answer.
-    NotRunning,
-    /// It is larger than a message can be.
-    TooLarge,
-    /// As many bytes of replies wait to be sent as may.
-    WouldBlock,
-}
-
 /// The calls that one client serves.
 #[derive(Debug)]
 pub struct Server {
@@ -76,6 +56,10 @@ pub struct Server {
     /// Calls that were not begun as their callers are gone: the first to go when there is no room.
     aside: VecDeque<RunId>,
     to_watch: VecDeque<Taker>,
+    /// Nothing more is begun but what was taken before: its session is draining.
+    is_leaving: bool,
+    /// Its process has asked for what comes: what is not served by then is refused.
+    was_asked: bool,
     /// Replies without an outcome.
     sent: HashSet<MsgId>,
     replies: VecDeque<Reply>,
@@ -97,13 +81,15 @@ impl Server {
             jobs: VecDeque::new(),
             aside: VecDeque::new(),
             to_watch: VecDeque::new(),
+            is_leaving: false,
+            was_asked: false,
             sent: HashSet::new(),
             replies: VecDeque::new(),
             bytes: 0,
         }
     }
 
-    /// Serves a procedure from now on.
+    /// Serves a procedure from now on. What came for it before the first [`poll_job`](Self::poll_job) has waited for it.
     pub fn serve(&mut self, procedure: Procedure, options: ProcedureOptions) {
         self.procedures.insert(procedure, options);
     }
@@ -115,6 +101,11 @@ impl Server {
             Some(cache) => cache.enlarge(limits),
             None => self.cache = Some(ReplyCache::new(limits)),
         }
+    }
+
+    /// Whether this instance is leaving: what comes for it yet is answered, and not begun.
+    pub(super) const fn record_leaving(&mut self, is_leaving: bool) {
+        self.is_leaving = is_leaving;
     }
 
     /// Whether anything is served.
@@ -132,9 +123,9 @@ impl Server {
         counters: &mut CallCounters,
     ) {
         counters.requests += 1;
-        let Some(options) = self.procedures.get(&request.procedure).copied() else {
-            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::NoProcedure));
-        };
+        if self.was_asked && !self.procedures.contains_key(&request.procedure) {
+            return self.refuse(&from, request.asked(), NO_PROCEDURE);
+        }
         let key = CallKey {
             client: from.instance.client,
             uid: from.uid,
@@ -147,21 +138,13 @@ impl Server {
             return;
         }
         counters.misses += 1;
+        if self.is_leaving {
+            // A repeat that is for this instance only, of what it does not know any more: the active one may run it.
+            return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Busy));
+        }
         if now >= request.deadline {
             counters.late += 1;
             return self.refuse(&from, request.asked(), CallFailure::not_started(Why::Deadline));
-        }
-        let is_lost = request.is_repeat && !options.is_idempotent;
-        if is_lost {
-            counters.lost += 1;
-            let runs = match options.lost_reply {
-                LostReply::Run => true,
-                LostReply::Refuse => false,
-                LostReply::BySemantics => request.at_least_once,
-            };
-            if !runs {
-                return self.refuse(&from, request.asked(), CallFailure::unknown(Why::ReplyLost));
-            }
         }
         if !self.make_room(request.body.len()) {
             counters.busy += 1;
@@ -190,7 +173,7 @@ impl Server {
         self.runs.insert(run, run_of);
     }
 
-    /// Its caller does not wait any more.
+    /// Its caller does not wait any more: the instance that asked last. One that asked before, and is late, cancels nothing.
     pub(super) fn handle_cancel(
         &mut self,
         from: &Requester,
@@ -200,7 +183,7 @@ impl Server {
         let (client, uid, node) = (from.instance.client, from.uid, from.node.clone());
         let key = CallKey { client, uid, node, procedure, xid };
         let run = self.running.get(&key).and_then(|run| self.runs.get_mut(run));
-        if let Some(run) = run.filter(|run| !run.is_cancelled) {
+        if let Some(run) = run.filter(|run| run.from.instance == from.instance && !run.is_cancelled) {
             run.is_cancelled = true;
             counters.cancelled += 1;
         }
@@ -220,22 +203,42 @@ impl Server {
         self.to_watch.pop_front()
     }
 
-    /// The next call to begin. One that is out of time or was cancelled is not begun, and its caller is told so; one whose
-    /// caller is gone is put aside.
+    /// The process asks for what comes: from now on, and of what has come, what is not served is refused.
+    pub fn refuse_unserved(&mut self) {
+        if std::mem::replace(&mut self.was_asked, true) {
+            return;
+        }
+        for id in std::mem::take(&mut self.jobs) {
+            let is_served = |run: &Run| self.procedures.contains_key(&run.key.procedure);
+            if self.runs.get(&id).is_some_and(is_served) {
+                self.jobs.push_back(id);
+            } else if let Some(run) = self.remove(id) {
+                self.refuse(&run.from, run.asked(), NO_PROCEDURE);
+            }
+        }
+    }
+
+    /// The next call to begin. One that is out of time, or was cancelled, or whose procedure is not served, or refuses what may
+    /// have run, is not begun, and its caller is told so; one whose caller is gone is put aside.
     pub fn poll_job(&mut self, now: Time, counters: &mut CallCounters) -> Option<Job> {
+        self.refuse_unserved();
         self.forget_aside(now);
         loop {
             let id = self.jobs.pop_front()?;
             let Some(run) = self.runs.get_mut(&id) else { continue };
             let Some(request) = run.request.take() else { continue };
-            let why = match run {
-                Run { is_cancelled: true, .. } => Why::Cancelled,
-                Run { deadline, .. } if now >= *deadline => Why::Deadline,
+            let options = self.procedures.get(&run.key.procedure);
+            let failure = match run {
+                Run { is_cancelled: true, .. } => CallFailure::not_started(Why::Cancelled),
+                Run { deadline, .. } if now >= *deadline => CallFailure::not_started(Why::Deadline),
                 Run { is_abandoned: true, at_least_once: false, .. } => {
                     run.is_aside = true;
                     run.request = Some(request);
                     self.aside.push_back(id);
                     continue;
+                }
+                _ if options.is_some_and(|options| run.is_lost(options, counters)) => {
+                    CallFailure::unknown(Why::ReplyLost)
                 }
                 Run { key: CallKey { procedure, xid, .. }, from, is_repeat, deadline, .. } => {
                     counters.runs += 1;
@@ -245,11 +248,10 @@ impl Server {
                     return Some(Job { run: id, from, procedure, xid, is_repeat, deadline, request });
                 }
             };
-            counters.late += u64::from(why == Why::Deadline);
+            counters.late += u64::from(failure.why == Why::Deadline);
             run.request = Some(request);
             if let Some(run) = self.remove(id) {
-                let certainty = CallFailure::not_started(why);
-                self.refuse(&run.from, run.asked(), certainty);
+                self.refuse(&run.from, run.asked(), failure);
             }
         }
     }
@@ -264,80 +266,6 @@ impl Server {
     #[must_use]
     pub fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
-    }
-
-    /// Answers a call. `max`: bytes of the largest message.
-    ///
-    /// # Errors
-    ///
-    /// The call waits for another answer then, if it waits at all.
-    pub fn reply(
-        &mut self,
-        now: Time,
-        run: RunId,
-        reply: &[u8],
-        max: usize,
-        counters: &mut CallCounters,
-    ) -> Result<(), ReplyError> {
-        if !self.runs.contains_key(&run) {
-            return Err(ReplyError::NotRunning);
-        }
-        if reply.len() + header::REPLY_HEAD > max {
-            return Err(ReplyError::TooLarge);
-        }
-        if self.bytes + reply.len() > limits::MAX_SERVED_BYTES && !self.replies.is_empty() {
-            return Err(ReplyError::WouldBlock);
-        }
-        self.answer(now, run, Ok(reply.into()), counters);
-        Ok(())
-    }
-
-    /// A call's handler gives no reply: its caller is told that it ran.
-    pub fn give_up(&mut self, now: Time, run: RunId, counters: &mut CallCounters) {
-        self.answer(now, run, Err(CallFailure::unknown(Why::NoReply)), counters);
-    }
-
-    /// The next reply to send. Answer with [`record_sent`](Self::record_sent); one for which there is no room is
-    /// [put back](Self::put_back). Those that waited for room until nobody waits for them are dropped: they would only keep
-    /// others waiting.
-    pub fn poll_reply(&mut self, now: Time, counters: &mut CallCounters) -> Option<Reply> {
-        loop {
-            let reply = self.replies.pop_front()?;
-            self.bytes -= reply.message.len();
-            if now < reply.until {
-                return Some(reply);
-            }
-            counters.lost_replies += 1;
-        }
-    }
-
-    /// A reply was sent with that number.
-    pub fn record_sent(&mut self, msgid: MsgId) {
-        self.sent.insert(msgid);
-    }
-
-    /// A message was taken, or failed. `false` if it is no reply.
-    pub fn handle_outcome<T>(
-        &mut self,
-        msgid: MsgId,
-        outcome: Result<T, Verdict>,
-        counters: &mut CallCounters,
-    ) -> bool {
-        let is_reply = self.sent.remove(&msgid);
-        counters.lost_replies += u64::from(is_reply && outcome.is_err());
-        is_reply
-    }
-
-    /// There was no room for a reply: it stays the next one.
-    pub fn put_back(&mut self, reply: Reply) {
-        self.bytes += reply.message.len();
-        self.replies.push_front(reply);
-    }
-
-    /// Whether replies wait for room.
-    #[must_use]
-    pub fn has_unsent(&self) -> bool {
-        !self.replies.is_empty()
     }
 
     /// Whether the caller of a running call still waits, as far as is known here: it has not cancelled, its time is not
@@ -447,32 +375,6 @@ impl Server {
         self.to_watch.push_back(from.process());
     }
 
-    fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {
-        let Some(run) = self.remove(id) else { return };
-        self.send(&run.from, run.asked(), &reply);
-        let is_idempotent = self.procedures.get(&run.key.procedure).is_some_and(|p| p.is_idempotent);
-        if let Some(cache) = self.cache.as_mut().filter(|_| !is_idempotent) {
-            counters.evictions += cache.expire(now) + cache.store(now, run.key, run.digest, reply);
-        }
-    }
-
-    fn refuse(&mut self, to: &Requester, asked: Asked, failure: CallFailure) {
-        // What a caller is told without a run is bounded by its own chain on the way here, and by this on the way back.
-        if self.replies.len() < 2 * limits::MAX_SERVED_CALLS {
-            self.send(to, asked, &Err(failure));
-        }
-    }
-
-    fn send(&mut self, to: &Requester, asked: Asked, reply: &Stored) {
-        let Asked { procedure, xid, deadline } = asked;
-        let until = deadline + Span::from_millis(limits::CALL_GRACE_MS);
-        let mut message = Vec::new();
-        let answer = reply.as_ref().map(|bytes| &**bytes).map_err(|failure| *failure);
-        header::put_reply(&mut message, procedure, xid, answer);
-        self.bytes += message.len();
-        self.replies.push_back(Reply { to: to.process(), message, until });
-    }
-
     fn remove(&mut self, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
         self.running.remove(&run.key);
@@ -486,3 +388,5 @@ impl Server {
         hasher.finish128().as_u128()
     }
 }
+
+const NO_PROCEDURE: CallFailure = CallFailure::not_started(Why::NoProcedure);

@@ -63,7 +63,11 @@ impl Engine {
         if !self.chain.entries[key].is_call {
             return Err(Violation::new(LocalRule::OutOfTurn, "WITHDRAW: a message of the call layer"));
         }
-        self.fail(key, Reason::Cancelled);
+        let reason = match self.time_out_reason(key) {
+            Reason::NoRoute if self.chain.entries[key].to.is_none() => Reason::NoRoute,
+            _ => Reason::Cancelled,
+        };
+        self.fail(key, reason);
         Ok(())
     }
 

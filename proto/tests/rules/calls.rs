@@ -74,7 +74,7 @@ fn what_never_left_is_withdrawn_not_started() {
     w.run(30);
     assert!(w.withdraw(a, lost));
     w.run(1);
-    assert_eq!(outcomes(&w, a), [(lost, Err(verdict(Reason::Cancelled, NOT_STARTED)))]);
+    assert_eq!(outcomes(&w, a), [(lost, Err(verdict(Reason::NoRoute, NOT_STARTED)))]);
     assert!(!w.withdraw(a, lost), "it has ended");
     let b = w.client(0, 200, 100, 20);
     w.run(500);

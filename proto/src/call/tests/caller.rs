@@ -39,6 +39,7 @@ struct Head {
     xid: Xid,
     is_repeat: bool,
     timeout: Span,
+    to: Option<Taker>,
 }
 
 impl World {
@@ -54,7 +55,7 @@ impl World {
     /// Sends what is to be sent, which is one request.
     fn sent(&mut self) -> Head {
         let request = self.caller.poll_send(self.now).expect("a request");
-        let call = request.call;
+        let (call, to) = (request.call, request.to.cloned());
         let Ok(CallFrame::Request { procedure, xid, is_repeat, timeout, body, .. }) =
             CallFrame::parse(request.message)
         else {
@@ -64,7 +65,7 @@ impl World {
         self.msgid += 1;
         self.caller.record_sent(call, MsgId(self.msgid), &mut self.counters);
         assert_eq!(self.caller.poll_send(self.now), None);
-        Head { xid, is_repeat, timeout }
+        Head { xid, is_repeat, timeout, to }
     }
 
     fn nothing_sent(&mut self) {
@@ -198,15 +199,19 @@ fn at_least_once_ends_at_its_deadline() {
     w.failed(Reason::NoRoute, Certainty::NotStarted);
     w.not_done();
     w.after(1);
-    assert_eq!(w.done(), Err(CallFailure::not_started(Why::Deadline)));
+    let failure = w.done().unwrap_err();
+    assert_eq!(failure, CallFailure::not_started(Why::Request(Reason::NoRoute)));
+    assert_eq!(failure.to_string(), "not started: no node has that client");
 }
 
 #[test]
 fn at_its_deadline_a_call_asks_what_became_of_its_request() {
-    for (certainty, said) in [
-        (Certainty::NotStarted, Some(Certainty::NotStarted)),
-        (Certainty::Unknown, Some(Certainty::Unknown)),
-        (Certainty::Unknown, None),
+    const NO_ROUTE: Why = Why::Request(Reason::NoRoute);
+    for (certainty, said, why) in [
+        (Certainty::NotStarted, Some((Reason::Cancelled, Certainty::NotStarted)), Why::Deadline),
+        (Certainty::NotStarted, Some((Reason::NoRoute, Certainty::NotStarted)), NO_ROUTE),
+        (Certainty::Unknown, Some((Reason::Cancelled, Certainty::Unknown)), Why::Deadline),
+        (Certainty::Unknown, None, Why::Deadline),
     ] {
         let mut w = World::new();
         w.start(AT_MOST_ONCE);
@@ -218,10 +223,10 @@ fn at_its_deadline_a_call_asks_what_became_of_its_request() {
         w.not_done();
         assert_eq!(w.caller.poll_withdraw(), Some(MsgId(1)));
         match said {
-            Some(certainty) => w.failed(Reason::Cancelled, certainty),
+            Some((reason, certainty)) => w.failed(reason, certainty),
             None => w.after(limits::CALL_GRACE_MS),
         }
-        assert_eq!(w.done(), Err(CallFailure { certainty, why: Why::Deadline }));
+        assert_eq!(w.done(), Err(CallFailure { certainty, why }));
     }
 }
 
@@ -250,7 +255,9 @@ fn when_who_took_it_is_gone_at_most_once_ends_unknown_at_once() {
     w.caller.handle_gone(taker(2).instance);
     w.not_done();
     w.caller.handle_gone(taker(1).instance);
-    assert_eq!(w.done(), Err(CallFailure::unknown(Why::Request(Reason::ReceiverGone))));
+    let failure = w.done().unwrap_err();
+    assert_eq!(failure, CallFailure::unknown(Why::Request(Reason::ReceiverGone)));
+    assert_eq!(failure.to_string(), "outcome unknown: the process that took it is gone");
     assert!(!w.reply(head.xid, Ok(b"too late")));
     w.nothing_sent();
 }
@@ -274,20 +281,36 @@ fn when_who_took_it_is_gone_at_least_once_is_repeated_at_once_until_its_deadline
 }
 
 #[test]
-fn a_repeat_is_with_its_own_taker() {
+fn a_repeat_is_for_who_has_the_request_until_that_is_gone_or_refuses_it() {
     let mut w = World::new();
-    w.start(AT_LEAST_ONCE);
-    w.sent();
+    w.start(CallOptions { timeout: Span::from_millis(60_000), ..AT_LEAST_ONCE });
+    let first = w.sent();
+    assert_eq!(first.to, None);
     w.acked();
     w.after(110);
-    w.sent();
+    assert_eq!(w.sent().to, Some(taker(1)));
+    w.failed(Reason::NoRoute, Certainty::Unknown);
+    w.after(100);
+    assert_eq!(w.sent().to, Some(taker(1)), "a copy was lost, and no more");
+    // What is on its way to it when it is gone comes to nothing: another may run it, at once.
+    let on_its_way = MsgId(w.msgid);
     w.caller.handle_gone(taker(1).instance);
-    w.nothing_sent();
+    assert_eq!(w.caller.poll_withdraw(), Some(on_its_way));
+    let next = w.sent();
+    assert_eq!((next.to, next.is_repeat), (None, true));
+    assert!(!w.caller.handle_acked(w.now, on_its_way, Some(taker(1))));
     assert!(w.caller.handle_acked(w.now, MsgId(w.msgid), Some(taker(2))));
     w.caller.handle_gone(taker(1).instance);
     w.nothing_sent();
-    w.caller.handle_gone(taker(2).instance);
-    assert!(w.sent().is_repeat);
+    w.after(1000);
+    assert_eq!(w.sent().to, Some(taker(2)));
+    w.failed(Reason::ReceiverGone, Certainty::Unknown);
+    w.after(1000);
+    assert_eq!(w.sent().to, None);
+    assert!(w.caller.handle_acked(w.now, MsgId(w.msgid), Some(taker(3))));
+    assert!(w.reply(first.xid, Err(CallFailure::not_started(Why::Busy))));
+    w.after(1000);
+    assert_eq!(w.sent().to, None, "it has no run of it");
 }
 
 #[test]
@@ -349,7 +372,7 @@ fn a_repeat_is_never_not_started() {
     let mut w = World::new();
     w.start(CallOptions { xid: Some(XID), is_repeat: true, retries: 3, ..AT_MOST_ONCE });
     let head = w.sent();
-    assert_eq!(head, Head { xid: XID, is_repeat: true, timeout: SECOND });
+    assert_eq!(head, Head { xid: XID, is_repeat: true, timeout: SECOND, to: None });
     w.failed(Reason::NoRoute, Certainty::NotStarted);
     assert_eq!(w.done(), Err(CallFailure::unknown(Why::Request(Reason::NoRoute))));
 }
@@ -378,6 +401,10 @@ fn limits_are_kept() {
     let longest = Span::from_millis(limits::MAX_CALL_TIMEOUT_MS);
     for timeout in [Span::ZERO, longest + Span(1)] {
         assert_eq!(start(&mut w, CallOptions { timeout, ..AT_MOST_ONCE }), Err(StartError::Timeout));
+    }
+    for xid in [None, Some(Xid(0))] {
+        let repeat = CallOptions { is_repeat: true, xid, ..AT_MOST_ONCE };
+        assert_eq!(start(&mut w, repeat), Err(StartError::NoXid));
     }
     for _ in 1..32 {
         assert!(start(&mut w, CallOptions { timeout: longest, ..AT_MOST_ONCE }).is_ok());

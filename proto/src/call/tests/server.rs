@@ -242,6 +242,24 @@ fn a_cancelled_call_is_not_begun_and_a_running_one_can_ask() {
 }
 
 #[test]
+fn a_cancellation_is_of_the_instance_that_asked_last() {
+    let mut w = World::new(PLAIN);
+    let a = requester(1, 1000, "n");
+    let mut next = a.clone();
+    next.instance.incarnation.0 += 1;
+    w.request(&a, XID, Mark::First, b"x");
+    w.cancel(&next);
+    let job = w.job().expect("another instance with that XID cancels nothing");
+    w.request(&next, XID, Mark::Repeat, b"x");
+    w.cancel(&a);
+    let waits = |w: &World| w.calls.server.caller_waits(w.now, job.run);
+    assert!(waits(&w), "its next life waits for that run now");
+    w.cancel(&next);
+    assert!(!waits(&w));
+    assert_eq!(w.counters().cancelled, 1);
+}
+
+#[test]
 fn only_the_calls_whose_callers_wait_are_awaited() {
     let mut w = World::new(PLAIN);
     let (a, b, end) = (requester(1, 1000, "n"), requester(2, 1000, "n"), w.now + SECOND);
@@ -281,6 +299,23 @@ fn what_is_not_served_has_not_started() {
     let mut w = World { calls: Calls::new([1; 16], [2; 16]), now: Time(1) };
     w.request(&requester(1, 1000, "n"), XID, Mark::First, b"x");
     assert_eq!((w.run(), w.said()), (0, vec![(1, Err(CallFailure::not_started(Why::NoProcedure)))]));
+}
+
+#[test]
+fn what_came_before_the_process_asked_for_it_waits_for_its_procedure() {
+    let mut w = World { calls: Calls::new([1; 16], [2; 16]), now: Time(1) };
+    let (a, b) = (requester(1, 1000, "n"), requester(2, 1000, "n"));
+    w.request(&a, XID, Mark::First, b"x");
+    w.request(&b, XID, Mark::Repeat, b"x");
+    assert_eq!(w.said(), []);
+    w.calls.server.serve(PROCEDURE, PLAIN);
+    let lost = (2, Err(CallFailure::unknown(Why::ReplyLost)));
+    assert_eq!((w.run(), w.said()), (1, vec![(1, Ok(b"x".to_vec())), lost]));
+    // From then on it is known what it serves.
+    let mut message = Vec::new();
+    put_request(&mut message, (Procedure(8), XID), false, false, SECOND);
+    w.message(&a, &message);
+    assert_eq!(w.said(), [(1, Err(CallFailure::not_started(Why::NoProcedure)))]);
 }
 
 #[test]
@@ -436,4 +471,25 @@ fn calls_put_aside_make_room() {
     let b = requester(2, 1000, "n");
     w.request(&b, XID, Mark::First, b"");
     assert_eq!((w.run(), w.said().len(), w.counters().busy), (1, 1, 0));
+}
+
+#[test]
+fn who_leaves_answers_what_it_knows_and_begins_nothing_new() {
+    let mut w = World::with_cache(10);
+    let a = requester(1, 1000, "n");
+    for xid in 1..=2 {
+        w.request(&a, Xid(xid), Mark::First, b"x");
+    }
+    let replied = w.job().expect("the first");
+    w.reply(&replied, b"x").expect("it runs");
+    let runs = w.job().expect("the second");
+    w.said();
+    w.calls.server.record_leaving(true);
+    for xid in 1..=3 {
+        w.request(&a, Xid(xid), Mark::AtLeastOnceRepeat, b"x");
+    }
+    let unknown = (1, Err(CallFailure::not_started(Why::Busy)));
+    assert_eq!((w.job(), w.said()), (None, vec![(1, Ok(b"x".to_vec())), unknown]));
+    w.reply(&runs, b"x").expect("it runs");
+    assert_eq!(w.said(), [(1, Ok(b"x".to_vec()))]);
 }
