@@ -38,7 +38,7 @@ impl Engine {
             Home::Here => {
                 let key = *self.by_instance.get(&instance)?;
                 self.clients[key].conn?;
-                Via::Local(key)
+                Via::Local
             }
         };
         Some(Target { instance, via })

@@ -72,8 +72,8 @@ pub(crate) struct Target {
 /// The way to an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Via {
-    /// It is a client of this node.
-    Local(ClientKey),
+    /// It is a client of this node, or was one of the daemon before this one.
+    Local,
     /// Over a link.
     Link(LinkKey),
     /// None is known: the daemon before this one knew it.

@@ -77,7 +77,7 @@ impl Engine {
                 }
             }
             // revoke_local has told it.
-            Via::Local(_) | Via::Nowhere => {}
+            Via::Local | Via::Nowhere => {}
         }
     }
 

@@ -23,7 +23,7 @@ impl Engine {
         let Client { instance, priority, is_leaving, peer, .. } = self.clients[key];
         self.adopt_inboxes(key);
         if !is_leaving {
-            self.routes.add(instance, priority, peer.uid, Via::Local(key));
+            self.routes.add(instance, priority, peer.uid, Via::Local);
             for link in self.links.keys() {
                 self.announce(link, key);
             }
@@ -32,6 +32,7 @@ impl Engine {
             self.retarget_to(instance.client);
         } else {
             self.send_addressed(instance.client);
+            self.ask_leaving(instance);
         }
         self.flush_local();
     }
@@ -74,7 +75,7 @@ impl Engine {
 
     /// A client of this node takes no messages any more.
     pub(super) fn remove_route(&mut self, key: ClientKey, instance: Instance, cause: Departure) {
-        self.routes.remove(instance, Via::Local(key));
+        self.routes.remove(instance, Via::Local);
         for link in self.links.keys() {
             self.withdraw(link, key, instance, cause);
         }

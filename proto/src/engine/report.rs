@@ -49,7 +49,7 @@ impl Engine {
             incarnation: instance.incarnation.to_string(),
             node: match via {
                 Via::Link(link) => self.links[link].name.clone(),
-                Via::Local(_) | Via::Nowhere => self.config.node.clone(),
+                Via::Local | Via::Nowhere => self.config.node.clone(),
             },
             priority,
             active: self.routes.active(instance.client).is_some_and(|t| t.instance == instance),

@@ -196,8 +196,8 @@ impl Engine {
         match target.via {
             Via::Nowhere => return false,
             // One that comes in late may have no interval left (I4). Links look for themselves, later.
-            Via::Local(_) if !self.may_send_copy(key) => {}
-            Via::Local(_) => self.hand_over(key, target),
+            Via::Local if !self.may_send_copy(key) => {}
+            Via::Local => self.hand_over(key, target),
             Via::Link(link) => {
                 let (client, serial, len) = (entry.client, entry.serial, entry.payload().len());
                 let Some(association) = &self.links[link].current else { return false };

@@ -213,7 +213,7 @@ impl Engine {
         let (src, flow) = (self.clients[entry.client].instance, &self.chain.flows[entry.flow]);
         let is_here = match (entry.to, flow.target) {
             (Some((home, _)), _) => home == Home::Here,
-            (None, target) => target.is_some_and(|t| matches!(t.via, Via::Local(_))),
+            (None, target) => target.is_some_and(|t| matches!(t.via, Via::Local)),
         };
         let Some(instance) = self.chain.given_to(entry).filter(|_| is_here && entry.in_doubt) else { return };
         let id = FlowId { src, dst: instance, channel: flow.channel };

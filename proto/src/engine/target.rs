@@ -144,7 +144,7 @@ impl Engine {
         self.flush_resolved(conn);
         let node = match via {
             Via::Link(link) => &self.links[link].name,
-            Via::Local(_) | Via::Nowhere => &self.config.node,
+            Via::Local | Via::Nowhere => &self.config.node,
         };
         let out = &mut self.conns[conn].out;
         local::put::bound(out.tail(), &Bound { dst, channel, upto: Seq(0), node });
@@ -239,13 +239,27 @@ impl Engine {
         }
     }
 
+    /// A client came back to this node as one that leaves, and is no active instance: what it may have begun is asked of it.
+    pub(super) fn ask_leaving(&mut self, instance: Instance) {
+        for key in self.routes.flows_to(instance.client) {
+            let flow = &mut self.chain.flows[key];
+            let is_it = flow.target.is_some_and(|t| t.instance == instance && t.via == Via::Local);
+            if is_it && flow.lost_until.take().is_some() {
+                self.send_unresolved(key);
+            }
+        }
+    }
+
     /// Looks through the flows whose targets are out of reach.
     pub(super) fn give_up_lost(&mut self) {
         let now = self.clock.steady();
         self.lost_at = None;
         for key in self.chain.flows.keys() {
             let Some(until) = self.chain.flows[key].lost_until else { continue };
-            if until <= now {
+            if until <= now && self.chain.flows[key].target.is_some_and(|t| t.via == Via::Local) {
+                self.chain.flows[key].lost_until = None;
+                self.send_unresolved(key);
+            } else if until <= now {
                 self.retarget(key);
             } else {
                 self.lost_at = Some(self.lost_at.map_or(until, |at| at.min(until)));
@@ -275,11 +289,18 @@ impl Engine {
         let Some(restored) = self.clients[flow.client].restored.remove(&id) else { return };
         let instance = Instance { client: id.0, incarnation: restored.incarnation };
         let link = self.links.iter().find(|(_, l)| l.name == restored.node && !l.is_removed);
-        let via = self.routes.way(instance).or(link.map(|(link, _)| Via::Link(link)));
-        let is_there = link.is_some_and(|(_, l)| l.current.as_ref().is_some_and(|a| a.is_synced));
-        let until = self.started_at + self.config.grace + Span::from_millis(limits::LINK_LOST_MS);
+        let (home, is_there, until) = if restored.node == self.config.node {
+            // Who comes back says what it has taken; of who has not when the grace is over, this node knows that it is gone.
+            let is_there = self.registered.contains_key(&instance);
+            (Some(Via::Local), is_there, self.started_at + self.config.grace)
+        } else {
+            let is_there = link.is_some_and(|(_, l)| l.current.as_ref().is_some_and(|a| a.is_synced));
+            let until = self.started_at + self.config.grace + Span::from_millis(limits::LINK_LOST_MS);
+            (link.map(|(link, _)| Via::Link(link)), is_there, until)
+        };
+        let via = self.routes.way(instance).or(home).unwrap_or(Via::Nowhere);
         let flow = &mut self.chain.flows[key];
-        flow.target = Some(Target { instance, via: via.unwrap_or(Via::Nowhere) });
+        flow.target = Some(Target { instance, via });
         (flow.known, flow.stage, flow.replay) = (Some(instance), Stage::Closing, Some(restored.upto));
         if !is_there {
             flow.lost_until = Some(until);
