@@ -413,7 +413,8 @@ typedef void (*msg_request_fn)(const msg_request *request, void *ctx);
  * meanwhile, in this thread; messages and other calls wait for msg_dispatch.
  *
  * A call is at most once unless it says MSG_F_AT_LEAST_ONCE: after MSG_E_UNKNOWN the procedure ran once or not at all,
- * after MSG_E_NOT_STARTED not at all. *reason, unless NULL, is MSG_R_*. MSG_R_RECEIVER_GONE comes at once when the process
+ * after MSG_E_NOT_STARTED not at all. With MSG_F_AT_LEAST_ONCE it is repeated until it is answered, or its deadline; also
+ * MSG_R_NO_REPLY, MSG_R_NO_PROCEDURE, MSG_R_XID_REUSED and MSG_R_REPLY_LOST are answers. *reason, unless NULL, is MSG_R_*. MSG_R_RECEIVER_GONE comes at once when the process
  * that took the request has ended, and no reply of it is left.
  * Other errors mean that nothing was called: MSG_E_INVAL (MSG_F_REPEAT without an XID, too), MSG_E_IN_CALLBACK,
  * MSG_E_XID_IN_USE, and those of msg_send; but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.

@@ -87,7 +87,7 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l timeout-ms -d 'Ho
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l retries -d 'Call again so often, if it is known not to have started' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l repeated -d 'The call may have been made before, with that XID: a server that does not remember it is told so'
-complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l at-least-once -d 'Repeat the call until a reply comes, though it may have run'
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l at-least-once -d 'Repeat the call until it is answered, though it may have run; that the handler failed, the procedure is not served or the XID was used for another request are answers, too'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -s h -l help -d 'Print help'
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l as -d 'The client to serve as; no process may be registered with it at the moment [0 to 4294967295]' -r

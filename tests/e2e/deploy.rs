@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use msg::{CallError, CallOptions, Client, ClientId, Reply, SendError};
+use msg::{CallError, CallOptions, Certainty, Client, ClientId, Reply, SendError};
 use msg_tests::{
     client_process::{ClientProcess, ClientSpec, ECHO},
     node::{Node, NodeSpec, join},
@@ -83,6 +83,7 @@ struct Caller {
     client: Client,
     id: ClientId,
     seed: u64,
+    a_second: u32,
     calls: u32,
     replies: Arc<Mutex<Vec<Answered>>>,
 }
@@ -98,9 +99,9 @@ const CALLERS: u32 = 5;
 const CALLS_A_SECOND: u32 = 5_000;
 
 impl Caller {
-    fn new(node: &Node, id: u32, seed: u64) -> Self {
+    fn new(node: &Node, id: u32, seed: u64, a_second: u32) -> Self {
         let client = node.client(id).connect().expect("registered");
-        Self { client, id: ClientId(id), seed, calls: 0, replies: Arc::default() }
+        Self { client, id: ClientId(id), seed, a_second, calls: 0, replies: Arc::default() }
     }
 
     fn request(&self, index: u32) -> Vec<u8> {
@@ -111,7 +112,7 @@ impl Caller {
         let begun = clock::now();
         while !stop.load(Ordering::Relaxed) {
             let elapsed_us = clock::now().since(begun).0;
-            let due = elapsed_us * u64::from(CALLS_A_SECOND / CALLERS) / 1_000_000;
+            let due = elapsed_us * u64::from(self.a_second) / 1_000_000;
             while u64::from(self.calls) < due && self.start_call() {}
             self.client.dispatch(Duration::from_millis(2)).expect("not refused");
         }
@@ -135,6 +136,29 @@ impl Caller {
             Err(error) => panic!("{error}"),
         }
         true
+    }
+
+    /// No call ran twice, those that have a reply have their own and ran, and the others failed `Unknown`: how many.
+    fn check_once(&self, servers: &[ClientProcess]) -> usize {
+        let replies = lock(&self.replies);
+        let runs = servers.iter().flat_map(|server| server.taken_from(self.id));
+        let mut ran: Vec<_> = runs.filter_map(|run| pattern::index_of(&run.data)).collect();
+        ran.sort_unstable();
+        assert!(ran.is_sorted_by(|a, b| a < b), "a call of client {} ran twice", self.id);
+        let mut unknown = 0;
+        for Answered { index, result, .. } in replies.iter() {
+            match result {
+                Ok(reply) => {
+                    assert_eq!(reply.data, self.request(*index), "the reply of call {index}");
+                    assert!(ran.binary_search(index).is_ok(), "call {index} has a reply, and never ran");
+                }
+                Err(error) => {
+                    assert_eq!(error.certainty(), Certainty::Unknown, "call {index}: {error}");
+                    unknown += 1;
+                }
+            }
+        }
+        unknown
     }
 
     /// No call failed, none ran twice, and they ran in the order in which they were made. Returns the longest wait.
@@ -165,8 +189,9 @@ fn a_server_under_5000_calls_a_second_is_replaced_50_times_and_no_call_fails() {
     let (a, b) = (Node::start(&a), Node::start(&b));
     a.wait_for_links();
     // Some of them on the server's node.
-    let mut callers: Vec<_> =
-        (0..CALLERS).map(|n| Caller::new(if n % 2 == 0 { &a } else { &b }, 100 + n, seed)).collect();
+    let mut callers: Vec<_> = (0..CALLERS)
+        .map(|n| Caller::new(if n % 2 == 0 { &a } else { &b }, 100 + n, seed, CALLS_A_SECOND / CALLERS))
+        .collect();
     let server =
         |modes| ClientProcess::start(ClientSpec { modes, ..ClientSpec::new(b.socket(), 200, seed, SIZES) });
     let mut servers = vec![server(&[])];
@@ -199,10 +224,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Three nodes, two services with two instances each, and a caller on each node.
+/// Three nodes, two services with two instances each, and on each node one who sends to both and one who calls the first.
 struct Cluster {
     nodes: Vec<Node>,
-    callers: Vec<Party>,
+    senders: Vec<Party>,
+    callers: Vec<Caller>,
     /// Of each service: all processes that it had.
     processes: [Vec<ClientProcess>; 2],
     seed: u64,
@@ -224,8 +250,10 @@ impl Cluster {
         nodes.iter().for_each(Node::wait_for_links);
         let sizes = || SIZES.0..=SIZES.1;
         let numbered = nodes.iter().zip(100..);
-        let callers = numbered.map(|(node, id)| Party::join(id, node.client(id), seed, sizes())).collect();
-        let mut cluster = Self { nodes, callers, processes: [Vec::new(), Vec::new()], seed };
+        let senders = numbered.map(|(node, id)| Party::join(id, node.client(id), seed, sizes())).collect();
+        let numbered = nodes.iter().zip(110..);
+        let callers = numbered.map(|(node, id)| Caller::new(node, id, seed, 100)).collect();
+        let mut cluster = Self { nodes, senders, callers, processes: [Vec::new(), Vec::new()], seed };
         for instance in INSTANCES {
             cluster.start_instance(instance);
         }
@@ -243,14 +271,18 @@ impl Cluster {
 
     /// Has `act` done under traffic, with a moment of it after each step.
     fn under_traffic(&mut self, act: impl FnOnce(&mut Self, &dyn Fn())) {
-        let callers = std::mem::take(&mut self.callers);
+        let (senders, mut callers) = (std::mem::take(&mut self.senders), std::mem::take(&mut self.callers));
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            for caller in &callers {
-                scope.spawn(|| keep_sending(caller, &SERVICES, 3, &stop));
+            let _stop = StopOnDrop(&stop);
+            for sender in &senders {
+                scope.spawn(|| keep_sending(sender, &SERVICES, 3, &stop));
+            }
+            for caller in &mut callers {
+                scope.spawn(|| caller.keep_calling(&stop));
             }
             let a_moment = || {
-                let acked = || callers.iter().map(|c| c.client().counters().acked).sum::<u64>();
+                let acked = || senders.iter().map(|c| c.client().counters().acked).sum::<u64>();
                 let before = acked();
                 wait::until("traffic goes on", || acked() >= before + 200);
             };
@@ -259,24 +291,32 @@ impl Cluster {
             a_moment();
             stop.store(true, Ordering::Relaxed);
         });
-        self.callers = callers;
+        (self.senders, self.callers) = (senders, callers);
     }
 
-    /// Outcomes of each caller with each service.
+    /// Outcomes of each sender with each service.
     fn check(&self, test: &str) -> Vec<Outcomes> {
         let mut all = Vec::new();
-        for caller in &self.callers {
+        for sender in &self.senders {
             for processes in &self.processes {
-                all.push(check(caller, processes));
+                all.push(check(sender, processes));
                 report::line(format_args!("{test}: {}", all[all.len() - 1]));
             }
         }
         all
     }
+
+    /// How many calls failed, each `Unknown`.
+    fn check_calls(&self, test: &str) -> usize {
+        let unknown = self.callers.iter().map(|caller| caller.check_once(&self.processes[0])).sum();
+        let calls: u32 = self.callers.iter().map(|caller| caller.calls).sum();
+        report::line(format_args!("{test}: {calls} calls, {unknown} failed"));
+        unknown
+    }
 }
 
 #[test]
-fn everything_is_drained_and_restarted_in_turn_and_no_message_fails() {
+fn everything_is_drained_and_restarted_in_turn_and_no_message_and_no_call_fails() {
     let mut cluster = Cluster::start(report::seed("rolling drain", 20_260_910));
     cluster.under_traffic(|cluster, a_moment| {
         let mut current = [0, 1, 0, 1];
@@ -306,6 +346,7 @@ fn everything_is_drained_and_restarted_in_turn_and_no_message_fails() {
     for outcomes in cluster.check("rolling drain") {
         assert_eq!(outcomes.failures(), 0, "{outcomes}");
     }
+    assert_eq!(cluster.check_calls("rolling drain"), 0, "calls that failed");
 }
 
 #[test]
@@ -330,4 +371,5 @@ fn everything_is_killed_and_restarted_in_turn_and_only_what_was_begun_is_unknown
         // What a process has taken and not acked when it dies: a batch of one, with acks on handled, for each death.
         assert!(outcomes.taken + outcomes.failures() >= outcomes.sent, "{outcomes}");
     }
+    cluster.check_calls("rolling kill");
 }

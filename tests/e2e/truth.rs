@@ -52,17 +52,21 @@ impl World {
     }
 
     fn serve(&self) -> Served {
+        self.serve_on(&self.b)
+    }
+
+    fn serve_on(&self, node: &Node) -> Served {
         let dir = self.dir.path().display();
         // What it answers depends on whether it was told that it may have run before.
         let exec = format!(
             "echo run >> {dir}/runs; while [ -e {dir}/hold ]; do sleep 0.02; done; printf \"$MSGD_REPEAT \"; cat"
         );
         let mut command = Command::new(program::msgctl());
-        command.args(["--runtime-dir".as_ref(), self.b.socket().parent().expect("a directory").as_os_str()]);
+        command.args(["--runtime-dir".as_ref(), node.socket().parent().expect("a directory").as_os_str()]);
         command.args(["serve", "--as", "200", "--procedure", "1", "--exec", &exec]);
         let child = command.stdout(Stdio::null()).spawn().expect("it runs");
         let served = Served(Some(child));
-        wait::until("the server is registered", || self.b.status().clients.iter().any(|c| c.id == 200));
+        wait::until("the server is registered", || node.status().clients.iter().any(|c| c.id == 200));
         served
     }
 
@@ -252,15 +256,46 @@ fn the_servers_node_is_lost_when_it_has_the_request() {
             Semantics::AtMostOnce => patient(semantics),
             Semantics::AtLeastOnce => brief(semantics),
         };
+        let mut lost = None;
         let result = w.call(options, |w| {
             w.wait_for_run(1);
             w.relay.cut_both();
+            lost = Some(clock::now());
         });
         failed(result, Certainty::Unknown);
+        assert!(soon_after(lost));
         w.let_go();
         w.relay.heal_both();
         replied(w.call(patient(semantics), |_| {}), b"0 x");
         assert_eq!(w.runs(), 2, "what came too late was not begun");
+    }
+}
+
+#[test]
+fn the_servers_node_is_lost_when_it_has_the_request_and_another_node_has_a_successor() {
+    for semantics in BOTH {
+        let w = World::new();
+        let _server = w.serve();
+        w.hold();
+        let (mut successor, mut lost) = (None, None);
+        let result = w.call(patient(semantics), |w| {
+            w.wait_for_run(1);
+            w.relay.cut_both();
+            lost = Some(clock::now());
+            successor = Some(w.serve_on(&w.a));
+            w.let_go();
+        });
+        assert!(soon_after(lost));
+        match semantics {
+            Semantics::AtMostOnce => {
+                failed(result, Certainty::Unknown);
+                assert_eq!(w.runs(), 1);
+            }
+            Semantics::AtLeastOnce => {
+                replied(result, b"1 x");
+                assert_eq!(w.runs(), 2);
+            }
+        }
     }
 }
 

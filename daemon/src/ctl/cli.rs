@@ -201,7 +201,8 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) retries: u32,
 
-    /// Repeat the call until a reply comes, though it may have run
+    /// Repeat the call until it is answered, though it may have run; that the handler failed, the procedure is not served or the
+    /// XID was used for another request are answers, too
     #[arg(long)]
     pub(super) at_least_once: bool,
 

@@ -52,8 +52,9 @@ pub struct Procedure(pub u32);
 pub enum Semantics {
     /// The procedure ran once or not at all. Nothing that may have begun is repeated.
     AtMostOnce,
-    /// The procedure ran once or more often, or not at all if nobody took it. The call is repeated until a reply comes,
-    /// or its deadline.
+    /// The procedure ran once or more often, or not at all if nobody took it. The call is repeated until it is
+    /// answered, or its deadline: with a reply, or with why there will be none ([`Why::NoReply`], [`Why::NoProcedure`],
+    /// [`Why::XidReused`], [`Why::ReplyLost`]). A request that is not allowed or too large ends it, too.
     AtLeastOnce,
 }
 
