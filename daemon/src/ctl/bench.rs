@@ -123,7 +123,7 @@ fn serve(client: &Client, format: Format, out: &mut dyn Write) -> Result<Exit, C
         }
     });
     let stop = Stop::on_signals().map_err(CtlError::Signals)?;
-    while !stop.is_raised() {
+    while !stop.is_raised() && !client.is_draining() {
         client.dispatch(LOOK)?;
     }
     let [taken, answered, failed, others] = [0, 1, 2, 3].map(|at: usize| counts[at].load(Ordering::Relaxed));

@@ -62,7 +62,10 @@ pub(super) enum Command {
     Send(SendArgs),
     /// Print the messages that come for a client
     Recv(RecvArgs),
-    /// Have clients take no more messages, and wait until they hold none: other instances go on
+    /// Have clients take no more messages, and wait until they have ended: other instances go on
+    ///
+    /// A program that is asked finishes what it has begun, and ends. One that goes on without taking messages is waited for in
+    /// vain: the exit status is then 1.
     Drain(DrainArgs),
     /// Call a procedure of another process, and print its reply
     Call(CallArgs),
@@ -162,7 +165,7 @@ pub(super) struct DrainArgs {
     #[arg(long)]
     pub(super) node: bool,
 
-    /// Wait at most so long until they hold no message [milliseconds, 0 to 4294967295; 0: do not wait]
+    /// Wait at most so long until they have ended, else exit with 1 [milliseconds, 0 to 4294967295; 0: do not wait]
     #[arg(long, value_name = "N", default_value_t = 30_000)]
     pub(super) timeout_ms: u32,
 }
@@ -236,7 +239,7 @@ pub(super) struct ServeArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct BenchArgs {
-    /// Be the other side: take what comes and answer it, until interrupted
+    /// Be the other side: take what comes and answer it, until interrupted or drained
     #[arg(long, requires = "id", conflicts_with_all = ["from", "to"])]
     pub(super) serve: bool,
 

@@ -1,4 +1,4 @@
-//! `msgctl drain`: has clients take no more, and waits until they hold nothing.
+//! `msgctl drain`: has clients take no more, and waits until they have gone.
 
 use std::{io::Write, path::Path, time::Duration};
 
@@ -18,8 +18,10 @@ use crate::clock;
 struct Summary {
     /// Clients that were asked.
     asked: u64,
-    /// Clients that still hold messages.
+    /// Clients that take no more and have not gone yet: what they have begun may still run.
     busy: usize,
+    /// Of those, clients that hold messages.
+    holding: usize,
 }
 
 /// `msgctl drain`.
@@ -35,26 +37,31 @@ pub(super) fn run(dir: &Path, args: &DrainArgs, format: Format, out: &mut dyn Wr
         }
     }
     let deadline = clock::now() + Span::from_millis(u64::from(args.timeout_ms));
-    let mut busy = count_busy(dir, args)?;
+    let (mut busy, mut holding) = count_busy(dir, args)?;
     while busy > 0 && clock::now() < deadline && !stop.is_raised() {
         stop.sleep(LOOK);
-        busy = count_busy(dir, args)?;
+        (busy, holding) = count_busy(dir, args)?;
     }
-    let summary = Summary { asked, busy };
+    let summary = Summary { asked, busy, holding };
     match format {
         Format::Json => status::write_json(out, &summary)?,
         Format::Table => {
-            writeln!(out, "{asked} asked to take no more; {busy} still hold messages")?;
+            write!(out, "{asked} asked to take no more; {holding} still hold messages")?;
+            let registered = if busy > 0 { format!(", {busy} are still registered") } else { String::new() };
+            writeln!(out, "{registered}")?;
         }
     }
-    if busy > 0 && args.timeout_ms > 0 { Err(CtlError::NotDrained { busy }) } else { Ok(()) }
+    if busy > 0 && args.timeout_ms > 0 { Err(CtlError::NotDrained { busy, holding }) } else { Ok(()) }
 }
 
-/// How many of those that are asked take messages, have some that they have not taken, or wait for outcomes.
-fn count_busy(dir: &Path, args: &DrainArgs) -> Result<usize, CtlError> {
-    let is_meant = |c: &&ClientStatus| args.client.is_none_or(|id| id == c.id);
-    let is_busy = |c: &&ClientStatus| c.state == "leaving" && c.queue_messages + c.chain_depth > 0;
-    Ok(status::fetch(dir)?.clients.iter().filter(is_meant).filter(is_busy).count())
+/// How many of those that are asked have not gone: the daemon knows nothing of the handlers that run in them. And how many of
+/// these have messages that they have not taken, or wait for outcomes.
+fn count_busy(dir: &Path, args: &DrainArgs) -> Result<(usize, usize), CtlError> {
+    let is_meant = |c: &&ClientStatus| args.client.is_none_or(|id| id == c.id) && c.state == "leaving";
+    let is_holding = |c: &&&ClientStatus| c.queue_messages + c.chain_depth > 0;
+    let clients = status::fetch(dir)?.clients;
+    let busy: Vec<_> = clients.iter().filter(is_meant).collect();
+    Ok((busy.len(), busy.iter().filter(is_holding).count()))
 }
 
 /// How often the daemon is asked.

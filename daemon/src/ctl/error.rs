@@ -59,10 +59,12 @@ pub enum CtlError {
         /// The number.
         id: u32,
     },
-    /// Clients that were asked to drain still hold messages.
+    /// Clients that were asked to drain have not gone.
     NotDrained {
         /// How many.
         busy: usize,
+        /// How many of them hold messages.
+        holding: usize,
     },
     /// The daemon keeps the config that it has.
     NotReloaded(String),
@@ -99,9 +101,10 @@ impl fmt::Display for CtlError {
             Self::NoClient { id } => {
                 write!(f, "no process of this node is client {id}; msgctl clients shows those that are there")
             }
-            Self::NotDrained { busy } => write!(
+            Self::NotDrained { busy, holding } => write!(
                 f,
-                "{busy} clients that take no more still hold messages; msgctl clients shows them (leaving)"
+                "{busy} clients that take no more have not ended, {holding} of them hold messages; msgctl clients shows \
+                 them (leaving)"
             ),
             Self::NotReloaded(why) => write!(f, "not reloaded: {why}"),
             Self::Call { xid: Some(xid), error } => write!(f, "call {xid}: {error}"),
