@@ -90,15 +90,18 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l repeated -d 'The 
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l at-least-once -d 'Repeat the call until a reply comes, though it may have run'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l as -d 'The client to serve as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l as -d 'The client to serve as; no process of this node may be registered with it, unless --beside or --takeover says so [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l priority -d 'Among processes with this clientid, on any node, the highest gets the messages [0 to 255]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l procedure -d 'Which procedure [0 to 4294967295]' -r
-complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l exec -d 'A shell command: the request is its standard input, its standard output the reply. If it fails there is none' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l exec -d 'A shell command: the request is its standard input, its standard output the reply. If it fails there is none; if it writes more than a reply can hold, it is stopped. Of a call whose caller waits no more it is not run' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l cache -d 'Keep so many replies, from which repeats of a call are answered' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l count -d 'End after so many [calls, 1 to 10000000; default: go on until interrupted]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l beside -d 'Register though other processes of this node have the clientid'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l takeover -d 'Take the clientid over from the process that has it, with nothing lost'
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l idempotent -d 'Running the command twice is as good as once: repeats run it'
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
-complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l as -d 'The client to serve as [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l from -d 'The client to send as; no process may be registered with it at the moment [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l to -d 'The client to send to, on any node: one that serves [0 to 4294967295]' -r

@@ -8,7 +8,7 @@ use msg_tests::{
     program, wait,
 };
 
-fn msgctl(node: &Node, words: &[&str]) -> Command {
+pub(crate) fn msgctl(node: &Node, words: &[&str]) -> Command {
     let mut command = Command::new(program::msgctl());
     command.args(["--runtime-dir".as_ref(), node.socket().parent().expect("a directory").as_os_str()]);
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -16,21 +16,21 @@ fn msgctl(node: &Node, words: &[&str]) -> Command {
 }
 
 /// Runs it to its end: its exit status, what it printed, and what it complained of.
-fn run(node: &Node, words: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(node: &Node, words: &[&str]) -> (i32, String, String) {
     ended(msgctl(node, words).spawn().expect("it runs"))
 }
 
-fn ended(child: Child) -> (i32, String, String) {
+pub(crate) fn ended(child: Child) -> (i32, String, String) {
     let Output { status, stdout, stderr } = child.wait_with_output().expect("ended");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (status.code().expect("not killed"), text(stdout), text(stderr))
 }
 
-fn is_leaving(node: &Node, id: u32) -> bool {
+pub(crate) fn is_leaving(node: &Node, id: u32) -> bool {
     node.status().clients.iter().any(|c| c.id == id && c.state == "leaving")
 }
 
-fn node() -> Node {
+pub(crate) fn node() -> Node {
     Node::start(&NodeSpec::new("a").chain("interval_ms = 300\ntimes = 3"))
 }
 
@@ -47,7 +47,7 @@ fn recv(node: &Node, id: &str, words: &[&str]) -> Child {
     start(node, &[&["recv", "--as", id], words].concat())
 }
 
-fn start(node: &Node, words: &[&str]) -> Child {
+pub(crate) fn start(node: &Node, words: &[&str]) -> Child {
     let before = node.status().clients.len();
     let child = msgctl(node, words).spawn().expect("it runs");
     wait::until("it is registered", || node.status().clients.len() > before);
