@@ -11,11 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::drain::{ended, is_leaving, msgctl, node, run, start};
 
-/// A server whose commands say that they have begun, in a file each, and wait for the file `go-on`.
+/// A server whose commands say that they have begun, in a file each, and wait for the file `go-on`, or the end of the test.
 fn slow_server(node: &Node, dir: &Path, words: &[&str]) -> Child {
     let dir = dir.display();
-    let command =
-        format!("touch {dir}/begun-$MSGD_XID; until [ -e {dir}/go-on ]; do sleep 0.01; done; echo done");
+    let command = format!(
+        "touch {dir}/begun-$MSGD_XID; while [ -d {dir} -a ! -e {dir}/go-on ]; do sleep 0.01; done; echo done"
+    );
     start(node, &[&["serve", "--as", "200", "--procedure", "1", "--exec", &command], words].concat())
 }
 
