@@ -1,12 +1,16 @@
 //! `msgctl drain`, as an operator runs it before a process or a node is restarted.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::{
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
 
 use msg::{ClientId, Error, UserBuf};
 use msg_tests::{
     node::{Node, NodeSpec, join},
     program, wait,
 };
+use rustix::process::Signal;
 
 pub(crate) fn msgctl(node: &Node, words: &[&str]) -> Command {
     let mut command = Command::new(program::msgctl());
@@ -195,4 +199,19 @@ fn what_cannot_be_drained_is_an_error() {
     let Output { status, stderr, .. } = nobody.output().expect("it runs");
     assert_eq!(status.code(), Some(1));
     assert!(String::from_utf8_lossy(&stderr).starts_with("msgctl: no daemon at "), "{stderr:?}");
+}
+
+#[test]
+fn a_drain_that_a_daemon_did_not_answer_may_still_be_carried_out_and_says_so() {
+    let node = node();
+    let client = node.client(200).connect().expect("registered");
+    node.signal(Signal::STOP);
+    let (status, printed, complaint) = run(&node, &["drain", "--node"]);
+    node.signal(Signal::CONT);
+    assert_eq!((status, printed.as_str()), (1, ""));
+    assert!(complaint.contains("it may still do what it was asked"), "{complaint}");
+    wait::until("it is carried out", || {
+        client.dispatch(Duration::from_millis(10)).expect("no error");
+        client.is_draining()
+    });
 }

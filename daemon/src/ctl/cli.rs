@@ -66,7 +66,8 @@ pub(super) enum Command {
     /// Have clients take no more messages, and wait until they have ended: other instances go on
     ///
     /// A program that is asked finishes what it has begun, and ends. One that goes on without taking messages is waited for in
-    /// vain: the exit status is then 1.
+    /// vain: the exit status is then 1. It is no state: who registers later, as a program that its service manager starts again,
+    /// is not concerned.
     Drain(DrainArgs),
     /// Call a procedure of another process, and print its reply
     Call(CallArgs),
