@@ -254,7 +254,8 @@ public:
     }
 
     /* Takes no more, and waits for the answers to the calls that were begun, whichever thread gives them, as long as their
-     * callers wait; then as flush. This is how a process ends whose work another one goes on with. */
+     * callers wait; then as flush. A daemon that is away is waited for and told, but no longer than a message lives.
+     * This is how a process ends whose work another one goes on with. */
     bool drain(std::chrono::milliseconds timeout = forever)
     {
         int rc = msg_drain(get(), ms(timeout));

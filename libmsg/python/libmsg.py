@@ -260,8 +260,9 @@ class Client:
 
     def drain(self, timeout=None):
         """Takes no more, and waits for the answers to the calls that were begun, whichever thread gives them, as long as
-        their callers wait; then as flush. This is how a process ends whose work another one goes on with."""
-        self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)), "calls have no answer yet")
+        their callers wait; then as flush. A daemon that is away is waited for and told, but no longer than a message lives.
+        This is how a process ends whose work another one goes on with."""
+        self._flushed(abi.lib().msg_drain(self._client, _milliseconds(timeout)), "calls have no answer yet, or no daemon was told")
 
     def subscribe(self, clientid):
         """Has on_presence told of the instances of a clientid."""

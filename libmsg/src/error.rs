@@ -215,6 +215,9 @@ impl fmt::Display for Error {
             Self::Refused(nack) => {
                 write!(f, "msgd refused this client: {} ({:?}); connect anew", nack.text, nack.rule)
             }
+            Self::Timeout { unresolved: 0, unanswered: 0 } => {
+                f.write_str("the time is over, and no daemon was told that nothing more is taken: call again")
+            }
             Self::Timeout { unresolved, unanswered: 0 } => {
                 write!(f, "the time is over and {unresolved} messages have no outcome yet: call again")
             }

@@ -36,6 +36,10 @@ pub(crate) struct Link {
     retry_at: Time,
     /// Since when no daemon has registered us.
     away_since: Option<Time>,
+    /// So long a drain waits for a daemon to tell...
+    tell_until: Option<Time>,
+    /// ... and that time is over.
+    gave_up_telling: bool,
     armed: Option<Time>,
 }
 
@@ -54,6 +58,8 @@ impl Link {
             lost_at: Time(0),
             retry_at: Time(0),
             away_since: None,
+            tell_until: None,
+            gave_up_telling: false,
             armed: None,
         }
     }
@@ -107,6 +113,11 @@ impl Link {
             self.news = true;
             self.session.handle_timeout(now);
             self.close_unusable(now);
+        }
+        if self.tell_until.is_some_and(|at| at <= now) {
+            self.tell_until = None;
+            self.gave_up_telling = true;
+            self.news = true;
         }
         if self.connect_at().is_some_and(|at| at <= now) && self.connect(poller, now).is_err() {
             self.retry_later(now);
@@ -186,6 +197,22 @@ impl Link {
         self.socket = None;
     }
 
+    /// Whether a drain need not wait to tell a daemon: one was told, or there was none for as long as a message lives. `open` is
+    /// what else it waits for: that a daemon is not told meanwhile is no fault of the daemon.
+    pub(crate) fn is_told(&mut self, now: Time, open: usize) -> bool {
+        let is_registered = self.session.state() == State::Registered;
+        let is_told = self.session.has_said_drained();
+        if is_told || (is_registered && open > 0) {
+            self.tell_until = None;
+            self.gave_up_telling = false;
+            return is_told;
+        }
+        if !self.gave_up_telling {
+            self.tell_until.get_or_insert(now + self.session.granted().lifetime());
+        }
+        self.gave_up_telling
+    }
+
     /// Brings what is watched, and the timer, up to what is needed. `call_due`: when a call falls due.
     pub(crate) fn watch(&mut self, poller: &Poller, call_due: Option<Time>) {
         if let Some(socket) = &self.socket {
@@ -196,7 +223,8 @@ impl Link {
                 self.watched = wanted;
             }
         }
-        let due = [self.session.poll_timeout(), self.connect_at(), call_due].into_iter().flatten().min();
+        let due = [self.session.poll_timeout(), self.connect_at(), self.tell_until, call_due];
+        let due = due.into_iter().flatten().min();
         if let Some(at) = due {
             // A timer that fires early does no harm, and is cheaper than one that is set for each message.
             if self.armed.is_none_or(|armed| at < armed) {

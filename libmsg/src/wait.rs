@@ -94,7 +94,7 @@ impl Client {
     ///
     /// [`Error::Timeout`] says how many messages have none yet; those of [`dispatch`](Self::dispatch).
     pub fn flush(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        self.finish(timeout.into(), |inner| (inner.link.session.unresolved(), 0))
+        self.finish(timeout.into(), |inner| (inner.link.session.unresolved(), 0), |_, _| true)
     }
 
     /// Takes no more messages, finishes what was begun, and waits until every message sent has its outcome: the end of a
@@ -103,10 +103,13 @@ impl Client {
     /// waited for as long as their callers wait. Callbacks run meanwhile, in this thread, but not for messages that come
     /// from now on. Then drop the client.
     ///
+    /// This is true once the daemon knows of it: a daemon that is away is waited for, but no longer than a message of this
+    /// client lives, some `interval * (times + 1)`. What was delivered then fails *unknown*.
+    ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] says how many messages have no outcome yet, and how many calls no answer; those of
-    /// [`flush`](Self::flush). Nothing is taken from now on in any case.
+    /// [`Error::Timeout`] says how many messages have no outcome yet, and how many calls no answer (none, if only the daemon does
+    /// not know yet); those of [`flush`](Self::flush). Nothing is taken from now on in any case.
     pub fn drain(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         if self.is_forked() {
             return Err(Error::Forked);
@@ -126,22 +129,28 @@ impl Client {
         }
         self.settle(&mut inner);
         drop(inner);
-        self.finish(timeout.into(), |inner| {
-            (inner.link.session.unresolved(), inner.calls.awaited(clock::now()).count())
+        let open =
+            |inner: &Inner| (inner.link.session.unresolved(), inner.calls.awaited(clock::now()).count());
+        self.finish(timeout.into(), open, |inner, (unresolved, unanswered)| {
+            inner.write(clock::now());
+            inner.link.is_told(clock::now(), unresolved + unanswered)
         })
     }
 
-    /// Runs callbacks until none is left to run, and nothing is `open`: messages and calls.
+    /// Runs callbacks until none is left to run, no messages and calls are `open`, and it `may_end` with so many that are.
     fn finish(
         &self,
         timeout: Option<Duration>,
         open: impl Fn(&Inner) -> (usize, usize),
+        may_end: impl Fn(&mut Inner, (usize, usize)) -> bool,
     ) -> Result<(), Error> {
         let (inner, done) = self.wait_for(self.enter()?, timeout, Kinds::All, |client, inner| {
-            let (inner, _) = client.run_callbacks(inner, Kinds::All);
+            let (mut inner, _) = client.run_callbacks(inner, Kinds::All);
+            let still_open = open(&inner);
+            let may_end = may_end(&mut inner, still_open);
             let has_callbacks = inner.link.session.has_outcomes() || inner.calls.has_work();
-            let is_idle = !has_callbacks && inner.running.is_none() && open(&inner) == (0, 0);
-            (inner, is_idle.then_some(()))
+            let is_idle = !has_callbacks && inner.running.is_none() && still_open == (0, 0);
+            (inner, (is_idle && may_end).then_some(()))
         })?;
         done.ok_or_else(|| {
             let (unresolved, unanswered) = open(&inner);

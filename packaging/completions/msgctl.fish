@@ -34,7 +34,7 @@ complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "peers" -d 'Show the o
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "recv" -d 'Print the messages that come for a client'
-complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "drain" -d 'Have clients take no more messages, and wait until they hold none: other instances go on'
+complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "drain" -d 'Have clients take no more messages, and wait until they have ended: other instances go on'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "call" -d 'Call a procedure of another process, and print its reply'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "serve" -d 'Serve a procedure: run a command for each call'
 complete -c msgctl -n "__fish_msgctl_needs_command" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'
@@ -74,11 +74,11 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l beside -d 'Regist
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l takeover -d 'Take the clientid over from the process that has it, with nothing lost'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l timeout-ms -d 'Wait at most so long until they hold no message [milliseconds, 0 to 4294967295; 0: do not wait]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l timeout-ms -d 'Wait at most so long until they have ended, else exit with 1 [milliseconds, 0 to 4294967295; 0: do not wait]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l node -d 'All processes of this node'
 complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
-complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l from -d 'The client to call as; no process may be registered with it at the moment [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l to -d 'The client to call, on any node [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l procedure -d 'Which of its procedures [0 to 4294967295]' -r
@@ -90,15 +90,18 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l repeated -d 'The 
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l at-least-once -d 'Repeat the call until it is answered, though it may have run; that the handler failed, the procedure is not served or the XID was used for another request are answers, too'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l as -d 'The client to serve as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l as -d 'The client to serve as; no process of this node may be registered with it, unless --beside or --takeover says so [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l priority -d 'Among processes with this clientid, on any node, the highest gets the messages [0 to 255]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l procedure -d 'Which procedure [0 to 4294967295]' -r
-complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l exec -d 'A shell command: the request is its standard input, its standard output the reply. If it fails there is none' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l exec -d 'A shell command: the request is its standard input, its standard output the reply. If it fails there is none; if it writes more than a reply can hold, it is stopped. Of a call whose caller waits no more it is not run' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l cache -d 'Keep so many replies, from which repeats of a call are answered' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l count -d 'End after so many [calls, 1 to 10000000; default: go on until interrupted]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l beside -d 'Register though other processes of this node have the clientid'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l takeover -d 'Take the clientid over from the process that has it, with nothing lost'
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l idempotent -d 'Running the command twice is as good as once: repeats run it'
 complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
-complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c msgctl -n "__fish_msgctl_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l as -d 'The client to serve as [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l from -d 'The client to send as; no process may be registered with it at the moment [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l to -d 'The client to send to, on any node: one that serves [0 to 4294967295]' -r
@@ -107,7 +110,7 @@ one-way\t'As many as are taken: how many that are, and the time until each one\'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l size -d 'How long a message is [bytes, 16 to 1048576]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l count -d 'Send so many [messages, 1 to 10000000]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
-complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l serve -d 'Be the other side: take what comes and answer it, until interrupted'
+complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l serve -d 'Be the other side: take what comes and answer it, until interrupted or drained'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c msgctl -n "__fish_msgctl_using_subcommand reload" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
@@ -132,7 +135,7 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_
 complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "chain" -d 'Show the messages whose outcome is not known yet'
 complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "send" -d 'Send messages, wait for their outcomes and print a summary'
 complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "recv" -d 'Print the messages that come for a client'
-complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "drain" -d 'Have clients take no more messages, and wait until they hold none: other instances go on'
+complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "drain" -d 'Have clients take no more messages, and wait until they have ended: other instances go on'
 complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "call" -d 'Call a procedure of another process, and print its reply'
 complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "serve" -d 'Serve a procedure: run a command for each call'
 complete -c msgctl -n "__fish_msgctl_using_subcommand help; and not __fish_seen_subcommand_from status clients peers chain send recv drain call serve bench reload demo completions demo-node help" -f -a "bench" -d 'Measure how fast messages are: there and back, or as fast as they go'

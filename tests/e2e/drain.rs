@@ -1,14 +1,18 @@
 //! `msgctl drain`, as an operator runs it before a process or a node is restarted.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::{
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
 
 use msg::{ClientId, Error, UserBuf};
 use msg_tests::{
     node::{Node, NodeSpec, join},
     program, wait,
 };
+use rustix::process::Signal;
 
-fn msgctl(node: &Node, words: &[&str]) -> Command {
+pub(crate) fn msgctl(node: &Node, words: &[&str]) -> Command {
     let mut command = Command::new(program::msgctl());
     command.args(["--runtime-dir".as_ref(), node.socket().parent().expect("a directory").as_os_str()]);
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -16,21 +20,21 @@ fn msgctl(node: &Node, words: &[&str]) -> Command {
 }
 
 /// Runs it to its end: its exit status, what it printed, and what it complained of.
-fn run(node: &Node, words: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(node: &Node, words: &[&str]) -> (i32, String, String) {
     ended(msgctl(node, words).spawn().expect("it runs"))
 }
 
-fn ended(child: Child) -> (i32, String, String) {
+pub(crate) fn ended(child: Child) -> (i32, String, String) {
     let Output { status, stdout, stderr } = child.wait_with_output().expect("ended");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (status.code().expect("not killed"), text(stdout), text(stderr))
 }
 
-fn is_leaving(node: &Node, id: u32) -> bool {
+pub(crate) fn is_leaving(node: &Node, id: u32) -> bool {
     node.status().clients.iter().any(|c| c.id == id && c.state == "leaving")
 }
 
-fn node() -> Node {
+pub(crate) fn node() -> Node {
     Node::start(&NodeSpec::new("a").chain("interval_ms = 300\ntimes = 3"))
 }
 
@@ -44,8 +48,12 @@ fn nodes() -> (Node, Node) {
 
 /// Starts a `msgctl recv`, and waits until it is registered.
 fn recv(node: &Node, id: &str, words: &[&str]) -> Child {
+    start(node, &[&["recv", "--as", id], words].concat())
+}
+
+pub(crate) fn start(node: &Node, words: &[&str]) -> Child {
     let before = node.status().clients.len();
-    let child = msgctl(node, &[&["recv", "--as", id], words].concat()).spawn().expect("it runs");
+    let child = msgctl(node, words).spawn().expect("it runs");
     wait::until("it is registered", || node.status().clients.len() > before);
     child
 }
@@ -80,36 +88,46 @@ fn a_server_answers_the_call_that_it_has_begun_and_ends() {
         begun.display(),
         go_on.display()
     );
-    let server = msgctl(&node, &["serve", "--as", "200", "--procedure", "1", "--exec", &command])
-        .spawn()
-        .expect("it runs");
-    wait::until("it is registered", || !node.status().clients.is_empty());
+    let server = start(&node, &["serve", "--as", "200", "--procedure", "1", "--exec", &command]);
     let call = ["call", "--from", "100", "--to", "200", "--procedure", "1", "--timeout-ms", "30000", "x"];
     let caller = msgctl(&node, &call).spawn().expect("it runs");
     wait::until("the command runs", || begun.exists());
-    assert_eq!(run(&node, &["drain", "200", "--timeout-ms", "0"]).0, 0);
-    wait::until("it takes no more", || is_leaving(&node, 200));
+    let (status, printed, complaint) = run(&node, &["drain", "200", "--timeout-ms", "300"]);
+    assert_eq!(
+        (status, printed.as_str()),
+        (1, "1 asked to take no more; 0 still hold messages, 1 are still registered\n"),
+        "the command runs"
+    );
+    assert!(
+        complaint.starts_with("msgctl: 1 clients that take no more have not ended, 0 of them"),
+        "{complaint}"
+    );
+    assert!(is_leaving(&node, 200));
+    let waits = msgctl(&node, &["drain", "--node"]).spawn().expect("it runs");
     std::fs::write(&go_on, b"").expect("written");
     let (status, printed, complaint) = ended(caller);
     assert_eq!((status, printed.trim_end()), (0, "done"), "{complaint}");
     let (status, printed, complaint) = ended(server);
     assert!(status == 0 && printed.contains("-> 5 bytes"), "{status} {printed} {complaint}");
+    assert_eq!(ended(waits).0, 0);
+    assert!(!is_leaving(&node, 200), "it has gone");
 }
 
 #[test]
 fn a_node_is_drained_before_its_restart() {
     let (a, b) = nodes();
     let elsewhere = b.client(300).connect().expect("registered");
-    let here = ["200", "201", "202"].map(|id| recv(&a, id, &[]));
+    let here = ["recv --as 200", "recv --as 201", "bench --serve --as 202"]
+        .map(|words| start(&a, &words.split(' ').collect::<Vec<_>>()));
     let (status, printed, complaint) = run(&a, &["--json", "drain", "--node"]);
     let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
-    assert_eq!(summary, serde_json::json!({ "asked": 3, "busy": 0 }));
+    assert_eq!(summary, serde_json::json!({ "asked": 3, "busy": 0, "holding": 0 }));
     assert_eq!((status, complaint.as_str()), (0, ""));
     for child in here {
         assert_eq!(ended(child).0, 0);
     }
     assert!(!elsewhere.is_draining() && !is_leaving(&b, 300));
-    wait::until("they are gone", || a.status().clients.is_empty());
+    assert!(a.status().clients.is_empty(), "they are gone");
     // A node with nobody on it is drained; who comes after that is not concerned.
     assert_eq!(run(&a, &["drain", "--node"]).0, 0);
     let later = a.client(200).connect().expect("registered");
@@ -117,7 +135,7 @@ fn a_node_is_drained_before_its_restart() {
 }
 
 #[test]
-fn it_waits_until_messages_have_their_outcomes_and_says_when_they_have_not() {
+fn it_waits_until_who_holds_messages_has_gone_and_says_when_it_has_not() {
     let node = node();
     let client = node.client(200).times(255).connect().expect("registered");
     // Nobody has that number: it stays in the chain.
@@ -127,22 +145,34 @@ fn it_waits_until_messages_have_their_outcomes_and_says_when_they_have_not() {
     assert_eq!(run(&node, &["drain", "200", "--timeout-ms", "0"]).0, 0, "it does not wait");
     assert!(is_leaving(&node, 200));
     let (status, printed, complaint) = run(&node, &["drain", "200", "--timeout-ms", "200"]);
-    assert_eq!((status, printed.as_str()), (1, "0 asked to take no more; 1 still hold messages\n"));
-    assert!(complaint.starts_with("msgctl: 1 clients that take no more still hold messages"), "{complaint}");
-    let (status, ..) = run(&node, &["--json", "drain", "--node", "--timeout-ms", "1"]);
-    assert_eq!(status, 1);
+    assert_eq!(
+        (status, printed.as_str()),
+        (1, "0 asked to take no more; 1 still hold messages, 1 are still registered\n")
+    );
+    assert!(
+        complaint.starts_with("msgctl: 1 clients that take no more have not ended, 1 of them"),
+        "{complaint}"
+    );
+    let (status, printed, _) = run(&node, &["--json", "drain", "--node", "--timeout-ms", "1"]);
+    let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!((status, summary), (1, serde_json::json!({ "asked": 0, "busy": 1, "holding": 1 })));
 
     let waits = msgctl(&node, &["drain", "200"]).spawn().expect("it runs");
     let there = node.client(999).connect().expect("registered");
     assert_eq!(there.recv(wait::PATIENCE).expect("no error").expect("a message").data, b"x");
     client.drain(wait::PATIENCE).expect("an outcome");
+    assert_eq!(client.recv(None), Err(Error::Draining));
+    // It has nothing left, and may still be at work.
+    let (status, printed, _) = run(&node, &["--json", "drain", "200", "--timeout-ms", "1"]);
+    let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!((status, summary), (1, serde_json::json!({ "asked": 0, "busy": 1, "holding": 0 })));
+    drop(client);
     let (status, printed, complaint) = ended(waits);
     assert_eq!(
         (status, printed.as_str()),
         (0, "0 asked to take no more; 0 still hold messages\n"),
         "{complaint}"
     );
-    assert_eq!(client.recv(None), Err(Error::Draining));
 }
 
 #[test]
@@ -169,4 +199,19 @@ fn what_cannot_be_drained_is_an_error() {
     let Output { status, stderr, .. } = nobody.output().expect("it runs");
     assert_eq!(status.code(), Some(1));
     assert!(String::from_utf8_lossy(&stderr).starts_with("msgctl: no daemon at "), "{stderr:?}");
+}
+
+#[test]
+fn a_drain_that_a_daemon_did_not_answer_may_still_be_carried_out_and_says_so() {
+    let node = node();
+    let client = node.client(200).connect().expect("registered");
+    node.signal(Signal::STOP);
+    let (status, printed, complaint) = run(&node, &["drain", "--node"]);
+    node.signal(Signal::CONT);
+    assert_eq!((status, printed.as_str()), (1, ""));
+    assert!(complaint.contains("it may still do what it was asked"), "{complaint}");
+    wait::until("it is carried out", || {
+        client.dispatch(Duration::from_millis(10)).expect("no error");
+        client.is_draining()
+    });
 }

@@ -4,7 +4,7 @@
 //!   `chain`: three nodes, everybody to everybody. `fragments`: messages of every size.
 //! * `life`: in which order things start, and come and go. `death`: processes that die. `quotas`: queues that are full.
 //! * `deploy`: processes and daemons that are replaced, drained and killed in turn, with other instances beside them.
-//!   `drain`: the same as an operator asks for it.
+//!   `drain`: the same as an operator asks for it. `serve`: `msgctl serve`, and how it ends.
 //! * `calls`: requests and replies. `replies`: to whom they go. `truth`: what each fault makes of a call, cell by cell.
 //! * `outage`: a daemon that is away or stands still; clients that come back late.
 //! * `clocks`: nodes whose clocks differ by a day.
@@ -30,6 +30,7 @@ mod outage;
 mod quotas;
 mod replies;
 mod scripted;
+mod serve;
 mod status;
 mod truth;
 mod versions;

@@ -48,6 +48,8 @@ pub(super) struct Process {
     pub(super) handling_until: Option<u64>,
     /// Until then other threads have to do with what it took, and it takes nothing.
     pub(super) backlog_until: Option<u64>,
+    /// So long it waits for a daemon to tell that it takes no more.
+    pub(super) tell_until: Option<u64>,
     /// It said goodbye: it goes when that is written.
     pub(super) is_leaving: bool,
     /// It sends as fast as it can until then.
@@ -102,6 +104,7 @@ impl Client {
             stall: None,
             handling_until: None,
             backlog_until: None,
+            tell_until: None,
             is_leaving: false,
             floods_until: 0,
             calls: self.plan.calls.map(|script| CallSide::new(script, rng)),

@@ -67,11 +67,13 @@ impl World {
             }
             _ => {}
         }
-        self.go_when_drained(p, raw);
         if p.conn.is_none() && p.lost.is_none() && !p.is_leaving {
             self.connect(c, p)?;
         }
         self.write_daemon(c, p);
+        if self.go_when_drained(p, raw) {
+            self.write_daemon(c, p);
+        }
         if p.is_leaving && (p.conn.is_none() || p.session.output().is_empty()) {
             return Ok(false);
         }
@@ -79,21 +81,35 @@ impl World {
         let timer = p.session.poll_timeout().map(|at| self.nodes[n].clock.when(at, now));
         let (deadline, reply) = p.calls.as_ref().map_or((None, None), CallSide::due);
         let deadline = deadline.map(|at| self.nodes[n].clock.when(at, now));
-        for at in [timer, p.handling_until, p.backlog_until, deadline, reply].into_iter().flatten() {
+        let tell_until = p.tell_until.filter(|at| *at > now);
+        for at in
+            [timer, p.handling_until, p.backlog_until, tell_until, deadline, reply].into_iter().flatten()
+        {
             self.wake_client(c, at);
         }
         Ok(true)
     }
 
-    /// What takes no more ends when all that it sent has ended.
-    fn go_when_drained(&mut self, p: &mut Process, raw: Time) {
+    /// What takes no more ends when all that it sent has ended, and its daemon knows: then it says goodbye.
+    fn go_when_drained(&mut self, p: &mut Process, raw: Time) -> bool {
         let calls = p.calls.as_ref().is_some_and(|side| side.is_busy() || side.waits());
         let has_more = calls || p.session.unresolved() > 0 || p.session.has_outcomes() || p.is_handling();
-        if p.session.is_draining() && !has_more && !p.is_leaving {
+        if p.session.is_draining() && !has_more && !p.is_leaving && self.is_told(p) {
             self.check.log.note(self.now, None, || format!("life {} has drained", p.life));
             p.session.close(raw);
             p.is_leaving = true;
+            return true;
         }
+        false
+    }
+
+    /// A daemon knows that it takes no more, or there was none for as long as a message lives.
+    fn is_told(&self, p: &mut Process) -> bool {
+        if p.session.has_said_drained() {
+            return true;
+        }
+        let until = *p.tell_until.get_or_insert(self.now + p.session.granted().lifetime().0);
+        until <= self.now
     }
 
     fn read_daemon(&mut self, c: usize, p: &mut Process) {

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser, value_parser};
+use msg::Arrival;
 use msg_proto::call::REQUEST_HEAD;
 use msg_proto::limits::{
     DEFAULT_INTERVAL_MS, DEFAULT_TIMES, MAX_CALL_TIMEOUT_MS, MAX_INTERVAL_MS, MAX_MESSAGE_BYTES,
@@ -65,11 +66,15 @@ pub(super) enum Command {
     /// Have clients take no more messages, and wait until they have ended: other instances go on
     ///
     /// A program that is asked finishes what it has begun, and ends. One that goes on without taking messages is waited for in
-    /// vain: the exit status is then 1. Only those are asked that are registered at that moment.
+    /// vain: the exit status is then 1. It is no state: who registers later, as a program that its service manager starts again,
+    /// is not concerned.
     Drain(DrainArgs),
     /// Call a procedure of another process, and print its reply
     Call(CallArgs),
     /// Serve a procedure: run a command for each call
+    ///
+    /// When it is interrupted, drained or replaced, or has served --count calls, it takes no more, answers those that it has begun,
+    /// and ends; a second signal ends it at once.
     Serve(ServeArgs),
     /// Measure how fast messages are: there and back, or as fast as they go
     Bench(BenchArgs),
@@ -137,21 +142,38 @@ pub(super) struct RecvArgs {
         "End after so many [messages, 1 to {MAX_COUNT}; default: go on until interrupted]"))]
     pub(super) count: Option<u64>,
 
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+
+    /// Print the instances of this client too, and each change among them; may be given again [0 to 4294967295]
+    #[arg(long, value_name = "ID")]
+    pub(super) subscribe: Vec<u32>,
+}
+
+/// Where a process stands among others with its clientid.
+#[derive(Args, Debug)]
+pub(super) struct PlaceArgs {
     /// Among processes with this clientid, on any node, the highest gets the messages [0 to 255]
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) priority: u8,
 
     /// Register though other processes of this node have the clientid
     #[arg(long, conflicts_with = "takeover")]
-    pub(super) beside: bool,
+    beside: bool,
 
     /// Take the clientid over from the process that has it, with nothing lost
     #[arg(long)]
-    pub(super) takeover: bool,
+    takeover: bool,
+}
 
-    /// Print the instances of this client too, and each change among them; may be given again [0 to 4294967295]
-    #[arg(long, value_name = "ID")]
-    pub(super) subscribe: Vec<u32>,
+impl PlaceArgs {
+    pub(super) const fn arrival(&self) -> Arrival {
+        match (self.beside, self.takeover) {
+            (true, _) => Arrival::Beside,
+            (_, true) => Arrival::Takeover,
+            (false, false) => Arrival::Alone,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -213,15 +235,20 @@ pub(super) struct CallArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct ServeArgs {
-    /// The client to serve as; no process may be registered with it at the moment [0 to 4294967295]
+    /// The client to serve as; no process of this node may be registered with it, unless --beside or --takeover says so [0 to
+    /// 4294967295]
     #[arg(long = "as", value_name = "ID")]
     pub(super) id: u32,
+
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
 
     /// Which procedure [0 to 4294967295]
     #[arg(long, value_name = "N")]
     pub(super) procedure: u32,
 
-    /// A shell command: the request is its standard input, its standard output the reply. If it fails there is none
+    /// A shell command: the request is its standard input, its standard output the reply. If it fails there is none; if it
+    /// writes more than a reply can hold, it is stopped. Of a call whose caller waits no more it is not run
     #[arg(long, value_name = "CMD")]
     pub(super) exec: OsString,
 

@@ -29,6 +29,8 @@ pub(super) enum HttpError {
     Connect(io::Error),
     /// The connection broke, or the daemon was too slow.
     Io(io::Error),
+    /// What was asked for may still be done: the daemon was too slow to say.
+    InDoubt,
     /// Not HTTP, cut short, or too long.
     Malformed(&'static str),
     /// Another status than 200, with the first line of what the daemon said.
@@ -39,10 +41,15 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(e) => e.fmt(f),
-            Self::Io(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Self::Io(e) if is_timeout(e) => {
                 write!(f, "no answer within {} s", ANSWER_TIMEOUT.as_secs())
             }
             Self::Io(e) => e.fmt(f),
+            Self::InDoubt => write!(
+                f,
+                "no answer within {} s; it may still do what it was asked, when it goes on",
+                ANSWER_TIMEOUT.as_secs()
+            ),
             Self::Malformed(what) => write!(f, "its answer is not what was expected: {what}"),
             Self::Status(code, said) => write!(f, "it answered {code}: {said}"),
         }
@@ -56,7 +63,14 @@ pub(super) fn get(socket: &Path, target: &str) -> Result<Vec<u8>, HttpError> {
 
 /// The body that `POST target` gives.
 pub(super) fn post(socket: &Path, target: &str) -> Result<Vec<u8>, HttpError> {
-    ask(socket, "POST", target)
+    ask(socket, "POST", target).map_err(|error| match error {
+        HttpError::Io(e) if is_timeout(&e) => HttpError::InDoubt,
+        error => error,
+    })
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn ask(socket: &Path, method: &str, target: &str) -> Result<Vec<u8>, HttpError> {

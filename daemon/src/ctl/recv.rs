@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path, sync::mpsc};
 
-use msg::{Arrival, PresenceChange, PresenceEvent};
+use msg::{PresenceChange, PresenceEvent};
 use serde::Serialize;
 
 use super::{
@@ -44,18 +44,13 @@ struct Change {
 
 /// `msgctl recv`. An interruption, and a takeover by another process, is its usual end.
 pub(super) fn run(dir: &Path, args: &RecvArgs, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {
-    let arrival = match (args.beside, args.takeover) {
-        (true, _) => Arrival::Beside,
-        (_, true) => Arrival::Takeover,
-        (false, false) => Arrival::Alone,
-    };
     let registration = Registration {
         socket: dir.join("msgd.sock"),
         id: args.id,
         interval: None,
         times: None,
-        priority: args.priority,
-        arrival,
+        priority: args.place.priority,
+        arrival: args.place.arrival(),
     };
     let port = Port::open(registration)?;
     let (told, changes) = mpsc::channel();

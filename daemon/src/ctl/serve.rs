@@ -4,12 +4,13 @@ use std::{
     ffi::OsStr,
     io::{self, Read, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
 use msg::{Call, Client, ClientId, LostReply, Procedure, ProcedureOptions};
+use msg_proto::{call::REPLY_HEAD, limits::MAX_MESSAGE_BYTES};
 use serde::Serialize;
 
 use super::{
@@ -26,15 +27,18 @@ struct Served {
     node: String,
     xid: u64,
     request_bytes: usize,
-    /// None: the command failed.
+    /// None: see `no_reply`.
     reply_bytes: Option<usize>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_reply: Option<String>,
     is_repeat: bool,
 }
 
 /// `msgctl serve`. An interruption is its usual end, or a drain.
 pub(super) fn run(dir: &Path, args: &ServeArgs, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {
-    let client = Client::builder(ClientId(args.id)).socket(dir.join("msgd.sock")).connect()?;
-    let client = Arc::new(client);
+    let builder = Client::builder(ClientId(args.id)).socket(dir.join("msgd.sock"));
+    let client = Arc::new(builder.priority(args.place.priority).arrival(args.place.arrival()).connect()?);
     let stop = Stop::on_signals().map_err(CtlError::Signals)?;
     client.enable_reply_cache(usize::try_from(args.cache).unwrap_or(usize::MAX));
     let (calls, waiting) = mpsc::channel::<Call>();
@@ -59,25 +63,15 @@ pub(super) fn run(dir: &Path, args: &ServeArgs, format: Format, out: &mut dyn Wr
             printed += 1;
         }
     }
-    // Asked to take no more, it answers what it has begun.
-    while client.is_draining() && !stop.is_raised() {
-        match client.drain(Some(LOOK)) {
-            Err(msg::Error::Timeout { .. }) => {}
-            ended => {
-                ended?;
-                // A command whose caller waits no more may go on for long.
-                while printed < client.call_counters().runs
-                    && let Ok(call) = served.recv_timeout(LAST)
-                {
-                    print(&call)?;
-                    printed += 1;
-                }
-                return Ok(());
-            }
-        }
+    // What it has begun is answered first, whyever it ends; a second signal ends it at once.
+    client.drain(None)?;
+    // A command whose caller waits no more may go on for long.
+    while printed < client.call_counters().runs
+        && let Ok(call) = served.recv_timeout(LAST)
+    {
+        print(&call)?;
+        printed += 1;
     }
-    // The last replies are on their way when everything that was sent has its outcome.
-    client.flush(Some(LAST))?;
     Ok(())
 }
 
@@ -86,14 +80,14 @@ fn work(client: &Client, waiting: &Mutex<mpsc::Receiver<Call>>, told: &mpsc::Sen
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(call) = next else { return };
-        let reply = execute(exec, &call).ok().flatten();
-        let is_answered = reply.as_ref().is_some_and(|reply| client.reply(&call.responder, reply).is_ok());
+        let reply = answer(client, exec, &call);
         let served = Served {
             src: call.from.instance.client.0,
             node: call.from.node.to_string(),
             xid: call.xid.0,
             request_bytes: call.request.len(),
-            reply_bytes: reply.filter(|_| is_answered).map(|reply| reply.len()),
+            reply_bytes: reply.as_ref().ok().copied(),
+            no_reply: reply.err(),
             is_repeat: call.is_repeat,
         };
         // Dropped without an answer, it is answered so.
@@ -105,8 +99,26 @@ fn work(client: &Client, waiting: &Mutex<mpsc::Receiver<Call>>, told: &mpsc::Sen
     }
 }
 
-/// What a command wrote; `None` if it failed.
-fn execute(exec: &OsStr, call: &Call) -> io::Result<Option<Vec<u8>>> {
+/// How long the reply is, or why there is none.
+fn answer(client: &Client, exec: &OsStr, call: &Call) -> Result<usize, String> {
+    // It may have waited for others to end.
+    if !client.caller_waits(&call.responder) {
+        return Err("its caller waits no more, and the command was not run".to_owned());
+    }
+    let (status, reply) =
+        execute(exec, call).map_err(|error| format!("the command could not be run: {error}"))?;
+    if reply.len() > MAX_REPLY_BYTES {
+        return Err(format!("the command wrote more than {MAX_REPLY_BYTES} bytes, and was stopped"));
+    }
+    if !status.success() {
+        return Err("the command failed".to_owned());
+    }
+    client.reply(&call.responder, &reply).map_err(|error| error.to_string())?;
+    Ok(reply.len())
+}
+
+/// How a command ended, and what it wrote: at most a byte more than a reply can hold.
+fn execute(exec: &OsStr, call: &Call) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(exec)
@@ -122,16 +134,15 @@ fn execute(exec: &OsStr, call: &Call) -> io::Result<Option<Vec<u8>>> {
         let stdin = child.stdin.take();
         // A command that does not read all of it is free to.
         scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(&call.request).ok()));
-        read_all(&mut child, &mut reply)
+        let Some(stdout) = child.stdout.take() else { return Ok(()) };
+        let read = stdout.take(MAX_REPLY_BYTES as u64 + 1).read_to_end(&mut reply);
+        // What it has started and does not end with it meets the closed pipe.
+        if read.is_err() || reply.len() > MAX_REPLY_BYTES {
+            child.kill()?;
+        }
+        read.map(|_| ())
     })?;
-    Ok(child.wait()?.success().then_some(reply))
-}
-
-fn read_all(child: &mut Child, reply: &mut Vec<u8>) -> io::Result<()> {
-    match &mut child.stdout {
-        Some(stdout) => stdout.read_to_end(reply).map(|_| ()),
-        None => Ok(()),
-    }
+    Ok((child.wait()?, reply))
 }
 
 fn write_line(call: &Served, format: Format, out: &mut dyn Write) -> Result<(), CtlError> {
@@ -141,13 +152,16 @@ fn write_line(call: &Served, format: Format, out: &mut dyn Write) -> Result<(), 
     }
     let Served { src, node, xid, request_bytes, reply_bytes, .. } = call;
     let repeat = if call.is_repeat { ", a repeat" } else { "" };
-    let answer =
-        reply_bytes.map_or_else(|| "no reply: the command failed".to_owned(), |n| format!("{n} bytes"));
+    let why = call.no_reply.as_deref().unwrap_or_default();
+    let answer = reply_bytes.map_or_else(|| format!("no reply: {why}"), |n| format!("{n} bytes"));
     Ok(writeln!(out, "{src} on {node}, xid {xid}{repeat}: {request_bytes} bytes -> {answer}")?)
 }
 
 /// Commands that run at a time; more calls wait.
 const WORKERS: usize = 16;
 
-/// How long an interrupted server waits for its last replies to be taken.
+/// The longest reply of a daemon with the highest limit.
+const MAX_REPLY_BYTES: usize = MAX_MESSAGE_BYTES - REPLY_HEAD;
+
+/// How long a server that ends waits for commands whose callers wait no more.
 const LAST: std::time::Duration = std::time::Duration::from_millis(500);

@@ -3,7 +3,7 @@
 use std::{sync::mpsc, thread};
 
 use msg::{Call, DrainCause, Error};
-use msg_proto::local::put;
+use msg_proto::{control::Registered, local::put};
 
 use super::*;
 use crate::{
@@ -219,3 +219,90 @@ fn who_comes_back_as_leaving_says_drained_when_it_has_begun_what_it_took() {
         hear_drained(&mut daemon);
     });
 }
+
+/// A daemon is there again, and registers a client that leaves.
+fn come_back(socket: &Socket) -> Daemon {
+    let mut daemon = socket.accept();
+    let Said::Register(register) = daemon.hear() else { panic!("no REGISTER") };
+    assert_eq!(register.arrival, msg::Arrival::Leaving);
+    while daemon.hear() != Said::Ready {}
+    daemon
+}
+
+#[test]
+fn a_drain_waits_for_a_daemon_that_is_away_and_tells_it() {
+    let (socket, client, mut daemon) = pair();
+    daemon.deliver(1, now());
+    assert!(readable(&client, LONG));
+    drop(daemon);
+    assert_eq!(client.drain(SHORT), Err(Error::Timeout { unresolved: 0, unanswered: 0 }));
+    thread::scope(|scope| {
+        let drained = scope.spawn(|| client.drain(LONG));
+        let mut daemon = come_back(&socket);
+        hear_drained(&mut daemon);
+        // Nothing of it counts before the daemon knows who says it.
+        assert!(daemon.hears_nothing() && !drained.is_finished());
+        daemon.say(|out| put::registered(out, &grant(2)));
+        assert_eq!(drained.join().expect("no panic"), Ok(()));
+    });
+}
+
+#[test]
+fn a_drain_waits_for_a_daemon_no_longer_than_a_message_lives() {
+    let socket = Socket::bind();
+    let (client, daemon) = brief(&socket);
+    drop((daemon, socket));
+    let begun = now();
+    assert_eq!(client.drain(None), Ok(()));
+    let waited = now().since(begun);
+    assert!(waited >= LIFE.into() && waited < LONG.into(), "{waited:?}");
+    // That time is over, and is not waited for again; nor does it keep an event loop busy.
+    assert_eq!(client.drain(Duration::ZERO), Ok(()));
+    assert_eq!(client.dispatch(SHORT), Ok(0));
+}
+
+#[test]
+fn a_daemon_that_reads_nothing_is_waited_for_no_longer_either() {
+    let socket = Socket::bind();
+    let (client, _daemon) = brief(&socket);
+    // More than a socket holds.
+    client.send(DST, &vec![0; 1 << 20], UserBuf::EMPTY).expect("room");
+    client.flush(LONG).expect("its time is over");
+    assert_eq!(client.drain(SHORT), Err(Error::Timeout { unresolved: 0, unanswered: 0 }));
+    assert_eq!(client.drain(None), Ok(()));
+}
+
+#[test]
+fn a_drain_in_an_event_loop_waits_for_a_daemon_too() {
+    let (socket, client, daemon) = pair();
+    drop(daemon);
+    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 0, unanswered: 0 }));
+    thread::scope(|scope| {
+        let daemon = scope.spawn(|| {
+            let mut daemon = come_back(&socket);
+            daemon.say(|out| put::registered(out, &grant(2)));
+            daemon
+        });
+        while client.drain(Duration::ZERO) == Err(Error::Timeout { unresolved: 0, unanswered: 0 }) {
+            assert!(readable(&client, LONG));
+        }
+        hear_drained(&mut daemon.join().expect("no panic"));
+    });
+}
+
+/// A client whose messages live for no longer than [`LIFE`] and a little.
+fn brief(socket: &Socket) -> (Client, Daemon) {
+    thread::scope(|scope| {
+        let daemon = scope.spawn(|| {
+            let mut daemon = socket.accept();
+            while daemon.hear() != Said::Ready {}
+            let interval_ms = u32::try_from(LIFE.as_millis()).expect("short");
+            daemon.say(|out| put::registered(out, &Registered { interval_ms, times: 0, ..grant(1) }));
+            daemon
+        });
+        let client = Client::builder(ME).socket(socket.path()).connect().expect("registered");
+        (client, daemon.join().expect("no panic"))
+    })
+}
+
+const LIFE: Duration = Duration::from_millis(200);

@@ -246,8 +246,14 @@ impl Granted {
         }
     }
 
+    /// How long after a send its outcome is known at the latest (I1).
+    #[must_use]
+    pub fn lifetime(&self) -> Span {
+        crate::outcome::lifetime(self.interval, self.times)
+    }
+
     pub(super) fn give_up_at(&self, sent_at: Time, state: State) -> Time {
-        let at = sent_at + crate::outcome::lifetime(self.interval, self.times);
+        let at = sent_at + self.lifetime();
         let hang = self.interval.div(2) + Span::from_millis(super::HANG_SLACK_MS);
         if state == State::Registered { at + hang } else { at }
     }

@@ -88,8 +88,8 @@ pub struct Session {
     lives: Lives,
     /// Nothing more is taken...
     is_draining: bool,
-    /// ... the daemon was told so...
-    is_drained: bool,
+    /// ... the output says so, up to this position...
+    drained_at: Option<u64>,
     /// ... and asked for it, which was not polled yet.
     is_drain_untold: bool,
     /// Deliveries that were polled and not begun.
@@ -121,7 +121,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             lives: Lives::default(),
             is_draining: false,
-            is_drained: false,
+            drained_at: None,
             is_drain_untold: false,
             backlog: 0,
             clock: None,
@@ -222,10 +222,21 @@ impl Session {
         self.backlog = deliveries;
     }
 
+    /// Whether a daemon that has registered us was written that nothing more is taken, or none will ever be. What was delivered
+    /// and not taken is in doubt before that.
+    #[must_use]
+    pub fn has_said_drained(&self) -> bool {
+        match self.state {
+            State::Registered => self.drained_at.is_some_and(|at| at <= self.output.consumed()),
+            State::Refused | State::Closed => true,
+            _ => false,
+        }
+    }
+
     /// Whether the daemon waits to be told that nothing more is taken.
     #[must_use]
     pub const fn holds_drained(&self) -> bool {
-        self.is_draining && !self.is_drained && (self.backlog > 0 || self.deliveries.is_handling())
+        self.is_draining && self.drained_at.is_none() && (self.backlog > 0 || self.deliveries.is_handling())
     }
 
     /// The next outcome of a message of the call layer: taken, and by whom, or failed.
@@ -277,13 +288,13 @@ impl Session {
     /// DRAINED, if it is due: behind TAKEN, as what is not reported by now was not begun, and never will be. `false` while
     /// a handler keeps it.
     fn write_drained(&mut self) -> bool {
-        if self.is_draining && !self.is_drained && self.state.is_up() {
+        if self.is_draining && self.drained_at.is_none() && self.state.is_up() {
             if self.holds_drained() {
                 return false;
             }
             self.deliveries.write_taken(&mut self.output);
-            self.is_drained = true;
             put::drained(self.output.frames());
+            self.drained_at = Some(self.output.position());
         }
         true
     }

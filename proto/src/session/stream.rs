@@ -25,7 +25,7 @@ impl Session {
         self.output.clear();
         self.state = State::Registering;
         let arrival = if self.is_draining { Arrival::Leaving } else { self.config.arrival };
-        self.is_drained = false;
+        self.drained_at = None;
         let register = self.config.register(self.granted.incarnation, arrival);
         put::register(self.output.frames(), &register);
         self.deliveries.handle_connected(self.output.frames());

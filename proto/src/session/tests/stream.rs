@@ -343,3 +343,25 @@ fn an_input_with_room_enough_does_not_grow() {
     assert_eq!(s.memory_bytes(), memory);
     assert!(s.input_space(all + 1).len() > all && s.memory_bytes() > memory);
 }
+
+#[test]
+fn drained_is_said_when_it_is_written_to_a_daemon_that_has_registered_us() {
+    let mut s = session();
+    s.drain(Time(0));
+    s.handle_connected(Time(0));
+    write_all(&mut s);
+    assert!(!s.has_said_drained(), "the daemon has not registered us");
+    feed(&mut s, Time(0), |out| put::registered(out, &grant(1)));
+    assert!(s.has_said_drained());
+    s.handle_disconnected(Time(0));
+    assert!(!s.has_said_drained(), "another daemon does not know");
+    let mut s = registered();
+    s.drain(Time(0));
+    let left = s.output().len() - 1;
+    s.consume_output(Time(0), left);
+    assert!(!s.has_said_drained(), "a part of it is not written");
+    s.consume_output(Time(0), 1);
+    assert!(s.has_said_drained());
+    s.close(Time(0));
+    assert!(s.has_said_drained());
+}
