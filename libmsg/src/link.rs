@@ -7,6 +7,7 @@ use msg_proto::{
     units::{Span, Time},
 };
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
@@ -190,10 +191,17 @@ impl Link {
         }
     }
 
-    /// Says goodbye, as far as that goes without waiting.
+    /// Says goodbye. A socket that is full, of a daemon that has not come to read it, is waited for a moment: what was taken
+    /// stands there, too, and without it the daemon would hold us for dead, and all of that in doubt.
     pub(crate) fn close(&mut self, now: Time) {
         self.session.close(now);
         self.write(now);
+        for _ in 0..GOODBYE_TRIES {
+            let Some(socket) = self.socket.as_ref().filter(|_| self.blocked) else { break };
+            let pause = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+            let _ready = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&pause));
+            self.write(now);
+        }
         self.socket = None;
     }
 
@@ -274,6 +282,9 @@ const READ_BYTES: usize = 64 << 10;
 
 /// What is gathered is written in pieces of this size: the other processes work on one while the next is gathered.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// How often a full socket is tried for a goodbye, 10 ms apart at most.
+const GOODBYE_TRIES: usize = 20;
 
 /// DESIGN, section 4: 10 ms to 1 s.
 const FIRST_BACK_OFF: Span = Span::from_millis(10);
