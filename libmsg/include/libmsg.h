@@ -478,8 +478,9 @@ int msg_enable_reply_cache(msg_client *client, uint32_t replies);
 int msg_call_stats(const msg_client *client, msg_call_counters *counters, size_t size);
 
 /*
- * Says goodbye to msgd and frees the client, without waiting. Messages that have no outcome yet still go their way, but
- * nobody is told: msg_flush first where that matters.
+ * Says goodbye to msgd and frees the client. It waits only where msgd has not read what was written, 1 second at most: else
+ * msgd would hold the process for dead, and what it took for unknown. Messages that have no outcome yet still go their way,
+ * but nobody is told: msg_flush first where that matters.
  *
  * No other thread may be in a call with this client, or make one later. One that is in a call is found out, and
  * nothing happens (MSG_E_BUSY): have it return with msg_wake, and join it. A second msg_close is found out as well,

@@ -36,7 +36,8 @@ use crate::{
 /// does not run callbacks itself, [`send`](Self::send) and [`try_recv`](Self::try_recv) above all.
 ///
 /// Dropping it says goodbye to the daemon. Messages that have no outcome by then still go their way, but nobody is
-/// told: [`flush`](Self::flush) first where that matters.
+/// told: [`flush`](Self::flush) first where that matters. It waits only where the daemon has not read what was written, 1 s at
+/// most: else the daemon would hold the process for dead, and what it took for unknown.
 ///
 /// After a `fork` the child's calls are refused; the parent's go on.
 #[derive(Debug)]

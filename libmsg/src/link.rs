@@ -284,7 +284,7 @@ const READ_BYTES: usize = 64 << 10;
 const CHUNK_BYTES: usize = 32 << 10;
 
 /// How often a full socket is tried for a goodbye, 10 ms apart at most.
-const GOODBYE_TRIES: usize = 20;
+const GOODBYE_TRIES: usize = 100;
 
 /// DESIGN, section 4: 10 ms to 1 s.
 const FIRST_BACK_OFF: Span = Span::from_millis(10);

@@ -1,6 +1,6 @@
 //! What comes in, and when the event loop is told.
 
-use std::{sync::mpsc, time::Duration};
+use std::{sync::mpsc, thread, time::Duration};
 
 use msg::AckMode;
 use msg_proto::{local::put, units::Span};
@@ -173,4 +173,26 @@ fn the_fd_alone_leads_to_the_next_daemon() {
     });
     send(&client);
     assert_eq!(daemon.hear_submit(), 1);
+}
+
+#[test]
+fn a_goodbye_waits_for_a_daemon_that_has_yet_to_read_what_was_taken() {
+    let (_socket, client, mut daemon) = pair();
+    // Each that is taken is told apart, and a socket holds so many small writes only.
+    let most = 2000;
+    for seq in 1..=most {
+        daemon.deliver(seq, now());
+        client.recv(LONG).expect("no error").expect("delivered");
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| drop(client));
+        thread::sleep(Duration::from_millis(20));
+        let mut last = Said::Taken(0);
+        loop {
+            match daemon.hear() {
+                said @ Said::Taken(_) => last = said,
+                said => break assert_eq!((last, said), (Said::Taken(u64::from(most)), Said::Goodbye)),
+            }
+        }
+    });
 }
