@@ -69,7 +69,7 @@ fn callbacks_get_messages_and_their_sends_follow_the_ack() {
 #[test]
 fn on_handled_acks_after_the_handler() {
     let socket = Socket::bind();
-    let (client, mut daemon) = std::thread::scope(|scope| {
+    let (client, mut daemon) = thread::scope(|scope| {
         let daemon = scope.spawn(|| Daemon::register(&socket));
         let client = Client::builder(ME).socket(socket.path()).ack(AckMode::OnHandled).connect();
         (client.expect("registered"), daemon.join().expect("no panic"))
@@ -142,7 +142,7 @@ fn the_fd_tells_when_the_socket_takes_more() {
         sent += 1;
     }
     assert!(!readable(&client, SHORT));
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let daemon = scope.spawn(|| (0..sent).for_each(|n| assert_eq!(daemon.hear_submit(), n + 1)));
         while !daemon.is_finished() {
             if readable(&client, SHORT) {
@@ -157,7 +157,7 @@ fn the_fd_tells_when_the_socket_takes_more() {
 fn the_fd_alone_leads_to_the_next_daemon() {
     let (socket, client, daemon) = pair();
     drop(daemon);
-    let mut daemon = std::thread::scope(|scope| {
+    let mut daemon = thread::scope(|scope| {
         let daemon = scope.spawn(|| {
             let mut daemon = socket.accept();
             assert!(matches!((daemon.hear(), daemon.hear()), (Said::Register(_), Said::Ready)));
