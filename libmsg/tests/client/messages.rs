@@ -185,8 +185,13 @@ fn a_goodbye_waits_for_a_daemon_that_has_yet_to_read_what_was_taken() {
         client.recv(LONG).expect("no error").expect("delivered");
     }
     thread::scope(|scope| {
-        scope.spawn(|| drop(client));
-        thread::sleep(Duration::from_millis(20));
+        let (done, has_ended) = mpsc::channel();
+        scope.spawn(move || {
+            drop(client);
+            done.send(()).expect("heard");
+        });
+        let waited = has_ended.recv_timeout(Duration::from_millis(20));
+        assert_eq!(waited, Err(mpsc::RecvTimeoutError::Timeout), "there is no room for it");
         let mut last = Said::Taken(0);
         loop {
             match daemon.hear() {
