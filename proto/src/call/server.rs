@@ -173,7 +173,7 @@ impl Server {
         self.runs.insert(run, run_of);
     }
 
-    /// Its caller does not wait any more: the instance that asked last. One that asked before, and is late, cancels nothing.
+    /// Its caller does not wait any more: the newest instance that asked. An earlier one's, which is late, cancels nothing.
     pub(super) fn handle_cancel(
         &mut self,
         from: &Requester,
@@ -312,6 +312,10 @@ impl Server {
         if let Some(run) = self.running.get(key).and_then(|run| self.runs.get_mut(run)) {
             if run.digest == digest {
                 counters.in_progress_hits += 1;
+                if from.instance.incarnation < run.from.instance.incarnation {
+                    // An earlier life's, come late: the later one repeats its calls, and waits for this run's reply.
+                    return true;
+                }
                 run.from = from.clone();
                 run.deadline = run.deadline.max(request.deadline);
                 (run.is_cancelled, run.is_abandoned) = (false, false);

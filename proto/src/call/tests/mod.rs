@@ -2,6 +2,7 @@
 
 mod caller;
 mod header;
+mod lives;
 mod model;
 mod server;
 

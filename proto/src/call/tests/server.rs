@@ -11,7 +11,8 @@ use crate::{
     units::{Span, Time},
 };
 
-const PLAIN: ProcedureOptions = ProcedureOptions { is_idempotent: false, lost_reply: LostReply::BySemantics };
+pub(super) const PLAIN: ProcedureOptions =
+    ProcedureOptions { is_idempotent: false, lost_reply: LostReply::BySemantics };
 
 /// How a request is marked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +58,7 @@ impl World {
         self.message(from, &message);
     }
 
-    fn cancel(&mut self, from: &Requester) {
+    pub(super) fn cancel(&mut self, from: &Requester) {
         let mut message = Vec::new();
         put_cancel(&mut message, PROCEDURE, XID);
         self.message(from, &message);
@@ -71,7 +72,7 @@ impl World {
         self.calls.server.reply(self.now, job.run, reply, 1 << 20, &mut self.calls.counters)
     }
 
-    fn poll_reply(&mut self) -> Option<Reply> {
+    pub(super) fn poll_reply(&mut self) -> Option<Reply> {
         self.calls.server.poll_reply(self.now, &mut self.calls.counters)
     }
 
@@ -88,7 +89,7 @@ impl World {
     }
 
     /// Runs what is to be run, answering with the request; returns how many.
-    fn run(&mut self) -> usize {
+    pub(super) fn run(&mut self) -> usize {
         let mut runs = 0;
         while let Some(job) = self.job() {
             assert_eq!(self.reply(&job, &job.request), Ok(()));
@@ -239,24 +240,6 @@ fn a_cancelled_call_is_not_begun_and_a_running_one_can_ask() {
     assert_eq!(w.calls.server.time_left(w.now, job.run), Span::ZERO);
     w.reply(&job, b"x").expect("still");
     assert!(!waits(&w));
-}
-
-#[test]
-fn a_cancellation_is_of_the_instance_that_asked_last() {
-    let mut w = World::new(PLAIN);
-    let a = requester(1, 1000, "n");
-    let mut next = a.clone();
-    next.instance.incarnation.0 += 1;
-    w.request(&a, XID, Mark::First, b"x");
-    w.cancel(&next);
-    let job = w.job().expect("another instance with that XID cancels nothing");
-    w.request(&next, XID, Mark::Repeat, b"x");
-    w.cancel(&a);
-    let waits = |w: &World| w.calls.server.caller_waits(w.now, job.run);
-    assert!(waits(&w), "its next life waits for that run now");
-    w.cancel(&next);
-    assert!(!waits(&w));
-    assert_eq!(w.counters().cancelled, 1);
 }
 
 #[test]
@@ -423,54 +406,6 @@ fn a_server_knows_whether_the_caller_still_waits() {
     assert!(waits(&w, runs[1]) && !waits(&w, runs[2]));
     w.now = w.now + SECOND;
     assert!(!waits(&w, runs[1]), "its time is over");
-}
-
-#[test]
-fn a_call_of_a_dead_caller_is_not_begun_unless_it_is_repeated() {
-    let mut w = World::with_cache(10);
-    let a = requester(1, 1000, "n");
-    for xid in 1..=2 {
-        w.request(&a, Xid(xid), Mark::First, b"x");
-    }
-    w.calls.handle_gone(a.instance);
-    assert_eq!((w.run(), w.calls.server.len()), (0, 0));
-    // It is known that it did not run: its repeat is no repeat of anything.
-    let mut again = a.clone();
-    again.instance.incarnation.0 += 1;
-    w.request(&again, Xid(2), Mark::Repeat, b"x");
-    let job = w.job().expect("it is begun");
-    assert_eq!((job.xid, job.is_repeat, job.from.instance), (Xid(2), false, again.instance));
-    assert_eq!(w.reply(&job, b"x"), Ok(()));
-    assert_eq!(w.said(), [(1, Ok(b"x".to_vec()))]);
-    // The other one's time is over: nothing is left of it.
-    w.now = w.now + SECOND;
-    assert_eq!(w.run(), 0);
-    w.request(&again, Xid(1), Mark::Repeat, b"x");
-    assert_eq!((w.run(), w.said()), (0, vec![(1, Err(CallFailure::unknown(Why::ReplyLost)))]));
-}
-
-#[test]
-fn at_least_once_is_begun_though_its_caller_be_gone() {
-    let mut w = World::new(ProcedureOptions { is_idempotent: true, ..PLAIN });
-    let a = requester(1, 1000, "n");
-    w.request(&a, XID, Mark::AtLeastOnceRepeat, b"x");
-    w.calls.handle_gone(a.instance);
-    assert_eq!(w.run(), 1);
-}
-
-#[test]
-fn calls_put_aside_make_room() {
-    let mut w = World::new(PLAIN);
-    let a = requester(1, 1000, "n");
-    for xid in 0..limits::MAX_SERVED_CALLS as u64 {
-        w.request(&a, Xid(xid), Mark::First, b"");
-        w.calls.poll_watch();
-    }
-    w.calls.handle_gone(a.instance);
-    assert_eq!(w.run(), 0);
-    let b = requester(2, 1000, "n");
-    w.request(&b, XID, Mark::First, b"");
-    assert_eq!((w.run(), w.said().len(), w.counters().busy), (1, 1, 0));
 }
 
 #[test]
