@@ -24,6 +24,14 @@ impl<'a> Reader<'a> {
         Some(*head)
     }
 
+    /// The next `N` bytes: what is read of them by fields of constant size costs no comparison each.
+    #[inline]
+    pub(crate) fn chunk<const N: usize>(&mut self) -> Option<Reader<'a>> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(Reader(head))
+    }
+
     #[inline]
     pub(crate) fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(n)?;
@@ -81,6 +89,35 @@ impl Put for Vec<u8> {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+}
+
+/// Exactly `N` bytes of fields, put together before they are appended in one piece.
+#[derive(Debug)]
+pub(crate) struct Fixed<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Fixed<N> {
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn all(&self) -> &[u8; N] {
+        debug_assert_eq!(self.len, N, "all fields were put");
+        &self.bytes
+    }
+}
+
+impl<const N: usize> Put for Fixed<N> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        self.bytes[self.len..end].copy_from_slice(bytes);
+        self.len = end;
     }
 }
 

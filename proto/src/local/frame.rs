@@ -1,12 +1,13 @@
 //! The frames of the local socket, as values that borrow what is long.
 
 use super::{
-    LocalError, RawFrame,
+    HEAD_BYTES, LocalError, RawFrame,
     call::{Addressee, CallOrigin, parse_addressee, parse_origin},
     instances::{
         Bound, DrainCause, Presence, Watch, parse_bound, parse_drain, parse_gone, parse_presence,
         parse_subscribe, parse_watch,
     },
+    put::{DELIVER_HEAD, SUBMIT_HEAD},
 };
 use crate::{
     bytes::Reader,
@@ -367,8 +368,10 @@ fn parse_registered(bytes: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
 }
 
 fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
-    let mut fields = || Some((r.u32()?, r.u32()?, r.u32()?, r.u8()?, r.u8()?, r.array::<2>()?, r.u64()?));
-    let Some((dst, msgid, seq, user_len, node_len, zero, send_time)) = fields() else {
+    let fields = r
+        .chunk::<{ SUBMIT_HEAD - HEAD_BYTES }>()
+        .and_then(|mut f| Some((f.u32()?, f.u32()?, f.u32()?, f.u8()?, f.u8()?, f.array::<2>()?, f.u64()?)));
+    let Some((dst, msgid, seq, user_len, node_len, zero, send_time)) = fields else {
         return Err(LocalError("frame length: SUBMIT has at least 24 bytes of body"));
     };
     if usize::from(user_len) > limits::MAX_USER_BYTES {
@@ -416,11 +419,11 @@ fn parse_flow_taken(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, Loc
 }
 
 fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalError> {
-    let mut fields = || {
-        let number = r.u64()?;
-        let (client, msgid, incarnation) = (r.u32()?, r.u32()?, r.u64()?);
-        let (seq, floor, send_time) = (r.u32()?, r.u32()?, r.u64()?);
-        let (interval_ms, round) = (r.u32()?, r.u32()?);
+    let fields = r.chunk::<{ DELIVER_HEAD - HEAD_BYTES }>().and_then(|mut f| {
+        let number = f.u64()?;
+        let (client, msgid, incarnation) = (f.u32()?, f.u32()?, f.u64()?);
+        let (seq, floor, send_time) = (f.u32()?, f.u32()?, f.u64()?);
+        let (interval_ms, round) = (f.u32()?, f.u32()?);
         let deliver = Deliver {
             number,
             src: Instance { client: ClientId(client), incarnation: Incarnation(incarnation) },
@@ -435,8 +438,8 @@ fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalE
             payload: &[],
         };
         Some((deliver, interval_ms))
-    };
-    let Some((mut deliver, interval_ms)) = fields() else {
+    });
+    let Some((mut deliver, interval_ms)) = fields else {
         return Err(LocalError("frame length: DELIVER has at least 48 bytes of body"));
     };
     if flags & flag::CALL != 0 {

@@ -7,7 +7,7 @@ use super::{
     instances::PRESENCE_ENTRY,
 };
 use crate::{
-    bytes::{Put, len_u32},
+    bytes::{Fixed, Put, len_u32},
     control::{self, LocalNack, Register, Registered},
     ids::{Channel, ClientId, Instance, MsgId},
     limits::{
@@ -59,12 +59,16 @@ pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
     let flags = channel_flag(submit.channel) | at_least_once | call_flag(submit.is_call) | addressed;
     let (user, node) = (submit.user.len(), submit.to.map_or(0, |to| to.node.len()));
     let addressee = if submit.to.is_some() { ADDRESSEE_HEAD + node } else { 0 };
-    head(out, kind::SUBMIT, flags, SUBMIT_HEAD - HEAD_BYTES + addressee + user + submit.payload.len());
-    out.put_u32(submit.dst.0);
-    out.put_u32(submit.msgid.0);
-    out.put_u32(submit.seq.0);
-    out.put_u32(len_u32(user) | len_u32(node) << 8);
-    out.put_u64(submit.send_time.0);
+    let len = SUBMIT_HEAD + addressee + user + submit.payload.len();
+    let mut fixed = Fixed::<SUBMIT_HEAD>::new();
+    head(&mut fixed, kind::SUBMIT, flags, len - HEAD_BYTES);
+    fixed.put_u32(submit.dst.0);
+    fixed.put_u32(submit.msgid.0);
+    fixed.put_u32(submit.seq.0);
+    fixed.put_u32(len_u32(user) | len_u32(node) << 8);
+    fixed.put_u64(submit.send_time.0);
+    out.reserve(len);
+    out.put(fixed.all());
     if let Some(Addressee { incarnation, node }) = submit.to {
         out.put_u64(incarnation.0);
         out.put(node.as_bytes());
@@ -106,16 +110,20 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
     let addressed = if d.call.is_some_and(|call| call.is_addressed) { flag::INSTANCE } else { 0 };
     let flags = channel_flag(d.channel) | call_flag(d.call.is_some()) | addressed;
     let origin = d.call.map_or(0, |call| ORIGIN_HEAD + call.node.len());
-    head(out, kind::DELIVER, flags, DELIVER_HEAD - HEAD_BYTES + origin + d.payload.len());
-    out.put_u64(d.number);
-    out.put_u32(d.src.client.0);
-    out.put_u32(d.msgid.0);
-    out.put_u64(d.src.incarnation.0);
-    out.put_u32(d.seq.0);
-    out.put_u32(d.floor.0);
-    out.put_u64(d.send_time.0);
-    out.put_u32(u32::try_from(d.interval.as_millis()).unwrap_or(u32::MAX));
-    out.put_u32(d.round);
+    let len = DELIVER_HEAD + origin + d.payload.len();
+    let mut fixed = Fixed::<DELIVER_HEAD>::new();
+    head(&mut fixed, kind::DELIVER, flags, len - HEAD_BYTES);
+    fixed.put_u64(d.number);
+    fixed.put_u32(d.src.client.0);
+    fixed.put_u32(d.msgid.0);
+    fixed.put_u64(d.src.incarnation.0);
+    fixed.put_u32(d.seq.0);
+    fixed.put_u32(d.floor.0);
+    fixed.put_u64(d.send_time.0);
+    fixed.put_u32(u32::try_from(d.interval.as_millis()).unwrap_or(u32::MAX));
+    fixed.put_u32(d.round);
+    out.reserve(len);
+    out.put(fixed.all());
     if let Some(CallOrigin { sent_at, uid, node, .. }) = d.call {
         out.put_u64(sent_at.0);
         out.put_u32(uid);
@@ -231,7 +239,7 @@ fn put_bound(out: &mut Vec<u8>, kind: u8, b: &Bound<'_>) {
 }
 
 #[inline]
-fn head(out: &mut Vec<u8>, kind: u8, flags: u8, body: usize) {
+fn head(out: &mut impl Put, kind: u8, flags: u8, body: usize) {
     out.put_u32(len_u32(HEAD_BYTES + body));
     out.put(&[kind, flags, 0, 0]);
 }

@@ -9,7 +9,7 @@ use super::{
     header::{self, HEADER_BYTES, Header},
 };
 use crate::{
-    bytes::{Put, len_u16},
+    bytes::{Fixed, Put, len_u16},
     control::{self, Control, Hello},
     ids::{Channel, FlowId, MsgId, Seq},
     limits::{FRAGMENT_UNIT, HELLO_DATAGRAM_BYTES, MAX_ACK_RANGES, MAX_MTU, MAX_NODE_NAME_BYTES},
@@ -155,15 +155,20 @@ impl<'a> DatagramBuilder<'a> {
 
     /// A DATA.
     pub fn put_data(&mut self, data: &Data<'_>) -> bool {
-        if self.remaining() < Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call.is_some()) {
+        let len = Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call.is_some());
+        if self.remaining() < len {
             return false;
         }
-        let at = self.begin(kind::DATA, message_flags(data.at_least_once, data.call));
-        self.out.put_u32(data.msgid.0);
-        self.out.put_u32(data.seq.0);
+        let mut head = Fixed::<{ FRAME_HEAD + DATA_HEAD }>::new();
+        head.put_u8(kind::DATA);
+        head.put_u8(message_flags(data.at_least_once, data.call));
+        head.put_u16(len_u16(len - FRAME_HEAD));
+        head.put_u32(data.msgid.0);
+        head.put_u32(data.seq.0);
+        self.out.reserve(len);
+        self.out.put(head.all());
         self.put_age(data.call);
         self.out.put(data.payload);
-        self.close(at);
         true
     }
 

@@ -304,7 +304,8 @@ impl<'a> Frames<'a> {
     }
 
     fn parse(&mut self) -> Option<Frame<'a>> {
-        let (kind, flags, len) = (self.rest.u8()?, self.rest.u8()?, self.rest.u16()?);
+        let mut head = self.rest.chunk::<FRAME_HEAD>()?;
+        let (kind, flags, len) = (head.u8()?, head.u8()?, head.u16()?);
         let body = self.rest.bytes(usize::from(len))?;
         let allowed = match kind {
             kind::FLOW | kind::ACK | kind::NACK | kind::PARTIAL => flag::UNORDERED,
@@ -407,7 +408,8 @@ fn parse_flow<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
 }
 
 fn parse_data<'a>(mut r: Reader<'a>, flags: u8) -> Option<Frame<'a>> {
-    let (msgid, seq) = (MsgId(r.u32()?), Seq(r.u32()?));
+    let mut fixed = r.chunk::<DATA_HEAD>()?;
+    let (msgid, seq) = (MsgId(fixed.u32()?), Seq(fixed.u32()?));
     let (at_least_once, call) = (flags & flag::AT_LEAST_ONCE != 0, parse_call(&mut r, flags)?);
     Some(Frame::Data(Data { msgid, seq, at_least_once, call, payload: r.rest() }))
 }
