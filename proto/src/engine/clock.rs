@@ -20,6 +20,9 @@ pub(crate) struct Clock {
     steady: Time,
 }
 
+/// A daemon's driver that calls this much later than it was asked to was suspended.
+pub(crate) const GAP: Span = Span::from_millis(CLOCK_GAP_MS);
+
 /// What [`Clock::advance`] found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
@@ -36,15 +39,15 @@ impl Clock {
         Self { raw: now, steady: now }
     }
 
-    /// Whether so much has passed that it matters what the driver was asked for.
+    /// Whether so much has passed that it matters what the driver was asked for, if it may be late by `late`.
     #[inline]
-    pub(crate) fn is_gap(&self, now: Time) -> bool {
-        now.since(self.raw) > Span::from_millis(CLOCK_GAP_MS)
+    pub(crate) fn is_gap(&self, now: Time, late: Span) -> bool {
+        now.since(self.raw) > late
     }
 
     /// Takes the driver's `now`; `asked` is the steady time at which it was asked to call at the latest.
     pub(crate) fn advance(&mut self, now: Time, asked: Option<Time>) -> Step {
-        self.advance_by(now, asked, Span::from_millis(CLOCK_GAP_MS))
+        self.advance_by(now, asked, GAP)
     }
 
     /// The same, for a driver that is late by no more than `late`.
@@ -240,7 +243,7 @@ mod tests {
         let gap = Span::from_millis(CLOCK_GAP_MS);
         for (late, step) in [(Span::ZERO, Step::None), (Span(1), Step::Forward)] {
             let mut clock = Clock::new(start);
-            assert!(!clock.is_gap(start + gap) && clock.is_gap(start + gap + Span(1)));
+            assert!(!clock.is_gap(start + gap, gap) && clock.is_gap(start + gap + Span(1), gap));
             assert_eq!(clock.advance(start + Span(500) + gap + late, Some(start + Span(500))), step);
             assert_eq!(clock.steady(), start + Span(500) + gap);
         }

@@ -238,7 +238,7 @@ impl Engine {
 
     /// Takes the driver's time; every `handle_*` begins with it.
     fn advance(&mut self, now: Time) {
-        let asked = if self.clock.is_gap(now) { self.next_timer() } else { None };
+        let asked = if self.clock.is_gap(now, clock::GAP) { self.next_timer() } else { None };
         match self.clock.advance(now, asked) {
             Step::None => {}
             step => self.on_clock_step(step),

@@ -73,14 +73,14 @@ impl Session {
             self.counters.unmatched_outcomes += u64::from(count) - known.len() as u64;
             for n in known {
                 let msgid = first.plus(n);
-                let Some(ended) = self.unresolved.remove(msgid) else {
+                let Some(entry) = self.unresolved.resolve(msgid) else {
                     self.counters.unmatched_outcomes += 1;
                     continue;
                 };
                 self.counters.acked += 1;
-                if ended.is_call {
-                    let bound = || self.out_flows.taker(ended.dst, ended.channel);
-                    let taker = ended.to.or_else(bound);
+                if entry.is_call {
+                    let bound = || self.out_flows.taker(entry.dst, entry.channel);
+                    let taker = entry.to.or_else(bound);
                     self.tell_call(msgid, Ok(taker));
                 } else if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));

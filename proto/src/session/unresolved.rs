@@ -120,27 +120,37 @@ impl Unresolved {
 
     /// Ends a message. `None` if it is not unresolved.
     pub(super) fn remove(&mut self, msgid: MsgId) -> Option<Ended> {
-        let at = self.ring.get_mut(msgid.since(self.base)? as usize)?;
-        let mut entry = self.entries.try_remove(mem::replace(at, GONE) as usize)?;
+        let mut entry = self.take_out(msgid)?;
         let data = mem::take(&mut entry.data);
         let ended = Ended {
             msgid,
             dst: entry.dst,
-            channel: entry.channel,
             user: entry.user_of(&data),
             is_call: entry.is_call,
-            to: entry.to,
             written_before: entry.written_before,
             other_daemon: entry.other_daemon,
             start_at: entry.start_at,
         };
-        self.bytes -= charge(0, data.len());
         self.pool.give(data);
+        Some(ended)
+    }
+
+    /// Ends a message that was taken: of its data nothing is needed. `None` if it is not unresolved.
+    pub(super) fn resolve(&mut self, msgid: MsgId) -> Option<Entry> {
+        let mut entry = self.take_out(msgid)?;
+        self.pool.give(mem::take(&mut entry.data));
+        Some(entry)
+    }
+
+    fn take_out(&mut self, msgid: MsgId) -> Option<Entry> {
+        let at = self.ring.get_mut(msgid.since(self.base)? as usize)?;
+        let entry = self.entries.try_remove(mem::replace(at, GONE) as usize)?;
+        self.bytes -= charge(0, entry.data.len());
         while self.ring.front() == Some(&GONE) {
             self.ring.pop_front();
             self.base = self.base.next();
         }
-        Some(ended)
+        Some(entry)
     }
 
     /// A message, if it is unresolved.
@@ -225,10 +235,8 @@ impl Unresolved {
 pub(super) struct Ended {
     pub(super) msgid: MsgId,
     pub(super) dst: ClientId,
-    pub(super) channel: Channel,
     pub(super) user: UserBuf,
     pub(super) is_call: bool,
-    pub(super) to: Option<Taker>,
     pub(super) written_before: bool,
     pub(super) other_daemon: bool,
     pub(super) start_at: u64,
