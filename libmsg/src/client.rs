@@ -147,7 +147,12 @@ impl Client {
         if !inner.link.is_connected() {
             inner.link.handle_time(&self.poller, clock::now());
         }
+        let is_behind = inner.link.is_connected() && inner.link.session.unresolved() > 0;
         let sent = match inner.try_send(dst, payload, user, flags) {
+            Ok(msgid) if more && is_behind && !inner.link.has_a_chunk() => {
+                // It stands behind others in all that is watched, and nobody waits for it.
+                return Ok(msgid);
+            }
             Err(SendError::WouldBlock) => {
                 inner.take_in(&self.poller);
                 inner.try_send(dst, payload, user, flags)
