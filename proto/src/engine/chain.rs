@@ -290,7 +290,9 @@ impl OutFlow {
             self.floor = seq;
         }
         let ahead = seq.since(self.floor).unwrap_or(0) as usize;
-        self.ring.resize(ahead.max(self.ring.len()), None);
+        if ahead > self.ring.len() {
+            self.ring.resize(ahead, None);
+        }
         self.ring.push_back(Some(entry));
     }
 
@@ -314,6 +316,9 @@ impl OutFlow {
     /// the first, and how many.
     pub(crate) fn hole_before(&self, seq: Seq) -> Option<(Seq, u32)> {
         let index = seq.since(self.floor)? as usize;
+        if index.checked_sub(1).and_then(|before| self.ring.get(before)).is_some_and(Option::is_some) {
+            return None;
+        }
         let decided = self.ring.range(..index.min(self.ring.len())).rev().take_while(|s| s.is_none()).count();
         let below = if decided == index { self.hole_below() } else { 0 };
         let count = u32::try_from(decided).ok().map(|n| n + below).filter(|n| *n > 0)?;

@@ -166,7 +166,9 @@ impl SentMessages {
             self.base = Some(msgid);
         }
         let ahead = self.base.and_then(|b| msgid.since(b)).unwrap_or(0) as usize;
-        self.ring.resize(ahead.max(self.ring.len()), None);
+        if ahead > self.ring.len() {
+            self.ring.resize(ahead, None);
+        }
         self.ring.push_back(Some(entry));
         self.count += 1;
         self.bytes += bytes;

@@ -191,8 +191,15 @@ impl Engine {
                 Ok(None) => return used,
                 Ok(Some((raw, len))) => {
                     used += len;
-                    let result = ClientFrame::parse(raw).map_err(Violation::from);
-                    if let Err(violation) = result.and_then(|frame| self.on_client_frame(key, frame)) {
+                    let result = match (ClientFrame::parse(raw), self.conns[key].state) {
+                        // Most are these.
+                        (Ok(ClientFrame::Submit(submit)), ConnState::Ready(client)) => {
+                            self.on_submit(client, &submit)
+                        }
+                        (Ok(frame), _) => self.on_client_frame(key, frame),
+                        (Err(error), _) => Err(error.into()),
+                    };
+                    if let Err(violation) = result {
                         self.count(Counter::MalformedLocalFrames);
                         self.end(key, violation);
                     }
@@ -208,7 +215,6 @@ impl Engine {
 
     fn on_client_frame(&mut self, conn: ConnId, frame: ClientFrame<'_>) -> Result<(), Violation> {
         match (self.conns[conn].state, frame) {
-            (ConnState::Ready(client), ClientFrame::Submit(submit)) => self.on_submit(client, &submit),
             (ConnState::Ready(client), ClientFrame::Withdraw { msgid }) => self.on_withdraw(client, msgid),
             (ConnState::Ready(client), ClientFrame::Taken { upto }) => self.on_taken(client, upto),
             (ConnState::Ready(client), ClientFrame::Stale { number }) => self.on_stale(client, number),

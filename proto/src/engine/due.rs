@@ -84,15 +84,18 @@ impl DueLists {
     /// The class of an interval. There are no more than clients with intervals of their own.
     pub(crate) fn class(&mut self, interval: Span) -> u32 {
         let found = self.classes.iter().position(|c| c.interval == interval);
-        let free = || self.classes.iter().position(Class::is_empty);
-        let index = found.or_else(free).unwrap_or(self.classes.len());
-        let class = Class { interval, lists: [Ends::default(); 3], scan_at: None, scanned_at: Time(0) };
-        if index == self.classes.len() {
-            self.classes.push(class);
-        } else if found.is_none() {
-            self.classes[index] = class;
-        }
+        let index = found.unwrap_or_else(|| self.open_class(interval));
         u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    fn open_class(&mut self, interval: Span) -> usize {
+        let class = Class { interval, lists: [Ends::default(); 3], scan_at: None, scanned_at: Time(0) };
+        let free = self.classes.iter().position(Class::is_empty);
+        match free {
+            Some(index) => self.classes[index] = class,
+            None => self.classes.push(class),
+        }
+        free.unwrap_or(self.classes.len() - 1)
     }
 
     /// Adds an entry that was sent at `sent_at`: its intervals count from there, however late it comes in (I1).
@@ -101,7 +104,8 @@ impl DueLists {
         let class = self.class(interval);
         let c = &mut self.classes[class as usize];
         c.scan_at.get_or_insert(now + interval.div(2));
-        let passed = now.since(sent_at).0 / interval.0.max(1);
+        let age = now.since(sent_at);
+        let passed = if age < interval { 0 } else { age.0 / interval.0.max(1) };
         let entry = &mut entries[key];
         // Of one that comes after its time nothing is left, and its outcome is due at once.
         let passed = passed.min(u64::from(entry.retries_left));
@@ -111,7 +115,7 @@ impl DueLists {
             0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(4)),
             _ => (List::First, sent_at + interval.times(passed + 1)),
         };
-        entries[key].place = Some(Place { class, list, prev: None, next: None, at });
+        entry.place = Some(Place { class, list, prev: None, next: None, at });
         self.push(entries, key);
     }
 
@@ -210,19 +214,16 @@ impl DueLists {
             before = earlier.prev;
         }
         let after = match before {
-            Some(before) => entries[before].place.and_then(|p| p.next),
-            None => ends.head,
+            Some(before) => entries[before].place.as_mut().and_then(|p| p.next.replace(key)),
+            None => ends.head.replace(key),
         };
-        match before {
-            Some(before) => set_next(entries, before, Some(key)),
-            None => ends.head = Some(key),
-        }
         match after {
             Some(after) => set_prev(entries, after, Some(key)),
             None => ends.tail = Some(key),
         }
-        set_prev(entries, key, before);
-        set_next(entries, key, after);
+        if let Some(place) = &mut entries[key].place {
+            (place.prev, place.next) = (before, after);
+        }
     }
 }
 

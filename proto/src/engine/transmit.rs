@@ -325,11 +325,13 @@ impl Engine {
 
     fn put_messages(&mut self, key: LinkKey, draft: &mut Draft<'_>) {
         let (now, is_adaptive) = (self.clock.steady(), self.is_adaptive());
-        while let Some((entry_key, serial)) = self.links[key].queue.front() {
+        if is_adaptive && !self.links[key].queue.is_empty() {
             let association = self.links[key].current.as_mut();
-            if is_adaptive && !association.is_some_and(|a| a.recovery.has_room(now)) {
+            if !association.is_some_and(|a| a.recovery.has_room(now)) {
                 return;
             }
+        }
+        while let Some((entry_key, serial)) = self.links[key].queue.front() {
             let Some(entry) = self.chain.same(entry_key, serial) else {
                 self.links[key].queue.pop_front();
                 continue;
