@@ -34,6 +34,7 @@ mod link;
 mod lives;
 mod outcome;
 mod presence;
+mod register;
 mod reload;
 mod report;
 mod returned;
