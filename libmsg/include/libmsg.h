@@ -31,7 +31,8 @@
  * from several at once, but msg_close: see there. What is sent from several threads is numbered in the order in which the
  * calls came. In callbacks all calls are allowed but msg_dispatch, msg_flush and msg_close of the same client, which
  * return MSG_E_IN_CALLBACK. Callbacks return normally: no longjmp and no C++ exception may leave them
- * (libmsg.hpp takes care of exceptions).
+ * (libmsg.hpp takes care of exceptions). Setting one (msg_on_*; NULL removes it) does nothing if the client is not open;
+ * while callbacks run, in this thread or in another, the one before may go on being called until they are done.
  *
  * PROCESSES. After a fork the client is the parent's: in the child every call returns MSG_E_FORKED, but msg_close, which
  * gives back the child's copy and says nothing to the daemon. File descriptors are close-on-exec.
@@ -245,16 +246,12 @@ int msg_open_explained(const msg_options *options, msg_client **client, char *wh
 
 /*
  * Has `callback` called with each message that fails. NULL removes it: failures are not told then.
- * While callbacks run, in this thread or in another, the one before may go on being called until they are done.
- * Nothing happens if `client` is not open.
  */
 void msg_on_failure(msg_client *client, void (*callback)(const msg_failure *failure, void *ctx), void *ctx);
 
 /*
  * Has `callback` called with each message that comes. NULL removes it: messages wait then, as long as their
  * senders' intervals let them, and msg_fd does not show them. Set it before the first msg_dispatch.
- * While callbacks run, in this thread or in another, the one before may go on being called until they are done.
- * Nothing happens if `client` is not open.
  */
 void msg_on_message(msg_client *client, void (*callback)(const msg_message *message, void *ctx), void *ctx);
 
@@ -320,15 +317,13 @@ int msg_subscribe(msg_client *client, uint32_t clientid);
 
 /*
  * Has `callback` called with each change among the instances of the clientids that were subscribed to, in its place among
- * the messages: an instance is up before its first message. NULL removes it. Set it before msg_subscribe.
- * Nothing happens if `client` is not open.
+ * the messages: an instance is up before its first message. Set it before msg_subscribe.
  */
 void msg_on_presence(msg_client *client, void (*callback)(const msg_presence *presence, void *ctx), void *ctx);
 
 /*
  * Has `callback` called when this client is to take no more (MSG_D_*). No message comes from then on; what was sent goes
- * on, and failures are told. Then msg_drain, which finishes what was begun, and end. NULL removes it.
- * Nothing happens if `client` is not open.
+ * on, and failures are told. Then msg_drain, which finishes what was begun, and end.
  */
 void msg_on_drain(msg_client *client, void (*callback)(int cause, void *ctx), void *ctx);
 

@@ -43,10 +43,8 @@ UNORDERED = 1
 AT_LEAST_ONCE = 2
 MORE = 4
 WAIT = 8
-# ... of calls, beside UNORDERED and AT_LEAST_ONCE...
-REPEAT = 16
-# ... and of Client.serve.
-IDEMPOTENT = 32
+REPEAT = 16  # of calls, beside UNORDERED and AT_LEAST_ONCE...
+IDEMPOTENT = 32  # ... and of Client.serve.
 LOST_REFUSE = 64
 LOST_RUN = 128
 
