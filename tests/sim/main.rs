@@ -173,8 +173,10 @@ impl Summary {
             "messages: {} sent, {} taken, {} acked, {} failed; excused: {} by a falsified clock (I4)",
             s.sent, s.taken, s.acked, s.failed, s.excused
         );
-        let faults: Vec<_> =
-            Fault::ALL.iter().map(|f| format!("{} {}", f.name(), s.faults[*f as usize])).collect();
+        println!("calls: {} made, {} handlers begun, {} replies", s.calls, s.runs, s.replies);
+        // That there are calls is none in itself.
+        let faults = Fault::ALL.iter().filter(|f| **f != Fault::Calls);
+        let faults: Vec<_> = faults.map(|f| format!("{} {}", f.name(), s.faults[*f as usize])).collect();
         println!("{} datagrams; faults: {}", s.datagrams, faults.join(", "));
     }
 }
