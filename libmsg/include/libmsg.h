@@ -450,7 +450,7 @@ int msg_serve(msg_client *client, uint32_t procedure, uint32_t flags,
 /*
  * Answers a call with `len` bytes.
  * Errors, after which the call still waits: MSG_E_TOO_LARGE, MSG_E_AGAIN (dispatch, and try again), MSG_E_INVAL,
- * MSG_E_HANDLE, MSG_E_FORKED. MSG_E_NO_CALL: it has its answer.
+ * MSG_E_HANDLE, MSG_E_FORKED. MSG_E_NO_CALL: it has its answer, or was never handed out.
  */
 int msg_reply(msg_client *client, uint64_t call, const void *reply, size_t len);
 
