@@ -55,6 +55,19 @@ fn a_drain_waits_for_a_call_that_another_thread_gives_up() {
 }
 
 #[test]
+fn a_call_that_another_thread_gives_up_is_answered_though_nothing_else_happens() {
+    let (_socket, client, mut daemon, call) = with_a_call(LONG);
+    thread::scope(|scope| scope.spawn(|| drop(call)).join().expect("no panic"));
+    // Nobody wakes the one that waits.
+    assert!(readable(&client, LONG), "there is something to do");
+    client.dispatch(Duration::ZERO).expect("no error");
+    let reply = daemon.hear_submit();
+    daemon.resolve(reply, 1);
+    assert_eq!(client.flush(LONG), Ok(()));
+    assert!(!readable(&client, Duration::from_millis(250)), "nobody has a call any more");
+}
+
+#[test]
 fn a_drain_waits_for_an_answer_no_longer_than_its_caller() {
     let timeout = Duration::from_millis(300);
     let (_socket, client, _daemon, call) = with_a_call(timeout);
