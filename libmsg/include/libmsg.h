@@ -331,8 +331,9 @@ void msg_on_drain(msg_client *client, void (*callback)(int cause, void *ctx), vo
  * Takes no more messages, finishes what was begun, and waits until every message sent has its outcome, as msg_flush does;
  * then msg_close. What was delivered and not taken goes to another instance, or fails with may_have_started = 0: so a daemon
  * that is away is waited for and told, but no longer than a message lives (interval * (times + 1) and a little). Calls that were
- * begun and are answered later, in whatever thread, are waited for as long as their callers wait. Errors: those of msg_flush,
- * MSG_E_TIMEOUT also when calls have no answer or the daemon does not know yet; nothing is taken from now on in any case.
+ * begun and are answered later, in whatever thread, are waited for as long as their callers wait, and those that this process
+ * has made until they end. Errors: those of msg_flush, MSG_E_TIMEOUT also when calls have no answer or the daemon does not know
+ * yet; nothing is taken from now on in any case.
  */
 int msg_drain(msg_client *client, int timeout_ms);
 
@@ -445,7 +446,7 @@ int msg_serve(msg_client *client, uint32_t procedure, uint32_t flags,
 /*
  * Answers a call with `len` bytes.
  * Errors, after which the call still waits: MSG_E_TOO_LARGE, MSG_E_AGAIN (dispatch, and try again), MSG_E_INVAL,
- * MSG_E_HANDLE, MSG_E_FORKED. MSG_E_NO_CALL: it has its answer.
+ * MSG_E_HANDLE, MSG_E_FORKED. MSG_E_NO_CALL: it has its answer, or was never handed out.
  */
 int msg_reply(msg_client *client, uint64_t call, const void *reply, size_t len);
 

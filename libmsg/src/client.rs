@@ -389,7 +389,7 @@ impl Drop for Client {
     }
 }
 
-/// How often a client that drains looks whether another thread has dropped the last [`crate::Responder`], which wakes nobody.
+/// How often it is looked whether another thread has dropped a [`crate::Responder`], which wakes nobody.
 const LOOK: Span = Span::from_millis(100);
 
 /// How long a daemon's full backlog is given before the next attempt.
@@ -409,15 +409,17 @@ impl Inner {
         self.link.write(now);
     }
 
-    /// When calls give somebody something to do: while it drains, also those that it is to answer.
+    /// When calls give somebody something to do: also those given up, and, while it drains, those that it is to answer.
     fn call_due(&self) -> Option<Time> {
         let due = self.calls.poll_timeout();
-        if !self.link.session.is_draining() {
+        let is_draining = self.link.session.is_draining();
+        if !is_draining && !self.calls.has_responders() {
             return due;
         }
         let now = clock::now();
-        let look_at = self.calls.awaited(now).next().map(|until| until.min(now + LOOK));
-        [due, look_at].into_iter().flatten().min()
+        let awaited = self.calls.awaited(now).filter(|_| is_draining);
+        let look_at = self.calls.has_responders().then_some(now + LOOK);
+        awaited.chain(due).chain(look_at).min()
     }
 
     /// Reads what has come and does what is due, without running anything.

@@ -100,8 +100,8 @@ impl Client {
     /// Takes no more messages, finishes what was begun, and waits until every message sent has its outcome: the end of a
     /// process that another one goes on for. What was delivered and not taken goes to another instance, or fails *not
     /// started*; a handler that runs returns first. Calls that were begun and are answered later, by whatever thread, are
-    /// waited for as long as their callers wait. Callbacks run meanwhile, in this thread, but not for messages that come
-    /// from now on. Then drop the client.
+    /// waited for as long as their callers wait, and those that this process has made until they end. Callbacks run meanwhile,
+    /// in this thread, but not for messages that come from now on. Then drop the client.
     ///
     /// This is true once the daemon knows of it: a daemon that is away is waited for, but no longer than a message of this
     /// client lives, some `interval * (times + 1)`. What was delivered then fails *unknown*.
@@ -129,8 +129,7 @@ impl Client {
         }
         self.settle(&mut inner);
         drop(inner);
-        let open =
-            |inner: &Inner| (inner.link.session.unresolved(), inner.calls.awaited(clock::now()).count());
+        let open = |inner: &Inner| (inner.link.session.unresolved(), inner.calls.open(clock::now()));
         self.finish(timeout.into(), open, |inner, (unresolved, unanswered)| {
             inner.write(clock::now());
             inner.link.is_told(clock::now(), unresolved + unanswered)

@@ -1,23 +1,37 @@
 //! `msgctl serve`, as an operator runs and replaces it.
 
-use std::{fs, path::Path, process::Child, time::Duration};
+use std::{fs, os::unix::process::CommandExt, path::Path, process::Child, time::Duration};
 
 use msg::{CallOptions, ClientId, Procedure};
 use msg_tests::{
     node::{Node, NodeSpec},
     wait,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::drain::{ended, is_leaving, msgctl, node, run, start};
 
 /// A server whose commands say that they have begun, in a file each, and wait for the file `go-on`, or the end of the test.
 fn slow_server(node: &Node, dir: &Path, words: &[&str]) -> Child {
+    start(
+        node,
+        &[&["serve", "--as", "200", "--procedure", "1", "--exec", &slow_command(dir)], words].concat(),
+    )
+}
+
+/// The same in a process group of its own, as a shell starts what runs in the foreground.
+fn foreground(node: &Node, dir: &Path) -> Child {
+    let words = ["serve", "--as", "200", "--procedure", "1", "--exec", &slow_command(dir)];
+    let server = msgctl(node, &words).process_group(0).spawn().expect("it runs");
+    wait::until("it is registered", || node.status().clients.iter().any(|c| c.id == 200));
+    server
+}
+
+fn slow_command(dir: &Path) -> String {
     let dir = dir.display();
-    let command = format!(
+    format!(
         "touch {dir}/begun-$MSGD_XID; while [ -d {dir} -a ! -e {dir}/go-on ]; do sleep 0.01; done; echo done"
-    );
-    start(node, &[&["serve", "--as", "200", "--procedure", "1", "--exec", &command], words].concat())
+    )
 }
 
 fn begun(dir: &Path) -> usize {
@@ -72,6 +86,23 @@ fn what_it_has_begun_is_answered_when_it_ends() {
             assert_eq!(ended(successor).0, 0);
         }
     }
+}
+
+#[test]
+fn an_interrupt_of_its_terminal_leaves_its_commands_to_end() {
+    let node = node();
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = foreground(&node, dir.path());
+    let caller = call(&node, "100", "x");
+    wait::until("the command runs", || begun(dir.path()) == 1);
+    // As Ctrl-C does: everything in the foreground gets it.
+    let group = Pid::from_raw(i32::try_from(server.id()).expect("a pid")).expect("a pid");
+    kill_process_group(group, Signal::INT).expect("signalled");
+    wait::until("it takes no more", || is_leaving(&node, 200));
+    fs::write(dir.path().join("go-on"), b"").expect("written");
+    let (status, printed, complaint) = ended(caller);
+    assert_eq!((status, printed.trim_end()), (0, "done"), "{complaint}");
+    assert_eq!(ended(server).0, 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     io::{self, Read, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -126,6 +127,8 @@ fn execute(exec: &OsStr, call: &Call) -> io::Result<(ExitStatus, Vec<u8>)> {
         .env("MSGD_CALLER_NODE", &*call.from.node)
         .env("MSGD_XID", call.xid.to_string())
         .env("MSGD_REPEAT", if call.is_repeat { "1" } else { "0" })
+        // What a terminal's Ctrl-C sends to all of its foreground is for the server, which answers first what it has begun.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;

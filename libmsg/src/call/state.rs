@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt, mem,
+    sync::Arc,
 };
 
 use msg_proto::{
@@ -188,6 +189,16 @@ impl CallState {
     /// Until when the callers of those calls wait that are not answered, and whose callers still wait.
     pub(crate) fn awaited(&self, now: Time) -> impl Iterator<Item = Time> + '_ {
         self.calls.server.awaited(now)
+    }
+
+    /// Calls that a drain waits for: made here, without an outcome, and begun here, without an answer, whose callers still wait.
+    pub(crate) fn open(&self, now: Time) -> usize {
+        self.calls.caller.len() + self.awaited(now).count()
+    }
+
+    /// Whether other threads may give up calls, or have done so.
+    pub(crate) fn has_responders(&self) -> bool {
+        self.is_used && (Arc::strong_count(&self.dropped) > 1 || !sync::lock(&self.dropped).is_empty())
     }
 
     /// When something falls due.

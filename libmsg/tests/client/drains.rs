@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc, thread};
 
-use msg::{Call, DrainCause, Error};
+use msg::{Call, CallOptions, DrainCause, Error};
 use msg_proto::{control::Registered, local::put};
 
 use super::*;
@@ -52,6 +52,35 @@ fn a_drain_waits_for_a_call_that_another_thread_gives_up() {
         daemon.resolve(reply, 1);
         assert_eq!(drained.join().expect("no panic"), Ok(()));
     });
+}
+
+#[test]
+fn a_call_that_another_thread_gives_up_is_answered_though_nothing_else_happens() {
+    let (_socket, client, mut daemon, call) = with_a_call(LONG);
+    thread::scope(|scope| scope.spawn(|| drop(call)).join().expect("no panic"));
+    // Nobody wakes the one that waits.
+    assert!(readable(&client, LONG), "there is something to do");
+    client.dispatch(Duration::ZERO).expect("no error");
+    let reply = daemon.hear_submit();
+    daemon.resolve(reply, 1);
+    assert_eq!(client.flush(LONG), Ok(()));
+    assert!(!readable(&client, Duration::from_millis(250)), "nobody has a call any more");
+}
+
+#[test]
+fn a_drain_waits_for_the_calls_that_were_made() {
+    let (_socket, client, mut daemon) = pair();
+    let (told, result) = mpsc::channel();
+    let options = CallOptions::new(Duration::from_millis(300));
+    client
+        .start_call(DST, PROCEDURE, b"", options, move |_, result| told.send(result).expect("heard"))
+        .expect("room");
+    let request = daemon.hear_submit();
+    daemon.resolve(request, 1);
+    assert_eq!(client.flush(LONG), Ok(()), "the request was taken");
+    assert_eq!(client.drain(Duration::ZERO), Err(Error::Timeout { unresolved: 0, unanswered: 1 }));
+    assert_eq!(client.drain(LONG), Ok(()));
+    result.try_recv().expect("it has ended").expect_err("nobody answered");
 }
 
 #[test]

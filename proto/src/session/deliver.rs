@@ -96,10 +96,13 @@ impl Session {
             let DaemonFrame::Deliver(d) = DaemonFrame::parse(self.input.next()?).ok()? else { continue };
             let (age, len) = (now.since(d.send_time), d.payload.len());
             let head = Message { src: d.src, msgid: d.msgid, channel: d.channel, age, data: &[] };
-            let call = d.call.map(|c| Origin { sent_at: c.sent_at, uid: c.uid, node: c.node.to_owned() });
+            let mut call = d.call.map(|c| Origin { sent_at: c.sent_at, uid: c.uid, node: c.node.to_owned() });
             // A stream that is gone takes no answers: FLOW_TAKEN tells the next daemon.
             let output = self.state.is_up().then_some(&mut self.output);
             let judgement = self.deliveries.judge(now, &d, output, &mut self.counters);
+            if let Some(origin) = &mut call {
+                origin.uid = self.deliveries.flows.learn_uid(d.src, d.channel, origin.uid);
+            }
             self.input.forget_delivery();
             if judgement == Judgement::Take {
                 return Some((head, call, len));

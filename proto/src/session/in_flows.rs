@@ -6,7 +6,7 @@ use super::taken::TakenSet;
 use crate::{
     ids::{Channel, Instance, Seq},
     limits::MAX_FLOWS_PER_CLIENT,
-    local::{FlowTaken, Progress, put},
+    local::{FlowTaken, Progress, UNKNOWN_UID, put},
 };
 
 /// The flows that come in, at most [`MAX_FLOWS_PER_CLIENT`], as the daemon holds them. Nobody tells when one
@@ -27,6 +27,8 @@ pub(super) struct InFlow {
     pub(super) taken: TakenSet,
     /// Deliveries of an earlier round stand behind one that was dropped as stale.
     pub(super) min_round: u32,
+    /// Whom its sender runs as, as last said.
+    uid: u32,
     used: u64,
 }
 
@@ -56,13 +58,30 @@ impl InFlows {
         self.uses += 1;
         let used = self.uses;
         let at = self.find(src, channel).unwrap_or_else(|| {
-            let flow = InFlow { src, channel, taken: TakenSet::new(floor), min_round: 0, used };
+            let taken = TakenSet::new(floor);
+            let flow = InFlow { src, channel, taken, min_round: 0, uid: UNKNOWN_UID, used };
             self.add(flow)
         });
         self.last = at;
         let flow = &mut self.flows[at];
         flow.used = used;
         flow
+    }
+
+    /// Whom the sender of a delivery runs as: what is said with it, or what was said before. A daemon that was started since
+    /// is told nothing of a sender that leaves.
+    pub(super) fn learn_uid(&mut self, src: Instance, channel: Channel, said: u32) -> u32 {
+        let both = [Channel::Ordered, Channel::Unordered];
+        if said == UNKNOWN_UID {
+            let known = both.into_iter().filter_map(|channel| self.find(src, channel));
+            return known.map(|at| self.flows[at].uid).min().unwrap_or(UNKNOWN_UID);
+        }
+        if self.find(src, channel).is_some_and(|at| self.flows[at].uid != said) {
+            for at in both.map(|channel| self.find(src, channel)).into_iter().flatten() {
+                self.flows[at].uid = said;
+            }
+        }
+        said
     }
 
     /// A new stream begins: its rounds are counted anew.

@@ -24,7 +24,7 @@ pub struct Reply {
 /// Why a reply was not taken. The call waits for another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReplyError {
-    /// The call has its answer.
+    /// The call has its answer, or nobody has been given it.
     NotRunning,
     /// It is larger than a message can be.
     TooLarge,
@@ -46,7 +46,7 @@ impl Server {
         max: usize,
         counters: &mut CallCounters,
     ) -> Result<(), ReplyError> {
-        if !self.runs.contains_key(&run) {
+        if !self.is_begun(run) {
             return Err(ReplyError::NotRunning);
         }
         if reply.len() + header::REPLY_HEAD > max {
@@ -61,7 +61,9 @@ impl Server {
 
     /// A call's handler gives no reply: its caller is told that it ran.
     pub fn give_up(&mut self, now: Time, run: RunId, counters: &mut CallCounters) {
-        self.answer(now, run, Err(CallFailure::unknown(Why::NoReply)), counters);
+        if self.is_begun(run) {
+            self.answer(now, run, Err(CallFailure::unknown(Why::NoReply)), counters);
+        }
     }
 
     /// The next reply to send. Answer with [`record_sent`](Self::record_sent); one for which there is no room is
@@ -105,6 +107,11 @@ impl Server {
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         !self.replies.is_empty()
+    }
+
+    /// Only who was given a call can answer it: numbers can be guessed, as the next of a C program's are.
+    fn is_begun(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|run| run.request.is_none())
     }
 
     fn answer(&mut self, now: Time, id: RunId, reply: Stored, counters: &mut CallCounters) {

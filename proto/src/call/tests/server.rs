@@ -4,7 +4,7 @@ use super::{PROCEDURE, SECOND, XID, requester};
 use crate::{
     call::{
         CallCounters, CallFailure, CallFrame, Calls, Job, LostReply, Procedure, ProcedureOptions, Reply,
-        ReplyCacheLimits, ReplyError, Requester, Why, Xid, put_cancel, put_request,
+        ReplyCacheLimits, ReplyError, Requester, RunId, Why, Xid, put_cancel, put_request,
     },
     limits,
     session::CallMessage,
@@ -169,6 +169,31 @@ fn a_repeat_of_a_running_call_waits_for_that_run() {
         assert_eq!(w.counters().in_progress_hits, 2);
         assert_eq!(w.reply(&job, b"again"), Err(ReplyError::NotRunning));
     }
+}
+
+#[test]
+fn only_a_call_that_was_given_out_can_be_answered() {
+    let mut w = World::new(PLAIN);
+    let a = requester(1, 1000, "n");
+    for xid in 1..=2 {
+        w.request(&a, Xid(xid), Mark::First, b"x");
+    }
+    let first = w.job().expect("one");
+    // The number of the next can be guessed.
+    let next = Job { run: RunId(first.run.0 + 1), ..first.clone() };
+    let answer = |w: &mut World| {
+        w.calls.server.give_up(w.now, next.run, &mut w.calls.counters);
+        w.reply(&next, b"guessed")
+    };
+    assert_eq!((answer(&mut w), w.said()), (Err(ReplyError::NotRunning), vec![]));
+    assert_eq!(w.reply(&first, b"first"), Ok(()));
+    w.calls.handle_gone(a.instance);
+    assert_eq!(w.job(), None, "it is put aside");
+    assert_eq!((answer(&mut w), w.calls.server.len()), (Err(ReplyError::NotRunning), 0));
+    w.request(&a, Xid(2), Mark::Repeat, b"x");
+    assert_eq!(w.job().map(|job| job.run), Some(next.run), "it is still there");
+    assert_eq!(w.reply(&next, b"second"), Ok(()));
+    assert_eq!(w.said(), [(1, Ok(b"first".to_vec())), (1, Ok(b"second".to_vec()))]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     control::LocalRule,
-    local::{Bound, CallOrigin, DrainCause, Failed},
+    local::{Bound, CallOrigin, DrainCause, Failed, UNKNOWN_UID},
     session::lives::Taker,
 };
 
@@ -164,6 +164,29 @@ fn messages_and_calls_come_with_their_bytes() {
     assert_eq!(s.counters().calls_dropped, 1);
     assert!(!s.has_call_next() && s.poll_delivery(Time(0)).is_none());
     assert_eq!(frames(&write_all(&mut s)), [ClientFrame::Taken { upto: 4 }]);
+}
+
+#[test]
+fn whom_a_sender_runs_as_is_known_though_the_next_daemon_does_not_know() {
+    let uid = |s: &mut Session, d: Deliver<'static>| {
+        deliver(s, &[d]);
+        let Some(Delivery::Call(call)) = s.poll_delivery(Time(0)) else { panic!("a call") };
+        call.uid
+    };
+    let of = |d: Deliver<'static>, uid| Deliver { call: d.call.map(|c| CallOrigin { uid, ..c }), ..d };
+    let mut s = registered();
+    assert_eq!(uid(&mut s, of(call(1, 1, true), UNKNOWN_UID)), UNKNOWN_UID, "nobody has said");
+    assert_eq!(uid(&mut s, call(2, 1, false)), 7);
+    // The sender leaves, so nobody tells a daemon that was started since.
+    s.handle_disconnected(Time(0));
+    s.handle_connected(Time(0));
+    write_all(&mut s);
+    feed(&mut s, Time(0), |out| put::registered(out, &grant(2)));
+    assert_eq!(uid(&mut s, of(call(1, 2, true), UNKNOWN_UID)), 7, "whichever channel it takes");
+    assert_eq!(uid(&mut s, of(call(2, 3, true), 8)), 8, "what is said counts");
+    assert_eq!(uid(&mut s, of(call(3, 3, false), UNKNOWN_UID)), 8);
+    let stranger = Instance { incarnation: Incarnation(71), ..SRC };
+    assert_eq!(uid(&mut s, Deliver { src: stranger, ..of(call(4, 1, true), UNKNOWN_UID) }), UNKNOWN_UID);
 }
 
 #[test]
