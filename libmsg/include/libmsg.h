@@ -330,10 +330,9 @@ void msg_on_drain(msg_client *client, void (*callback)(int cause, void *ctx), vo
 /*
  * Takes no more messages, finishes what was begun, and waits until every message sent has its outcome, as msg_flush does;
  * then msg_close. What was delivered and not taken goes to another instance, or fails with may_have_started = 0: so a daemon
- * that is away is waited for and told, but no longer than a message lives (interval * (times + 1) and a little). Calls that were
- * begun and are answered later, in whatever thread, are waited for as long as their callers wait, and those that this process
- * has made until they end. Errors: those of msg_flush, MSG_E_TIMEOUT also when calls have no answer or the daemon does not know
- * yet; nothing is taken from now on in any case.
+ * that is away is waited for and told, but no longer than a message lives (interval * (times + 1) and a little). Calls begun here
+ * and answered later, in whatever thread, are waited for as long as their callers wait, calls made here until they end. Errors:
+ * those of msg_flush, MSG_E_TIMEOUT also when calls are open or the daemon does not know yet; nothing is taken from now on.
  */
 int msg_drain(msg_client *client, int timeout_ms);
 
@@ -410,8 +409,8 @@ typedef void (*msg_request_fn)(const msg_request *request, void *ctx);
  *
  * A call is at most once unless it says MSG_F_AT_LEAST_ONCE: after MSG_E_UNKNOWN the procedure ran once or not at all,
  * after MSG_E_NOT_STARTED not at all. With MSG_F_AT_LEAST_ONCE it is repeated until it is answered, or its deadline; also
- * MSG_R_NO_REPLY, MSG_R_NO_PROCEDURE, MSG_R_XID_REUSED and MSG_R_REPLY_LOST are answers. *reason, unless NULL, is MSG_R_*. MSG_R_RECEIVER_GONE comes at once when the process
- * that took the request has ended, and no reply of it is left.
+ * MSG_R_NO_REPLY, MSG_R_NO_PROCEDURE, MSG_R_XID_REUSED and MSG_R_REPLY_LOST are answers. *reason, unless NULL, is MSG_R_*;
+ * MSG_R_RECEIVER_GONE comes at once when the process that took the request has ended, and no reply of it is left.
  * Other errors mean that nothing was called: MSG_E_INVAL (MSG_F_REPEAT without an XID, too), MSG_E_IN_CALLBACK,
  * MSG_E_XID_IN_USE, and those of msg_send; but MSG_E_TRUNCATED: there is a reply, and the buffer holds its beginning.
  */
