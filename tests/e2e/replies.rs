@@ -41,12 +41,17 @@ fn a_caller_that_was_superseded_or_drained_gets_its_reply() {
             let (new, result) = thread::scope(|scope| {
                 let call = scope.spawn(|| old.call(SERVER, PROCEDURE, b"", PATIENT));
                 let responder = held.recv().expect("it runs");
-                if is_drained {
-                    old.drain(wait::PATIENCE).expect("all is out");
-                }
+                let drain = is_drained.then(|| {
+                    let drain = scope.spawn(|| old.drain(wait::PATIENCE));
+                    wait::until("it takes no more", || old.is_draining());
+                    drain
+                });
                 let new = caller(node, Arrival::Takeover);
                 wait::until("the old one knows", || old.is_draining());
                 server.client.reply(&responder, b"reply").expect("it waits");
+                if let Some(drain) = drain {
+                    drain.join().expect("no panic").expect("its call has ended");
+                }
                 (new, call.join().expect("no panic"))
             });
             assert_eq!(result.expect("a reply").data, b"reply");
