@@ -192,7 +192,7 @@ fn messages_that_wait_for_recv_are_given_before_the_successor_gets_the_next() {
     assert_eq!(client.recv(LONG).expect("no error").expect("one").msgid.0, 1);
     // A call that waits takes what comes, and keeps it.
     daemon.deliver(2, now());
-    let options = msg::CallOptions::new(SHORT);
+    let options = CallOptions::new(SHORT);
     client.call(DST, PROCEDURE, b"", options).expect_err("nobody answers");
     read_drain(&client, &mut daemon);
     assert!(!has_said_drained(&client, &mut daemon), "2 waits");
@@ -209,7 +209,7 @@ fn messages_that_nobody_asks_for_hold_up_no_successor() {
             assert_eq!(client.try_recv(), Ok(None));
         }
         daemon.deliver(1, now());
-        let options = msg::CallOptions::new(SHORT);
+        let options = CallOptions::new(SHORT);
         client.call(DST, PROCEDURE, b"", options).expect_err("nobody answers");
         if asks {
             // Who drains asks for no more.
