@@ -67,7 +67,7 @@ fn run(options: &Options) -> ExitCode {
             "beside" => builder.arrival(Arrival::Beside),
             "takeover" => builder.arrival(Arrival::Takeover),
             "handled" => builder.ack(AckMode::OnHandled),
-            "threads" => builder,
+            "slow" | "threads" => builder,
             _ => builder.priority(1),
         };
     }
@@ -82,15 +82,18 @@ fn run(options: &Options) -> ExitCode {
         say(&format!("failed {dst} {msgid} {:?} {:?}", verdict.reason, verdict.certainty));
     });
     let (seed, id, sizes) = (*seed, *id, *sizes);
+    let work = if modes.iter().any(|mode| mode == "slow") { WORK } else { Duration::ZERO };
     client.on_message(move |_, Message { src, data, .. }| {
         let taken =
             Taken { src: src.client, incarnation: src.incarnation, data: data.to_vec(), at: clock::now() };
         say(&taken_line(&taken, seed, id, sizes));
+        thread::sleep(work);
     });
     client.serve(ECHO, move |client, call| {
         let Instance { client: src, incarnation } = call.from.instance;
         let ran = Taken { src, incarnation, data: call.request, at: clock::now() };
         say(&taken_line(&ran, seed, id, sizes));
+        thread::sleep(work);
         client.reply(&call.responder, &ran.data).expect("it waits for it");
     });
     say("ready");
@@ -152,6 +155,9 @@ fn send(client: &Client, options: &Options, dst: ClientId, index: u32) {
     let user = pattern::user(*seed, (*id, dst), index);
     client.send_with(dst, &payload, user, SendFlags::WAIT).expect("sent");
 }
+
+/// What a slow one takes for each message and each call: more come, so it is always at one, and others wait for it.
+const WORK: Duration = Duration::from_millis(1);
 
 fn say(line: &str) {
     // Nobody may be reading any more; then nobody cares.

@@ -33,7 +33,8 @@ pub struct ClientSpec {
     pub seed: u64,
     /// How long they are: from, to.
     pub sizes: (usize, usize),
-    /// `beside`, `takeover`, `handled` (acks then), `high` (its priority), `threads` (several dispatch): any of them.
+    /// `beside`, `takeover`, `handled` (acks then), `high` (its priority), `threads` (several dispatch), `slow` (it has work
+    /// to do with each): any of them.
     pub modes: &'static [&'static str],
     /// A command in front of the program.
     pub wrapper: Vec<OsString>,

@@ -213,6 +213,8 @@ impl SentMessages {
 /// What a client is being given, and what waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiveQueue {
+    /// What the library dropped as stale, the last of it: nobody has it until it comes again.
+    pub(crate) dropped: VecDeque<(InboxKey, MsgId, Seq)>,
     /// On their way to the library, in the order of their numbers.
     deliveries: VecDeque<Delivery>,
     /// The number of the first of them.

@@ -13,7 +13,7 @@
 use super::{
     Credentials, Engine,
     address::CallCopy,
-    client::ClientKey,
+    client::{ClientKey, Delivery},
     connections::Violation,
     inbox::{self, Inbox},
 };
@@ -57,7 +57,31 @@ impl Engine {
             self.await_drained(key);
         }
         self.refuse_unaddressed(key);
+        self.refuse_dropped(key);
         self.remove_route(key, instance, Departure::GoingAway);
+    }
+
+    /// A client's library dropped deliveries as stale: they are to come again, or, if it leaves before that, to go back.
+    pub(super) fn remember_dropped(&mut self, key: ClientKey, stale: &[Delivery]) {
+        let dropped = &mut self.clients[key].queue.dropped;
+        dropped.extend(stale.iter().filter(|d| !d.is_addressed).map(|d| (d.inbox, d.msgid, d.seq)));
+        let too_many = dropped.len().saturating_sub(limits::DELIVERY_WINDOW_MESSAGES);
+        dropped.drain(..too_many);
+        if self.clients[key].is_leaving {
+            self.refuse_dropped(key);
+        }
+    }
+
+    /// What the library of a client that takes no more had dropped as stale, and has not come again, was not begun. Without that
+    /// it would be in doubt until its sender's timer asks, and for ever where this daemon ends before.
+    fn refuse_dropped(&mut self, key: ClientKey) {
+        for (inbox, msgid, seq) in std::mem::take(&mut self.clients[key].queue.dropped) {
+            let is_missing =
+                |i: &Inbox| i.client == Some(key) && matches!(i.arrival(seq), inbox::Arrival::New);
+            if self.inboxes.get(inbox).is_some_and(is_missing) {
+                self.refuse(inbox, msgid, seq, GOING_AWAY);
+            }
+        }
     }
 
     /// A client has said that it takes no more: what it was given and has not reported taken was not begun.

@@ -50,6 +50,7 @@ impl Engine {
         let delivery = *delivery;
         let inbox = &mut self.inboxes[delivery.inbox];
         inbox.record_stale(delivery.seq, delivery.round);
+        let mut dropped = vec![delivery];
         if inbox.id.channel == Channel::Ordered {
             // The library drops those of the same round that stand behind it, too (I5). They are missing from now on, or
             // what is given anew would go past them.
@@ -57,11 +58,13 @@ impl Engine {
                 let is_dropped = behind.inbox == delivery.inbox && behind.round == delivery.round;
                 if is_dropped && !std::mem::replace(&mut behind.is_stale, true) {
                     inbox.record_stale(behind.seq, behind.round);
+                    dropped.push(*behind);
                 }
             }
         }
         self.count(Counter::StaleDeliveriesDropped);
         self.clients[client].queue.pop_stale();
+        self.remember_dropped(client, &dropped);
         self.give_blocked(client);
         Ok(())
     }

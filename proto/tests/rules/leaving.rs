@@ -3,6 +3,7 @@
 
 use msg_proto::{
     control::Arrival,
+    counters::Counter,
     outcome::{Certainty, Reason},
     session::{AckMode, SendFlags, SessionConfig, State},
 };
@@ -159,6 +160,28 @@ fn a_successor_does_not_wait_for_ever() {
         t.w.kill(old);
         t.w.run(5);
         assert_eq!(t.w.clients[new].taken.len(), 1, "nor is what died");
+    }
+}
+
+#[test]
+fn what_was_dropped_as_stale_goes_back_at_once_when_its_client_leaves() {
+    for from in NODES {
+        let (mut t, old) = begun(from, AckMode::OnTake, 1);
+        t.w.clients[old].session.record_backlog(0);
+        t.send(3);
+        // They grow stale in its socket. What it drops then comes again with its sender's timer, in 40 ms and more.
+        t.w.run(155);
+        t.w.clients[old].is_stopped = false;
+        t.w.run(1);
+        assert!(t.w.counter(1, Counter::StaleDeliveriesDropped) > 0);
+        assert_eq!(t.w.clients[old].taken.len(), 1);
+        let new = t.w.client_with(0, server(Arrival::Alone));
+        t.servers.push(new);
+        t.w.drain_client(old);
+        t.w.run(10);
+        assert_eq!(t.w.clients[new].taken.len(), 3, "none of them is in doubt for longer");
+        t.w.run(5);
+        t.check("they go to the next");
     }
 }
 
