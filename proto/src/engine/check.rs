@@ -100,6 +100,8 @@ impl Engine {
         same("bytes that wait for a client", c.queue.held_bytes, inboxes().map(|i| i.held_bytes()).sum())?;
         let limit = self.config.limits.client_queue_bytes + limits::MAX_LOCAL_FRAME_BYTES;
         holds("client_queue_bytes of the queue", c.queue.bytes() <= limit)?;
+        let mut asked = c.unanswered.iter().flatten().chain(&c.queue.dropped);
+        holds("what may go back is of its inboxes", asked.all(|(i, _, _)| c.inboxes.contains(i)))?;
         for blocked in &c.queue.blocked {
             holds("a blocked inbox says so", self.inboxes.get(*blocked).is_some_and(|i| i.is_blocked))?;
         }

@@ -326,6 +326,7 @@ impl ReceiveQueue {
     pub(crate) fn drain(&mut self) -> Vec<Delivery> {
         self.first = 0;
         self.window_bytes = 0;
+        self.dropped.clear();
         self.deliveries.drain(..).collect()
     }
 }

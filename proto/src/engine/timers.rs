@@ -294,6 +294,8 @@ impl Engine {
             let client = &mut self.clients[client];
             client.inboxes.retain(|k| *k != key);
             client.queue.blocked.retain(|k| *k != key);
+            client.queue.dropped.retain(|(k, _, _)| *k != key);
+            client.unanswered.iter_mut().for_each(|open| open.retain(|(k, _, _)| *k != key));
             client.queue.first_round = client.queue.first_round.max(inbox.round);
         }
     }
