@@ -65,7 +65,7 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand send" -l times -d 'How oft
 complete -c msgctl -n "__fish_msgctl_using_subcommand send" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F
 complete -c msgctl -n "__fish_msgctl_using_subcommand send" -l json -d 'Print JSON instead of tables: one document, or with `recv` one object a line'
 complete -c msgctl -n "__fish_msgctl_using_subcommand send" -s h -l help -d 'Print help'
-complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l as -d 'The client to receive as; no process may be registered with it at the moment [0 to 4294967295]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l as -d 'The client to receive as; no process of this node may be registered with it, unless --beside or --takeover says so [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l count -d 'End after so many [messages, 1 to 10000000; default: go on until interrupted]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l priority -d 'Among processes with this clientid, on any node, the highest gets the messages [0 to 255]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand recv" -l subscribe -d 'Print the instances of this client too, and each change among them; may be given again [0 to 4294967295]' -r
@@ -82,7 +82,7 @@ complete -c msgctl -n "__fish_msgctl_using_subcommand drain" -s h -l help -d 'Pr
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l from -d 'The client to call as; no process may be registered with it at the moment [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l to -d 'The client to call, on any node [0 to 4294967295]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l procedure -d 'Which of its procedures [0 to 4294967295]' -r
-complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l xid -d 'Names the call: who calls again with it repeats the call [any 64-bit number; default: one that nobody has]' -r
+complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l xid -d 'Names the call: who calls again with it repeats the call [1 to 18446744073709551615; default: one that nobody has]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l timeout-ms -d 'How long to wait for the reply [milliseconds, 1 to 86400000]' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l retries -d 'Call again so often, if it is known not to have started' -r
 complete -c msgctl -n "__fish_msgctl_using_subcommand call" -l runtime-dir -d 'The daemon\'s runtime directory, where `msgd.sock` and `status.sock` are [default: $XDG_RUNTIME_DIR/msgd, else /run/msgd]' -r -F

@@ -134,7 +134,8 @@ pub(super) struct SendArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct RecvArgs {
-    /// The client to receive as; no process may be registered with it at the moment [0 to 4294967295]
+    /// The client to receive as; no process of this node may be registered with it, unless --beside or --takeover says so [0 to
+    /// 4294967295]
     #[arg(long = "as", value_name = "ID")]
     pub(super) id: u32,
 
@@ -206,8 +207,8 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "N")]
     pub(super) procedure: u32,
 
-    /// Names the call: who calls again with it repeats the call [any 64-bit number; default: one that nobody has]
-    #[arg(long, value_name = "N")]
+    /// Names the call: who calls again with it repeats the call [1 to 18446744073709551615; default: one that nobody has]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(super) xid: Option<u64>,
 
     /// The call may have been made before, with that XID: a server that does not remember it is told so
@@ -436,6 +437,7 @@ mod tests {
             ("msgctl send --from 1 x", ErrorKind::MissingRequiredArgument),
             ("msgctl send --from 1 --to 4294967296 x", ErrorKind::ValueValidation),
             ("msgctl send --from 1 --to 2 --count 0 x", ErrorKind::ValueValidation),
+            ("msgctl call --from 1 --to 2 --procedure 3 --xid 0 --repeated x", ErrorKind::ValueValidation),
             ("msgctl send --from 1 --to 2 --interval-ms 9 x", ErrorKind::ValueValidation),
             ("msgctl send --from 1 --to 2 --interval-ms 600001 x", ErrorKind::ValueValidation),
             ("msgctl send --from 1 --to 2 --times 256 x", ErrorKind::ValueValidation),
