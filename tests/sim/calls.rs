@@ -239,6 +239,9 @@ impl World {
     pub fn call_finale(&mut self, longest: u64) -> Vec<(LifeId, u64, ClientId)> {
         let mut made = Vec::new();
         for c in 0..self.clients.len() {
+            if self.is_kept_out(c) {
+                continue;
+            }
             let Some(mut process) = self.clients[c].process.take() else { continue };
             for dst in self.clients[c].plan.to.clone() {
                 let is_there = self.clients.iter().any(|c| c.plan.id == dst && c.process.is_some())

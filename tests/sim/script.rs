@@ -7,7 +7,7 @@ use msg_proto::{
 
 use super::{
     check::{Outcome, Violation, payload},
-    client::{Process, Stall},
+    client::{Client, Process, Stall},
     world::{Event, World},
 };
 
@@ -109,6 +109,9 @@ impl World {
         let is_there =
             |w: &Self, id: ClientId| w.clients.iter().any(|c| c.plan.id == id && c.process.is_some());
         for c in 0..self.clients.len() {
+            if self.is_kept_out(c) {
+                continue;
+            }
             let Some(mut process) = self.clients[c].process.take() else { continue };
             for dst in self.clients[c].plan.to.clone() {
                 for flags in [
@@ -125,6 +128,15 @@ impl World {
             self.wake_client_soon(c);
         }
         Ok(sent)
+    }
+
+    /// Whether a process is not registered, as another one of its clientid is: of two takeovers that crossed, the one that
+    /// came to the daemon last has it, and whoever starts next is refused.
+    pub(super) fn is_kept_out(&self, c: usize) -> bool {
+        let is_in = |c: &Client| c.process.as_ref().is_some_and(|p| p.session.state() == State::Registered);
+        let (own, id) = (&self.clients[c], self.clients[c].plan.id);
+        let mut others = self.clients.iter().enumerate().filter(|(other, o)| *other != c && o.plan.id == id);
+        !is_in(own) && others.any(|(_, other)| is_in(other))
     }
 
     /// What became of a message.
