@@ -153,7 +153,7 @@ pub struct Fragment<'a> {
     pub at_least_once: bool,
     /// See [`Data::call`].
     pub call: Option<CallMark>,
-    /// The first byte; a multiple of [`limits::FRAGMENT_UNIT`].
+    /// The first byte; a multiple of [`crate::limits::FRAGMENT_UNIT`].
     pub offset: u32,
     /// Bytes of the whole message.
     pub total: u32,
@@ -187,7 +187,7 @@ pub struct AckRun {
     pub msgid: MsgId,
     /// The first one's sequence number.
     pub seq: Seq,
-    /// How many: 1 to [`limits::SEQ_SPAN`].
+    /// How many: 1 to [`crate::limits::SEQ_SPAN`].
     pub count: u32,
 }
 
