@@ -196,8 +196,6 @@ pub(crate) struct OutFlow {
     pub(crate) stage: Stage,
     /// The target that the sender's library knows of.
     pub(crate) known: Option<Instance>,
-    /// That library holds some instance for the flow's: BOUND was written to it, and no UNBOUND since.
-    pub(crate) is_bound_told: bool,
     /// How many unresolved messages, those for one instance aside, the target may have begun.
     pub(crate) in_doubt: u32,
     /// The way to the target is lost: from then on it counts as gone for good.
@@ -230,7 +228,6 @@ impl OutFlow {
             target: None,
             stage: Stage::Open,
             known: None,
-            is_bound_told: false,
             in_doubt: 0,
             lost_until: None,
             replay: None,

@@ -43,9 +43,6 @@ impl Engine {
         }
         let key = self.enter(client, flow, submit);
         self.on_replayed(key);
-        if self.chain.flows[flow].target.is_none() {
-            self.take_back(flow);
-        }
         let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
         if !allowed {
             self.fail(key, Reason::Refused);

@@ -17,7 +17,7 @@
 
 use super::{
     Engine,
-    chain::{EntryKey, FlowKey, Stage, Target, Via},
+    chain::{EntryKey, FlowKey, OutFlow, Stage, Target, Via},
     client::ClientKey,
     connections::Violation,
     link::LinkKey,
@@ -83,11 +83,11 @@ impl Engine {
                 return;
             }
             None => {
-                // One that is awaited, after this daemon's start, will most likely have it again: what the library knows holds.
-                let now = self.clock.steady();
-                let awaited = flow.lost_until.filter(|at| *at > now);
-                (flow.target, flow.stage, flow.lost_until) = (None, Stage::Open, awaited);
-                self.take_back(key);
+                let is_told = flow.known.is_some() || matches!(flow.stage, Stage::Telling(_));
+                (flow.target, flow.stage, flow.lost_until) = (None, Stage::Open, None);
+                if is_told {
+                    self.tell_unbound(key);
+                }
             }
         }
         if is_to_send {
@@ -158,24 +158,19 @@ impl Engine {
         let flow = &mut self.chain.flows[key];
         // Until it has read that, nobody can say which of the two it knows: one that is switched to meanwhile, though it be
         // the one before, is told again.
-        (flow.stage, flow.known, flow.is_bound_told) = (Stage::Telling(at), None, true);
+        (flow.stage, flow.known) = (Stage::Telling(at), None);
         self.clients[client].told_targets.push_back((at, key));
         self.wake_conn(conn);
     }
 
-    /// Tells the sender's library, which holds a flow for bound, that nobody may have begun anything of it: a daemon that is started
-    /// after this one need not ask an instance that it does not know. Where nothing is unresolved that need not be said.
-    pub(super) fn take_back(&mut self, key: FlowKey) {
-        let flow = &mut self.chain.flows[key];
-        let is_awaited = flow.lost_until.is_some_and(|at| at > self.clock.steady());
-        let Some(conn) = self.clients[flow.client].conn else { return };
-        if flow.target.is_some() || !flow.is_bound_told || is_awaited || flow.unresolved().next().is_none() {
-            return;
-        }
-        (flow.known, flow.is_bound_told) = (None, false);
-        let (dst, channel) = (flow.dst, flow.channel);
+    /// Tells the sender's library that nobody may have begun anything of a flow: a daemon that is started after this one need not
+    /// ask an instance that it does not know.
+    fn tell_unbound(&mut self, key: FlowKey) {
+        let OutFlow { client, dst, channel, .. } = self.chain.flows[key];
+        let Some(conn) = self.clients[client].conn else { return };
         self.flush_resolved(conn);
         local::put::unbound(self.conns[conn].out.tail(), dst, channel);
+        self.chain.flows[key].known = None;
         self.wake_conn(conn);
     }
 
@@ -186,11 +181,7 @@ impl Engine {
         for key in flows {
             let flow = &self.chain.flows[key];
             match flow.target {
-                None => {
-                    // What it was told may not have reached it.
-                    self.chain.flows[key].is_bound_told = true;
-                    self.take_back(key);
-                }
+                None => self.tell_unbound(key),
                 Some(t) if flow.known != Some(t.instance) && flow.stage != Stage::Closing => {
                     self.tell_target(key);
                 }
@@ -332,7 +323,6 @@ impl Engine {
         let flow = &mut self.chain.flows[key];
         flow.target = Some(Target { instance, via });
         (flow.known, flow.stage, flow.replay) = (Some(instance), Stage::Closing, Some(restored.upto));
-        flow.is_bound_told = true;
         if !is_there {
             flow.lost_until = Some(until);
             self.lost_at = Some(self.lost_at.map_or(until, |at| at.min(until)));
