@@ -33,11 +33,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "what a service does with a message takes its time")]
-fn do_work(work: Duration) {
-    thread::sleep(work);
-}
-
 struct Options {
     socket: PathBuf,
     id: ClientId,
@@ -92,13 +87,13 @@ fn run(options: &Options) -> ExitCode {
         let taken =
             Taken { src: src.client, incarnation: src.incarnation, data: data.to_vec(), at: clock::now() };
         say(&taken_line(&taken, seed, id, sizes));
-        do_work(work);
+        thread::sleep(work);
     });
     client.serve(ECHO, move |client, call| {
         let Instance { client: src, incarnation } = call.from.instance;
         let ran = Taken { src, incarnation, data: call.request, at: clock::now() };
         say(&taken_line(&ran, seed, id, sizes));
-        do_work(work);
+        thread::sleep(work);
         client.reply(&call.responder, &ran.data).expect("it waits for it");
     });
     say("ready");

@@ -17,7 +17,7 @@
 
 use super::{
     Engine,
-    chain::{EntryKey, FlowKey, OutFlow, Stage, Target, Via},
+    chain::{EntryKey, FlowKey, Stage, Target, Via},
     client::ClientKey,
     connections::Violation,
     link::LinkKey,
@@ -82,13 +82,7 @@ impl Engine {
                 self.switch(key, active);
                 return;
             }
-            None => {
-                let is_told = flow.known.is_some() || matches!(flow.stage, Stage::Telling(_));
-                (flow.target, flow.stage, flow.lost_until) = (None, Stage::Open, None);
-                if is_told {
-                    self.tell_unbound(key);
-                }
-            }
+            None => (flow.target, flow.stage, flow.lost_until) = (None, Stage::Open, None),
         }
         if is_to_send {
             self.send_unresolved(key);
@@ -163,29 +157,14 @@ impl Engine {
         self.wake_conn(conn);
     }
 
-    /// Tells the sender's library that nobody may have begun anything of a flow: a daemon that is started after this one need not
-    /// ask an instance that it does not know.
-    fn tell_unbound(&mut self, key: FlowKey) {
-        let OutFlow { client, dst, channel, .. } = self.chain.flows[key];
-        let Some(conn) = self.clients[client].conn else { return };
-        self.flush_resolved(conn);
-        local::put::unbound(self.conns[conn].out.tail(), dst, channel);
-        self.chain.flows[key].known = None;
-        self.wake_conn(conn);
-    }
-
     /// A client came back to this daemon: what it was told of its flows' targets may not have reached it.
     pub(super) fn tell_targets_again(&mut self, client: ClientKey) {
         let mut flows: Vec<_> = self.clients[client].flows.values().copied().collect();
         flows.sort_unstable();
         for key in flows {
             let flow = &self.chain.flows[key];
-            match flow.target {
-                None => self.tell_unbound(key),
-                Some(t) if flow.known != Some(t.instance) && flow.stage != Stage::Closing => {
-                    self.tell_target(key);
-                }
-                Some(_) => {}
+            if flow.target.is_some_and(|t| flow.known != Some(t.instance)) && flow.stage != Stage::Closing {
+                self.tell_target(key);
             }
         }
     }
