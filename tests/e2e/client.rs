@@ -33,6 +33,11 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "what a service does with a message takes its time")]
+fn do_work(work: Duration) {
+    thread::sleep(work);
+}
+
 struct Options {
     socket: PathBuf,
     id: ClientId,
@@ -87,13 +92,13 @@ fn run(options: &Options) -> ExitCode {
         let taken =
             Taken { src: src.client, incarnation: src.incarnation, data: data.to_vec(), at: clock::now() };
         say(&taken_line(&taken, seed, id, sizes));
-        thread::sleep(work);
+        do_work(work);
     });
     client.serve(ECHO, move |client, call| {
         let Instance { client: src, incarnation } = call.from.instance;
         let ran = Taken { src, incarnation, data: call.request, at: clock::now() };
         say(&taken_line(&ran, seed, id, sizes));
-        thread::sleep(work);
+        do_work(work);
         client.reply(&call.responder, &ran.data).expect("it waits for it");
     });
     say("ready");
