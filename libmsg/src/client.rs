@@ -64,8 +64,9 @@ pub(crate) struct Inner {
     pub(crate) handing_over: usize,
     /// Somebody takes messages with [`Client::recv`].
     pub(crate) has_receiver: bool,
-    /// A thread sleeps in the poller...
+    /// A thread sleeps in the poller, since there was so much news...
     pub(crate) sleeping: bool,
+    pub(crate) slept_at: u64,
     /// ... has been woken, and so many wait for it to come back.
     pub(crate) woken: bool,
     pub(crate) waiting: usize,
@@ -99,6 +100,7 @@ impl Client {
                 handing_over: 0,
                 has_receiver: false,
                 sleeping: false,
+                slept_at: 0,
                 woken: false,
                 waiting: 0,
                 ready: false,
@@ -297,7 +299,7 @@ impl Client {
     pub(crate) fn settle(&self, inner: &mut Inner) {
         let call_due = inner.call_due();
         inner.link.watch(&self.poller, call_due);
-        if inner.sleeping && !inner.woken && inner.link.has_news() {
+        if inner.sleeping && !inner.woken && inner.link.news() != inner.slept_at {
             inner.woken = true;
             self.poller.set_wake();
         }

@@ -31,8 +31,8 @@ pub(crate) struct Link {
     /// The last read filled what it was given: there is likely more.
     more: bool,
     last_read: Time,
-    /// Something came or fell due since this was last asked.
-    news: bool,
+    /// How often something came or fell due. Who waits remembers it: of several threads each is told.
+    news: u64,
     lost_at: Time,
     retry_at: Time,
     /// Since when no daemon has registered us.
@@ -55,7 +55,7 @@ impl Link {
             full: false,
             more: false,
             last_read: Time(0),
-            news: false,
+            news: 0,
             lost_at: Time(0),
             retry_at: Time(0),
             away_since: None,
@@ -81,16 +81,12 @@ impl Link {
         self.last_read
     }
 
-    pub(crate) const fn has_news(&self) -> bool {
+    pub(crate) const fn news(&self) -> u64 {
         self.news
     }
 
     pub(crate) const fn record_news(&mut self) {
-        self.news = true;
-    }
-
-    pub(crate) const fn forget_news(&mut self) {
-        self.news = false;
+        self.news += 1;
     }
 
     /// Connects, and writes registration and replay.
@@ -111,14 +107,14 @@ impl Link {
             self.armed = None;
         }
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
-            self.news = true;
+            self.record_news();
             self.session.handle_timeout(now);
             self.close_unusable(now);
         }
         if self.tell_until.is_some_and(|at| at <= now) {
             self.tell_until = None;
             self.gave_up_telling = true;
-            self.news = true;
+            self.record_news();
         }
         if self.connect_at().is_some_and(|at| at <= now) && self.connect(poller, now).is_err() {
             self.retry_later(now);
@@ -139,7 +135,7 @@ impl Link {
             Ok((_, n)) if n > 0 => {
                 self.more = n == len;
                 self.last_read = now;
-                self.news = true;
+                self.record_news();
                 self.session.handle_read(now, n);
                 if self.session.state() == State::Registered {
                     self.away_since = None;
@@ -259,7 +255,7 @@ impl Link {
 
     fn on_lost(&mut self, now: Time) {
         if self.socket.take().is_some() {
-            self.news = true;
+            self.record_news();
             self.session.handle_disconnected(now);
             (self.blocked, self.full, self.more) = (false, false, false);
             self.lost_at = now;

@@ -24,12 +24,13 @@ impl Client {
     /// [`Error::Refused`] once the daemon has refused this client and all callbacks have run;
     /// [`Error::InCallback`]; [`Error::Forked`].
     pub fn dispatch(&self, timeout: impl Into<Option<Duration>>) -> Result<usize, Error> {
-        let mut waited = false;
+        let mut seen = None;
         let ran = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
             let (mut inner, count) = client.run_callbacks(inner, Kinds::All);
             let woken = mem::take(&mut inner.wake_asked);
-            let enough = count > 0 || woken || (waited && inner.link.has_news());
-            waited = true;
+            let news = inner.link.news();
+            let enough = count > 0 || woken || seen.is_some_and(|seen| seen != news);
+            seen = Some(news);
             (inner, enough.then_some(count))
         });
         ran.map(|(_, ran)| ran.unwrap_or(0))
@@ -197,7 +198,6 @@ impl Client {
         mut attempt: impl FnMut(&'a Self, Locked<'a>) -> (Locked<'a>, Option<T>),
     ) -> Result<(Locked<'a>, Option<T>), Error> {
         let deadline = timeout.map(|timeout| clock::now() + Span::from(timeout));
-        inner.link.forget_news();
         let result = loop {
             inner.link.handle_time(&self.poller, clock::now());
             inner.turn_calls(clock::now());
@@ -242,9 +242,8 @@ impl Client {
         if read {
             return inner;
         }
-        inner.link.forget_news();
         self.settle(&mut inner);
-        inner.sleeping = true;
+        (inner.sleeping, inner.slept_at) = (true, inner.link.news());
         drop(inner);
         let woken = self.poller.wait(left);
         inner = self.lock();
@@ -252,7 +251,6 @@ impl Client {
         if inner.woken {
             inner.woken = false;
             self.poller.clear_wake();
-            inner.link.record_news();
         }
         if woken.by_socket {
             let now = clock::now();
