@@ -292,11 +292,11 @@ int msg_flush(msg_client *client, int timeout_ms);
 int msg_fd(const msg_client *client);
 
 /*
- * Waits until something comes or falls due, does what is to be done, runs the callbacks that it calls for in this
- * thread, and returns how many ran. That can be 0: when the time is over, after msg_wake, or when outcomes came that
- * only make room. With timeout_ms = 0 it never blocks. Several threads may wait in it; callbacks still run one at a time.
- * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_IN_CALLBACK, MSG_E_FORKED; MSG_E_VERSION to MSG_E_REFUSED once msgd has
- * refused this client and every callback has run: close it then, nothing will come any more.
+ * Waits until something comes or falls due, does what is to be done, runs the callbacks that it calls for in this thread, and
+ * returns how many ran. That can be 0: when the time is over, after msg_wake, when outcomes came that only make room, and once
+ * in each thread when the client is to take no more (msg_on_drain). With timeout_ms = 0 it never blocks. Several threads may
+ * wait in it; callbacks still run one at a time.
+ * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_IN_CALLBACK, MSG_E_FORKED; once msgd has refused this client MSG_E_VERSION to _REFUSED.
  */
 int msg_dispatch(msg_client *client, int timeout_ms);
 

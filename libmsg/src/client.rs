@@ -71,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) woken: bool,
     pub(crate) waiting: usize,
     ready: bool,
+    /// The threads whose dispatch has returned since nothing more is taken.
+    drain_told: Vec<Thread>,
     /// A dispatch is to return, whatever it waits for.
     pub(crate) wake_asked: bool,
     /// Messages wait for a callback, and for nothing else: without one they are nothing to do.
@@ -101,6 +103,7 @@ impl Client {
                 has_receiver: false,
                 sleeping: false,
                 slept_at: 0,
+                drain_told: Vec::new(),
                 woken: false,
                 waiting: 0,
                 ready: false,
@@ -394,6 +397,9 @@ impl Drop for Client {
 /// How often it is looked whether another thread has dropped a [`crate::Responder`], which wakes nobody.
 const LOOK: Span = Span::from_millis(100);
 
+/// So many threads are remembered as told of a drain; with more each may be told again.
+const MAX_TOLD: usize = 256;
+
 /// How long a daemon's full backlog is given before the next attempt.
 const RETRY_CONNECT: Span = Span::from_millis(10);
 
@@ -401,6 +407,19 @@ impl Inner {
     /// Whether this thread is in a callback.
     pub(crate) fn in_callback(&self) -> bool {
         self.running.is_some_and(|thread| thread == Thread::here())
+    }
+
+    /// Whether this thread's dispatch has yet to return since nothing more is taken: another one may have read that after this
+    /// one asked.
+    pub(crate) fn tell_drain(&mut self) -> bool {
+        if !self.link.session.is_draining() || self.drain_told.contains(&Thread::here()) {
+            return false;
+        }
+        if self.drain_told.len() >= MAX_TOLD {
+            self.drain_told.clear();
+        }
+        self.drain_told.push(Thread::here());
+        true
     }
 
     /// Writes what waits, as far as the socket takes it.

@@ -15,7 +15,8 @@ type Locked<'a> = MutexGuard<'a, Inner>;
 
 impl Client {
     /// Waits until something comes or falls due, and runs the callbacks that it calls for, in this thread. Returns how
-    /// many ran: it may be none, as when outcomes came that make room, and nobody wants to hear of them.
+    /// many ran: it may be none, as when outcomes came that make room, and nobody wants to hear of them. In each thread it
+    /// returns once when the client is to take no more: who asks [`is_draining`](Self::is_draining) before it is never late.
     ///
     /// `timeout` is `None` for no limit, zero for not at all.
     ///
@@ -29,7 +30,8 @@ impl Client {
             let (mut inner, count) = client.run_callbacks(inner, Kinds::All);
             let woken = mem::take(&mut inner.wake_asked);
             let news = inner.link.news();
-            let enough = count > 0 || woken || seen.is_some_and(|seen| seen != news);
+            let is_told = inner.tell_drain();
+            let enough = count > 0 || woken || is_told || seen.is_some_and(|seen| seen != news);
             seen = Some(news);
             (inner, enough.then_some(count))
         });

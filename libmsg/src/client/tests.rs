@@ -10,7 +10,7 @@ use std::{
 use msg_proto::{
     control::Registered,
     ids::{Channel, Instance, MsgId, Seq},
-    local::{Deliver, put},
+    local::{Deliver, DrainCause, put},
     units::Span,
 };
 
@@ -108,4 +108,23 @@ fn who_waits_is_told_though_another_thread_looks_first() {
         ran.sort_by_key(|ran| ran.clone().ok());
         assert_eq!(ran, [Ok(0), Ok(1)], "each that waited returns, with what it ran");
     });
+}
+
+#[test]
+fn a_dispatch_that_begins_after_another_thread_read_that_nothing_more_is_taken_returns() {
+    let (client, mut daemon) = connected("drain");
+    let mut out = Vec::new();
+    put::drain(&mut out, DrainCause::Asked);
+    daemon.write_all(&out).expect("written");
+    // Whoever asked just before this whether the client drains goes on to wait.
+    assert_eq!(client.recv(Duration::from_secs(20)), Err(Error::Draining));
+    let (ended, has_ended) = mpsc::channel();
+    thread::scope(|scope| {
+        let client = &client;
+        scope.spawn(move || ended.send([client.dispatch(None), client.dispatch(Duration::from_millis(1))]));
+        let ran = has_ended.recv_timeout(Duration::from_secs(20));
+        client.wake();
+        assert_eq!(ran, Ok([Ok(0), Ok(0)]));
+    });
+    assert_eq!(client.lock().drain_told.len(), 1, "once in each thread");
 }
