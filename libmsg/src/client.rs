@@ -433,13 +433,13 @@ impl Inner {
     /// When calls give somebody something to do: also those given up, and, while it drains, those that it is to answer.
     fn call_due(&self) -> Option<Time> {
         let due = self.calls.poll_timeout();
-        let is_draining = self.link.session.is_draining();
-        if !is_draining && !self.calls.has_responders() {
+        let (is_draining, has_responders) = (self.link.session.is_draining(), self.calls.has_responders());
+        if !is_draining && !has_responders {
             return due;
         }
         let now = clock::now();
         let awaited = self.calls.awaited(now).filter(|_| is_draining);
-        let look_at = self.calls.has_responders().then_some(now + LOOK);
+        let look_at = has_responders.then_some(now + LOOK);
         awaited.chain(due).chain(look_at).min()
     }
 
