@@ -72,8 +72,7 @@ impl Engine {
             }
             _ if flow.is_in_doubt() => {
                 flow.stage = Stage::Closing;
-                let is_lost = flow.lost_until.is_some_and(|at| at <= self.clock.steady());
-                if is_lost && active.is_some() {
+                if self.is_given_up(key) {
                     self.give_up_target(key);
                     return;
                 }
@@ -195,25 +194,39 @@ impl Engine {
         }
     }
 
-    /// The target counts as gone for good, and another instance is active. What may have begun there ends, within one
-    /// interval (I4: a copy that is under way may be handed over for so long), or goes on where that is allowed.
+    /// Whether the target counts as gone for good, and another instance is active. Of one that was here nobody has to
+    /// guess: this node knows.
+    fn is_given_up(&self, key: FlowKey) -> bool {
+        let flow = &self.chain.flows[key];
+        flow.lost_until.is_some_and(|at| at <= self.clock.steady())
+            && flow.target.is_some_and(|t| t.via != Via::Local)
+            && self.routes.active(flow.dst).is_some()
+    }
+
+    /// What the target may have begun ends, as it counts as gone for good. What its sender, which came back, has yet to submit
+    /// again (`replay`) follows.
     fn give_up_target(&mut self, key: FlowKey) {
-        let flow = &mut self.chain.flows[key];
-        flow.replay = None;
-        let end = self.clock.steady() + self.clients[flow.client].interval;
-        let in_doubt: Vec<_> = flow
+        let in_doubt: Vec<_> = self.chain.flows[key]
             .unresolved()
             .filter(|e| self.chain.entries[*e].in_doubt && self.chain.entries[*e].to.is_none())
             .collect();
         for entry in in_doubt {
-            if self.chain.entries[entry].at_least_once {
-                self.chain.unbind(entry);
-                self.chain.entries[entry].tainted = true;
-            } else {
-                self.chain.due.end_by(&mut self.chain.entries, entry, end);
-            }
+            self.give_up(entry);
         }
         self.settle(key);
+    }
+
+    /// A message that may have begun there ends, within one interval (I4: a copy that is under way may be handed over for so
+    /// long), or goes on where that is allowed.
+    fn give_up(&mut self, key: EntryKey) {
+        let entry = &self.chain.entries[key];
+        if entry.at_least_once {
+            self.chain.unbind(key);
+            self.chain.entries[key].tainted = true;
+        } else {
+            let end = self.clock.steady() + self.clients[entry.client].interval;
+            self.chain.due.end_by(&mut self.chain.entries, key, end);
+        }
     }
 
     /// A link is lost: its flows' targets count as gone for good if it does not come back in time.
@@ -316,6 +329,9 @@ impl Engine {
         let beyond = seq.since(upto);
         if beyond.unwrap_or(0) == 0 {
             self.chain.bind(key);
+            if self.is_given_up(flow) && self.chain.entries[key].to.is_none() {
+                self.give_up(key);
+            }
         }
         if beyond.is_some() {
             self.chain.flows[flow].replay = None;
