@@ -376,6 +376,13 @@ fn bound() {
             |out| put::bound(out, &bound),
             &DaemonFrame::Bound(bound),
         );
+        let (dst, channel) = (bound.dst.client, bound.channel);
+        daemon(
+            "UNBOUND",
+            &format!("0c000000 4b {flags} 0000  64000000"),
+            |out| put::unbound(out, dst, channel),
+            &DaemonFrame::Unbound { dst, channel },
+        );
     }
 }
 

@@ -316,6 +316,14 @@ fn frames_about_the_end_of_instances() {
     assert!(client_error(&frame(fields, &[b'n'; 65], 12)).is_some(), "a name of 65 bytes");
     assert!(client_error(&frame(fields, &[0xff], 12)).is_some(), "not UTF-8");
     assert!(daemon_error(&frame(fields, b"n", 74)).is_some(), "GONE says no node");
+    let unbound = |len: u8, flags: u8| {
+        let frame = [len, 0, 0, 0, 75, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        daemon_error(&frame[..usize::from(len)])
+    };
+    assert_eq!([(12, 0), (12, 1)].map(|(len, flags)| unbound(len, flags)), [None, None]);
+    for (len, flags) in [(8, 0), (11, 0), (13, 0), (16, 0), (12, 2)] {
+        assert!(unbound(len, flags).is_some(), "{len} bytes, flags {flags}");
+    }
     for (at, value) in [(4, 1), (8, 0)] {
         let mut wrong = fields;
         wrong[at] = value;

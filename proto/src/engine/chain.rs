@@ -91,6 +91,16 @@ pub(crate) enum Stage {
     Closing,
 }
 
+/// To which instance a flow's messages go, as the sender's library knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Known {
+    /// To none: nobody may have begun any that is unresolved.
+    Nobody,
+    /// To the one before, or to the one that it is being told of.
+    Unsure,
+    This(Instance),
+}
+
 impl Entry {
     /// The message itself.
     pub(crate) fn payload(&self) -> &[u8] {
@@ -195,10 +205,11 @@ pub(crate) struct OutFlow {
     /// Whether they go.
     pub(crate) stage: Stage,
     /// The target that the sender's library knows of.
-    pub(crate) known: Option<Instance>,
+    pub(crate) known: Known,
     /// How many unresolved messages, those for one instance aside, the target may have begun.
     pub(crate) in_doubt: u32,
-    /// The way to the target is lost: from then on it counts as gone for good.
+    /// The way to the target is lost: from then on it counts as gone for good. Without a target: until then the one that the
+    /// library knows of may come back.
     pub(crate) lost_until: Option<Time>,
     /// The client that came back submits again what the target may have begun: up to this one.
     pub(crate) replay: Option<Seq>,
@@ -227,7 +238,7 @@ impl OutFlow {
             channel,
             target: None,
             stage: Stage::Open,
-            known: None,
+            known: Known::Nobody,
             in_doubt: 0,
             lost_until: None,
             replay: None,

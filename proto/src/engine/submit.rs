@@ -43,6 +43,7 @@ impl Engine {
         }
         let key = self.enter(client, flow, submit);
         self.on_replayed(key);
+        self.take_back(flow);
         let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
         if !allowed {
             self.fail(key, Reason::Refused);

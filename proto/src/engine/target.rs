@@ -17,7 +17,7 @@
 
 use super::{
     Engine,
-    chain::{EntryKey, FlowKey, Stage, Target, Via},
+    chain::{EntryKey, FlowKey, Known, Stage, Target, Via},
     client::ClientKey,
     connections::Violation,
     link::LinkKey,
@@ -53,10 +53,10 @@ impl Engine {
         let Some(flow) = self.chain.flows.get_mut(key) else { return };
         let active = self.routes.active(flow.dst);
         let Some(target) = flow.target else {
-            if let Some(active) = active {
-                self.switch(key, active);
-            }
-            return;
+            return match active {
+                Some(active) => self.switch(key, active),
+                None => self.take_back(key),
+            };
         };
         let mut is_to_send = false;
         if let Some(via) = self.routes.way(target.instance) {
@@ -81,7 +81,11 @@ impl Engine {
                 self.switch(key, active);
                 return;
             }
-            None => (flow.target, flow.stage, flow.lost_until) = (None, Stage::Open, None),
+            None => {
+                // One that is awaited, after this daemon's start, will most likely have it again: what the library knows holds.
+                (flow.target, flow.stage) = (None, Stage::Open);
+                self.take_back(key);
+            }
         }
         if is_to_send {
             self.send_unresolved(key);
@@ -123,7 +127,7 @@ impl Engine {
         let flow = &mut self.chain.flows[key];
         flow.begin_anew();
         (flow.target, flow.lost_until) = (Some(target), None);
-        if flow.known == Some(target.instance) {
+        if flow.known == Known::This(target.instance) {
             flow.stage = Stage::Open;
             self.send_unresolved(key);
         } else {
@@ -151,8 +155,28 @@ impl Engine {
         let flow = &mut self.chain.flows[key];
         // Until it has read that, nobody can say which of the two it knows: one that is switched to meanwhile, though it be
         // the one before, is told again.
-        (flow.stage, flow.known) = (Stage::Telling(at), None);
+        (flow.stage, flow.known) = (Stage::Telling(at), Known::Unsure);
         self.clients[client].told_targets.push_back((at, key));
+        self.wake_conn(conn);
+    }
+
+    /// A flow has no target. If its sender's library knows of one, it is told that nothing is in doubt any more: a daemon that is
+    /// started after this one need not ask an instance that it does not know. With nothing unresolved that need not be said.
+    pub(super) fn take_back(&mut self, key: FlowKey) {
+        let flow = &mut self.chain.flows[key];
+        let is_awaited = flow.lost_until.is_some_and(|at| at > self.clock.steady());
+        if flow.target.is_some() || is_awaited {
+            return;
+        }
+        flow.lost_until = None;
+        if flow.known == Known::Nobody || flow.unresolved().next().is_none() {
+            return;
+        }
+        let Some(conn) = self.clients[flow.client].conn else { return };
+        flow.known = Known::Nobody;
+        let (dst, channel) = (flow.dst, flow.channel);
+        self.flush_resolved(conn);
+        local::put::unbound(self.conns[conn].out.tail(), dst, channel);
         self.wake_conn(conn);
     }
 
@@ -161,9 +185,16 @@ impl Engine {
         let mut flows: Vec<_> = self.clients[client].flows.values().copied().collect();
         flows.sort_unstable();
         for key in flows {
-            let flow = &self.chain.flows[key];
-            if flow.target.is_some_and(|t| flow.known != Some(t.instance)) && flow.stage != Stage::Closing {
-                self.tell_target(key);
+            let flow = &mut self.chain.flows[key];
+            match flow.target {
+                None => {
+                    flow.known = Known::Unsure;
+                    self.take_back(key);
+                }
+                Some(t) if flow.known != Known::This(t.instance) && flow.stage != Stage::Closing => {
+                    self.tell_target(key);
+                }
+                Some(_) => {}
             }
         }
     }
@@ -177,7 +208,7 @@ impl Engine {
             let flow = &mut self.chain.flows[key];
             if flow.stage == Stage::Telling(at) {
                 flow.stage = Stage::Open;
-                flow.known = flow.target.map(|t| t.instance);
+                flow.known = flow.target.map_or(Known::Unsure, |t| Known::This(t.instance));
                 self.send_unresolved(key);
             }
         }
@@ -314,7 +345,7 @@ impl Engine {
         let via = self.routes.way(instance).or(home).unwrap_or(Via::Nowhere);
         let flow = &mut self.chain.flows[key];
         flow.target = Some(Target { instance, via });
-        (flow.known, flow.stage, flow.replay) = (Some(instance), Stage::Closing, Some(restored.upto));
+        (flow.known, flow.stage, flow.replay) = (Known::This(instance), Stage::Closing, Some(restored.upto));
         if !is_there {
             flow.lost_until = Some(until);
             self.lost_at = Some(self.lost_at.map_or(until, |at| at.min(until)));

@@ -4,8 +4,8 @@ use super::{
     HEAD_BYTES, LocalError, RawFrame,
     call::{Addressee, CallOrigin, parse_addressee, parse_origin},
     instances::{
-        Bound, DrainCause, Presence, Watch, parse_bound, parse_drain, parse_gone, parse_presence,
-        parse_subscribe, parse_watch,
+        Bound, DrainCause, Presence, Watch, parse_bound, parse_clientid, parse_drain, parse_gone,
+        parse_presence, parse_watch,
     },
     put::{DELIVER_HEAD, SUBMIT_HEAD},
 };
@@ -41,6 +41,7 @@ pub(super) mod kind {
     pub(crate) const DRAIN: u8 = 72;
     pub(crate) const PRESENCE: u8 = 73;
     pub(crate) const GONE: u8 = 74;
+    pub(crate) const UNBOUND: u8 = 75;
 }
 
 pub(super) mod flag {
@@ -122,6 +123,13 @@ pub enum DaemonFrame<'a> {
     Presence(Presence<'a>),
     /// An instance that the client watches is gone, and no reply will come from it.
     Gone(Instance),
+    /// A flow's messages go to no instance any more, and none may have begun any that is unresolved.
+    Unbound {
+        /// The destination.
+        dst: ClientId,
+        /// Which of the two flows.
+        channel: Channel,
+    },
 }
 
 /// A message, from the library to the daemon.
@@ -257,7 +265,7 @@ impl<'a> ClientFrame<'a> {
             kind::WITHDRAW => parse_withdraw(r),
             kind::FLOW_BOUND => parse_bound(r, raw.flags).map(Self::FlowBound),
             kind::DRAINED => parse_empty(raw.body, Self::Drained),
-            kind::SUBSCRIBE => parse_subscribe(r),
+            kind::SUBSCRIBE => parse_clientid(r).map(|client| Self::Subscribe { client }),
             kind::WATCH => parse_watch(r).map(Self::Watch),
             _ => Err(LocalError("frame type: 1 to 12 from a client")),
         }
@@ -275,7 +283,7 @@ impl<'a> DaemonFrame<'a> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
             kind::DELIVER => flag::UNORDERED | flag::CALL | flag::INSTANCE,
-            kind::BOUND => flag::UNORDERED,
+            kind::BOUND | kind::UNBOUND => flag::UNORDERED,
             kind::PRESENCE => flag::PARTIAL,
             _ => 0,
         };
@@ -294,7 +302,11 @@ impl<'a> DaemonFrame<'a> {
             kind::DRAIN => parse_drain(r),
             kind::PRESENCE => parse_presence(r, raw.flags),
             kind::GONE => parse_gone(r),
-            _ => Err(LocalError("frame type: 65 to 74 from a daemon")),
+            kind::UNBOUND => {
+                let dst = parse_clientid(r)?;
+                Ok(Self::Unbound { dst, channel: channel(raw.flags) })
+            }
+            _ => Err(LocalError("frame type: 65 to 75 from a daemon")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     LocalError,
-    frame::{ClientFrame, DaemonFrame, channel, check_incarnation, flag},
+    frame::{DaemonFrame, channel, check_incarnation, flag},
 };
 use crate::{
     bytes::Reader,
@@ -84,9 +84,9 @@ pub(super) fn parse_bound(mut r: Reader<'_>, flags: u8) -> Result<Bound<'_>, Loc
     Ok(Bound { dst, channel: channel(flags), upto: Seq(upto), node })
 }
 
-pub(super) fn parse_subscribe(mut r: Reader<'_>) -> Result<ClientFrame<'_>, LocalError> {
-    let client = r.u32().filter(|_| r.is_empty()).ok_or(LocalError("frame length: a clientid is 4 bytes"))?;
-    Ok(ClientFrame::Subscribe { client: ClientId(client) })
+pub(super) fn parse_clientid(mut r: Reader<'_>) -> Result<ClientId, LocalError> {
+    let client = r.u32().filter(|_| r.is_empty());
+    client.map(ClientId).ok_or(LocalError("frame length: a clientid is 4 bytes"))
 }
 
 pub(super) fn parse_watch(mut r: Reader<'_>) -> Result<Watch<'_>, LocalError> {

@@ -224,6 +224,12 @@ pub fn gone(out: &mut Vec<u8>, instance: Instance) {
     put_instance(out, instance);
 }
 
+/// UNBOUND.
+pub fn unbound(out: &mut Vec<u8>, dst: ClientId, channel: Channel) {
+    head(out, kind::UNBOUND, channel_flag(channel), 4);
+    out.put_u32(dst.0);
+}
+
 fn put_instance(out: &mut Vec<u8>, instance: Instance) {
     out.put_u32(instance.client.0);
     out.put_u32(0);

@@ -101,6 +101,14 @@ impl OutFlows {
         }
     }
 
+    /// The daemon says that a flow's messages go to nobody, and that nobody may have begun any that is unresolved: the next
+    /// daemon may give them to whoever is there.
+    pub(super) fn on_unbound(&mut self, dst: ClientId, channel: Channel) {
+        if let Some(at) = self.find(dst, channel) {
+            self.flows[at].bound = None;
+        }
+    }
+
     /// Who was given the messages of a flow whose outcomes come now.
     pub(super) fn taker(&self, dst: ClientId, channel: Channel) -> Option<Taker> {
         self.flows[self.find(dst, channel)?].bound.clone()

@@ -123,6 +123,9 @@ impl Session {
             DaemonFrame::Resolved(resolved) if self.state != State::Registering => self.on_resolved(resolved),
             DaemonFrame::Failed(failed) if self.state != State::Registering => self.on_failed(failed),
             DaemonFrame::Bound(bound) if self.state != State::Registering => self.out_flows.on_bound(bound),
+            DaemonFrame::Unbound { dst, channel } if self.state != State::Registering => {
+                self.out_flows.on_unbound(*dst, *channel);
+            }
             DaemonFrame::Presence(presence) if self.state != State::Registering => self.on_presence(presence),
             DaemonFrame::Gone(instance) if self.state != State::Registering => self.on_gone(*instance),
             DaemonFrame::Drain(cause) if self.state != State::Registering => self.on_drain(*cause),

@@ -46,6 +46,7 @@ fn put_daemon(out: &mut Vec<u8>, frame: &DaemonFrame<'_>) {
             put::presence(out, p.client, p.is_partial, &p.instances().collect::<Vec<_>>());
         }
         DaemonFrame::Gone(instance) => put::gone(out, *instance),
+        DaemonFrame::Unbound { dst, channel } => put::unbound(out, *dst, *channel),
     }
 }
 
@@ -230,6 +231,7 @@ fn daemon_frame() -> impl Strategy<Value = DaemonFrame<'static>> {
         select(vec![DrainCause::Superseded, DrainCause::Asked]).prop_map(DaemonFrame::Drain),
         presence(),
         instance().prop_map(DaemonFrame::Gone),
+        bound().prop_map(|Bound { dst, channel, .. }| DaemonFrame::Unbound { dst: dst.client, channel }),
     ]
 }
 
@@ -283,7 +285,8 @@ proptest! {
         put_daemon(&mut out, &daemon);
         let (kind, flags, body) = raw(&out);
         let is_deliver = matches!(daemon, DaemonFrame::Deliver(_));
-        let is_flagged = matches!(daemon, DaemonFrame::Bound(_) | DaemonFrame::Presence(_));
+        let is_flagged =
+            matches!(daemon, DaemonFrame::Bound(_) | DaemonFrame::Unbound { .. } | DaemonFrame::Presence(_));
         let is_call = matches!(daemon, DaemonFrame::Deliver(Deliver { call: Some(_), .. }));
         let is_known =
             (is_deliver && (bit == 0 || bit == 2)) || (is_call && bit == 3) || (is_flagged && bit == 0);

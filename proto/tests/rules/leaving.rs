@@ -274,3 +274,29 @@ fn who_died_with_its_daemon_is_known_to_be_gone_when_the_grace_is_over() {
         assert_eq!(t.w.clients[new].taken.len(), 1, "and the other goes on");
     }
 }
+
+#[test]
+fn i6_what_nobody_has_begun_is_for_the_next_process_also_under_the_next_daemon() {
+    for from in NODES {
+        let mut t = Traffic::new(2, &[from], &[(1, server(Arrival::Alone))]);
+        let old = t.servers[0];
+        t.w.clients[old].is_stopped = true;
+        t.send(3);
+        t.w.run(5);
+        t.w.drain_client(old);
+        t.w.run(1);
+        t.w.clients[old].is_stopped = false;
+        t.w.run(20);
+        t.w.kill(old);
+        // Neither of them can say what became of a process that it never knew.
+        for node in 0..2 {
+            t.w.restart(node);
+        }
+        t.w.run(100);
+        let new = t.w.client_with(1, server(Arrival::Alone));
+        t.servers.push(new);
+        t.w.run(300);
+        assert_eq!(t.w.clients[new].taken.len(), 3, "from node {from}");
+        t.check("it is given all that waited");
+    }
+}

@@ -19,6 +19,7 @@ mod peer_frames;
 mod peers;
 mod registration;
 mod reload;
+mod restored;
 mod returns;
 mod storm;
 mod told;

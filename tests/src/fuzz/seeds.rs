@@ -254,6 +254,7 @@ fn daemon_streams() -> Inputs {
     put::deliver(&mut calls, &Deliver { call: origin(true), ..unordered(3) });
     put::gone(&mut calls, DST);
     put::gone(&mut calls, SRC);
+    put::unbound(&mut calls, DST.client, Channel::Unordered);
     vec![("usual", usual), ("refused", refused), ("calls", calls)]
 }
 

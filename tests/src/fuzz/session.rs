@@ -74,6 +74,7 @@ fn rewrite(mut stream: &[u8]) {
                 put::presence(&mut out, p.client, p.is_partial, &instances);
             }
             DaemonFrame::Gone(instance) => put::gone(&mut out, *instance),
+            DaemonFrame::Unbound { dst, channel } => put::unbound(&mut out, *dst, *channel),
         }
         assert_eq!(out, stream[..len], "{frame:?}");
         stream = &stream[len..];

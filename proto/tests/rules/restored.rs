@@ -1,0 +1,78 @@
+//! Flows that a client which comes back knew before its daemon did.
+
+use msg_proto::{
+    control::Register,
+    ids::{Channel, ClientId, Incarnation, Instance, Seq},
+    local::{Bound, DaemonFrame, Submit, put},
+    outcome::Certainty,
+    wire::Frame,
+};
+
+use super::by_hand::{ByHand, frames, register, submit};
+
+fn returning() -> Register {
+    Register { incarnation: Incarnation(5), ..register(100) }
+}
+
+/// The msgids of the messages that leave for the peer.
+fn left_for_the_peer(w: &mut ByHand) -> Vec<u32> {
+    w.peer_hears(|f| if let Frame::Data(d) = f { Some(d.msgid.0) } else { None })
+}
+
+#[test]
+fn i5_what_may_have_begun_at_a_node_that_is_none_goes_to_no_other() {
+    for (node, left) in [("b", vec![1]), ("c", vec![])] {
+        let mut w = ByHand::new();
+        w.link_up(&[]);
+        let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
+        let conn = w.connect(7);
+        let now = w.now;
+        w.say(conn, |out| {
+            put::register(out, &returning());
+            put::flow_bound(out, &Bound { dst, channel: Channel::Ordered, upto: Seq(1), node });
+            put::ready(out);
+            put::submit(out, &submit(200, 1, now, b"x"));
+        });
+        w.hear(conn);
+        assert_eq!(left_for_the_peer(&mut w), left, "{node}");
+    }
+}
+
+#[test]
+fn i2_what_may_have_begun_elsewhere_goes_to_no_other_however_late_its_sender_comes_back() {
+    for node in ["a", "b", "c"] {
+        let mut w = ByHand::new();
+        let server = w.client(7, &register(200));
+        // Longer than the grace, and than a peer is waited for.
+        w.pass(60_000);
+        let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
+        let conn = w.connect(7);
+        let now = w.now;
+        w.say(conn, |out| {
+            put::register(out, &returning());
+            put::flow_bound(out, &Bound { dst, channel: Channel::Unordered, upto: Seq(3), node });
+            put::ready(out);
+        });
+        for n in 1..=4 {
+            let submit = Submit { channel: Channel::Unordered, ..submit(200, n, now, b"x") };
+            w.say(conn, |out| put::submit(out, &submit));
+            w.pass(1);
+        }
+        let mut failed = Vec::new();
+        for _ in 0..300 {
+            w.pass(10);
+            let bytes = w.hear(conn);
+            failed.extend(frames(&bytes).iter().filter_map(|f| match f {
+                DaemonFrame::Failed(f) => Some((f.msgid.0, f.verdict.certainty)),
+                _ => None,
+            }));
+        }
+        assert_eq!(failed, [1, 2, 3].map(|n| (n, Certainty::Unknown)), "{node}");
+        let bytes = w.hear(server);
+        let given: Vec<_> = frames(&bytes)
+            .iter()
+            .filter_map(|f| if let DaemonFrame::Deliver(d) = f { Some(d.seq.0) } else { None })
+            .collect();
+        assert_eq!(given, [4], "{node}");
+    }
+}
