@@ -80,8 +80,9 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[n];
         let before = node.clock.at(now).0;
-        // A clock does not go below 1.
-        let by = by.max(1 - before as i64);
+        // No clock goes so far back that something of this run was sent before its first microsecond: its age has no stamp there.
+        let least = before.min(now.max(1));
+        let by = by.max(least as i64 - before as i64);
         node.clock.jump(now, by);
         node.is_touched = true;
         if by > 0 {
