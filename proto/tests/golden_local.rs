@@ -179,6 +179,12 @@ fn withdraw() {
         |out| put::withdraw(out, msgid),
         &ClientFrame::Withdraw { msgid },
     );
+    client(
+        "GIVEN_UP",
+        "0c000000 0d 00 0000  feffffff",
+        |out| put::given_up(out, msgid),
+        &ClientFrame::GivenUp { upto: msgid },
+    );
 }
 
 #[test]

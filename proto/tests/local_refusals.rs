@@ -305,6 +305,20 @@ fn a_message_for_one_instance_is_unordered_and_of_the_call_layer() {
 }
 
 #[test]
+fn a_msgid_is_four_bytes_and_takes_no_flag() {
+    for kind in [8, 13] {
+        let frame = |len: u8, flags: u8| {
+            let head = [len, 0, 0, 0, kind, flags, 0, 0];
+            client_error(&[&head[..], &vec![1; usize::from(len) - 8]].concat())
+        };
+        assert_eq!(frame(12, 0), None);
+        for (len, flags) in [(8, 0), (11, 0), (13, 0), (12, 1)] {
+            assert!(frame(len, flags).is_some(), "type {kind}, {len} bytes, flags {flags}");
+        }
+    }
+}
+
+#[test]
 fn frames_about_the_end_of_instances() {
     let frame = |fields: [u8; 16], rest: &[u8], kind: u8| {
         let len = u8::try_from(24 + rest.len()).expect("short");

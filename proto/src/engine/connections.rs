@@ -214,6 +214,10 @@ impl Engine {
     fn on_client_frame(&mut self, conn: ConnId, frame: ClientFrame<'_>) -> Result<(), Violation> {
         match (self.conns[conn].state, frame) {
             (ConnState::Ready(client), ClientFrame::Withdraw { msgid }) => self.on_withdraw(client, msgid),
+            (ConnState::Ready(client), ClientFrame::GivenUp { upto }) => {
+                self.on_given_up(client, upto);
+                Ok(())
+            }
             (ConnState::Ready(client), ClientFrame::Taken { upto }) => self.on_taken(client, upto),
             (ConnState::Ready(client), ClientFrame::Stale { number }) => self.on_stale(client, number),
             (ConnState::Ready(client), ClientFrame::Subscribe { client: wanted }) => {
@@ -331,7 +335,7 @@ fn register_by(conn: &Conn) -> Time {
 
 /// What a client that is ready may say.
 pub(super) const AFTER_READY: &str =
-    "after READY: SUBMIT, WITHDRAW, TAKEN, STALE, DRAINED, SUBSCRIBE, WATCH, GOODBYE";
+    "after READY: SUBMIT, WITHDRAW, GIVEN_UP, TAKEN, STALE, DRAINED, SUBSCRIBE, WATCH, GOODBYE";
 
 /// An output that was not used for so long gives its room back.
 const TRIM_AFTER: Span = Span::from_millis(2000);

@@ -72,6 +72,18 @@ impl Engine {
         Ok(())
     }
 
+    /// A library has given up what it sent up to a message, as this daemon had stood still. By its own clock it may have time left
+    /// for it (SPEC.md, section 4.1), and must not send any of it again (I4), nor keep room for it.
+    pub(super) fn on_given_up(&mut self, client: ClientKey, upto: MsgId) {
+        while let Some(key) = self.clients.get(client).and_then(|c| c.sent.iter().next()) {
+            if upto.since(self.chain.entries[key].msgid).is_none() {
+                return;
+            }
+            let reason = self.time_out_reason(key);
+            self.fail(key, reason);
+        }
+    }
+
     fn check_submit(&self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
         let c = &self.clients[client];
         let waiting = c.conn.map_or(0, |conn| self.conns[conn].out.pending().len());

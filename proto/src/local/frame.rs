@@ -3,6 +3,7 @@
 use super::{
     HEAD_BYTES, LocalError, RawFrame,
     call::{Addressee, CallOrigin, parse_addressee, parse_origin},
+    flow_taken::{FlowTaken, parse_flow_taken},
     instances::{
         Bound, DrainCause, Presence, Watch, parse_bound, parse_clientid, parse_drain, parse_gone,
         parse_presence, parse_watch,
@@ -31,6 +32,7 @@ pub(super) mod kind {
     pub(crate) const DRAINED: u8 = 10;
     pub(crate) const SUBSCRIBE: u8 = 11;
     pub(crate) const WATCH: u8 = 12;
+    pub(crate) const GIVEN_UP: u8 = 13;
     pub(crate) const REGISTERED: u8 = 65;
     pub(crate) const DELIVER: u8 = 66;
     pub(crate) const RESOLVED: u8 = 67;
@@ -95,6 +97,11 @@ pub enum ClientFrame<'a> {
     Withdraw {
         /// Which.
         msgid: MsgId,
+    },
+    /// The client has ended, by itself, what was unresolved up to a message.
+    GivenUp {
+        /// The last one.
+        upto: MsgId,
     },
     /// The client wants to know when an instance is gone.
     Watch(Watch<'a>),
@@ -204,30 +211,6 @@ pub struct Failed<'a> {
     pub user: &'a [u8],
 }
 
-/// What a client has taken of one flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FlowTaken<'a> {
-    /// Who sends.
-    pub src: Instance,
-    /// Which of the two flows.
-    pub channel: Channel,
-    /// Everything below is decided.
-    pub floor: Seq,
-    /// What the bits say.
-    pub progress: Progress,
-    /// A bit for each number from `floor` on, lowest first: taken.
-    pub bitmap: &'a [u8],
-}
-
-/// How far a client has come with a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// Its handler runs, and it acks what is handled.
-    Begun,
-    /// It is acked.
-    Taken,
-}
-
 impl<'a> Resolved<'a> {
     /// (first msgid, how many); parsing has checked them.
     pub fn runs(&self) -> impl Iterator<Item = (MsgId, u32)> + use<'a> {
@@ -259,15 +242,16 @@ impl<'a> ClientFrame<'a> {
             kind::TAKEN => parse_number(r).map(|upto| Self::Taken { upto }),
             kind::STALE => parse_number(r).map(|number| Self::Stale { number }),
             kind::REGISTER => parse_register(raw.body),
-            kind::FLOW_TAKEN => parse_flow_taken(r, raw.flags),
+            kind::FLOW_TAKEN => parse_flow_taken(r, raw.flags).map(Self::FlowTaken),
             kind::READY => parse_empty(raw.body, Self::Ready),
             kind::CLIENT_GOODBYE => parse_empty(raw.body, Self::Goodbye),
-            kind::WITHDRAW => parse_withdraw(r),
+            kind::WITHDRAW => parse_msgid(r).map(|msgid| Self::Withdraw { msgid }),
             kind::FLOW_BOUND => parse_bound(r, raw.flags).map(Self::FlowBound),
             kind::DRAINED => parse_empty(raw.body, Self::Drained),
             kind::SUBSCRIBE => parse_clientid(r).map(|client| Self::Subscribe { client }),
             kind::WATCH => parse_watch(r).map(Self::Watch),
-            _ => Err(LocalError("frame type: 1 to 12 from a client")),
+            kind::GIVEN_UP => parse_msgid(r).map(|upto| Self::GivenUp { upto }),
+            _ => Err(LocalError("frame type: 1 to 13 from a client")),
         }
     }
 }
@@ -352,10 +336,8 @@ fn parse_number(mut r: Reader<'_>) -> Result<u64, LocalError> {
     r.u64().filter(|_| r.is_empty()).ok_or(LocalError("frame length: a delivery number is 8 bytes"))
 }
 
-fn parse_withdraw(mut r: Reader<'_>) -> Result<ClientFrame<'_>, LocalError> {
-    let msgid =
-        r.u32().filter(|_| r.is_empty()).ok_or(LocalError("frame length: WITHDRAW has 4 bytes of body"))?;
-    Ok(ClientFrame::Withdraw { msgid: MsgId(msgid) })
+fn parse_msgid(mut r: Reader<'_>) -> Result<MsgId, LocalError> {
+    r.u32().filter(|_| r.is_empty()).map(MsgId).ok_or(LocalError("frame length: a msgid is 4 bytes"))
 }
 
 fn parse_register(bytes: &[u8]) -> Result<ClientFrame<'_>, LocalError> {
@@ -406,27 +388,6 @@ fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalEr
         send_time: Time(send_time),
         user,
         payload: r.rest(),
-    }))
-}
-
-fn parse_flow_taken(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
-    let mut fields = || Some((r.u32()?, r.u32()?, r.u64()?));
-    let Some((client, floor, incarnation)) = fields() else {
-        return Err(LocalError("frame length: FLOW_TAKEN has at least 16 bytes of body"));
-    };
-    let bitmap = r.rest();
-    if bitmap.len() > limits::SEQ_SPAN as usize / 8 {
-        return Err(LocalError("FLOW_TAKEN bitmap: at most 8,192 bytes"));
-    }
-    let src = Instance { client: ClientId(client), incarnation: Incarnation(incarnation) };
-    check_incarnation(src.incarnation)?;
-    let progress = if flags & flag::BEGUN == 0 { Progress::Taken } else { Progress::Begun };
-    Ok(ClientFrame::FlowTaken(FlowTaken {
-        src,
-        channel: channel(flags),
-        floor: Seq(floor),
-        progress,
-        bitmap,
     }))
 }
 

@@ -4,12 +4,14 @@
 //! `put` writes them.
 
 mod call;
+mod flow_taken;
 mod frame;
 mod instances;
 pub mod put;
 
 pub use call::{Addressee, CallOrigin, UNKNOWN_UID};
-pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, FlowTaken, Progress, Resolved, Submit};
+pub use flow_taken::{FlowTaken, Progress};
+pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, Resolved, Submit};
 pub use instances::{Bound, DrainCause, Presence, PresentInstance, Watch};
 
 /// Versions of the local format that this crate speaks.

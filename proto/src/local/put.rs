@@ -94,6 +94,12 @@ pub fn client_goodbye(out: &mut Vec<u8>) {
     head(out, kind::CLIENT_GOODBYE, 0, 0);
 }
 
+/// GIVEN_UP.
+pub fn given_up(out: &mut Vec<u8>, upto: MsgId) {
+    head(out, kind::GIVEN_UP, 0, 4);
+    out.put_u32(upto.0);
+}
+
 /// WITHDRAW.
 pub fn withdraw(out: &mut Vec<u8>, msgid: MsgId) {
     head(out, kind::WITHDRAW, 0, 4);

@@ -76,6 +76,10 @@ pub struct Session {
     unresolved: Unresolved,
     /// Those before it stand in the stream.
     next_to_write: MsgId,
+    /// The last message that was ended for want of an outcome: so were all before it that had none.
+    given_up: Option<MsgId>,
+    /// The daemon of this stream is told of it.
+    is_given_up_told: bool,
     out_flows: OutFlows,
     deliveries: Deliveries,
     notices: VecDeque<Notice>,
@@ -112,6 +116,8 @@ impl Session {
             output: Output::new(),
             unresolved: Unresolved::new(first_msgid),
             next_to_write: first_msgid,
+            given_up: None,
+            is_given_up_told: false,
             out_flows: OutFlows::new(first_seq),
             deliveries: Deliveries::new(config.ack),
             notices: VecDeque::new(),
@@ -279,6 +285,7 @@ impl Session {
     /// [consumed](Self::consume_output).
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
+            self.tell_given_up();
             self.deliveries.write_taken(&mut self.output);
             self.write_drained();
         }

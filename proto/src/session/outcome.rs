@@ -3,10 +3,12 @@
 use super::{
     CallOutcome, Failure, Gone, Outcomes, Session, State,
     event::Notice,
+    submit::OUTPUT_BYTES,
     unresolved::{Ended, Entry, NOWHERE},
 };
 use crate::{
     ids::MsgId,
+    limits::MSGID_SPAN,
     local::{Failed, Resolved, put},
     outcome::{Certainty, Reason, Verdict},
     units::Time,
@@ -18,7 +20,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Time) {
         let now = self.advance(now);
         while let Some(at) = self.give_up_at() {
-            let Some((msgid, entry)) = self.unresolved.oldest().filter(|_| at <= now) else { return };
+            let Some((msgid, entry)) = self.unresolved.oldest().filter(|_| at <= now) else { break };
             let consumed = self.output.consumed();
             if self.state.is_up() && entry.waits_in_output(consumed) {
                 // None of it must be written once it has failed (I4).
@@ -33,7 +35,24 @@ impl Session {
                     Verdict { reason: Reason::NoRoute, certainty: Certainty::NotStarted }
                 };
                 self.fail(&ended, verdict, u32::from(written));
+                (self.given_up, self.is_given_up_told) = (Some(msgid), false);
             }
+        }
+        self.tell_given_up();
+    }
+
+    /// Tells the daemon what was given up, once in each stream: one that had stood still, or that was left, may go on with it.
+    pub(super) fn tell_given_up(&mut self) {
+        // What is further back no daemon has any more; and one day its number is ahead of all again.
+        let next = self.unresolved.next_msgid();
+        let is_near = |upto: &MsgId| next.since(*upto).is_some_and(|n| n <= MSGID_SPAN);
+        if let Some(upto) = self.given_up.filter(is_near)
+            && self.state.takes_submits()
+            && !self.is_given_up_told
+            && self.output.len() < OUTPUT_BYTES
+        {
+            put::given_up(self.output.frames(), upto);
+            self.is_given_up_told = true;
         }
     }
 

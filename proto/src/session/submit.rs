@@ -73,6 +73,8 @@ impl Session {
 
     /// A stream to the daemon is up: everything unresolved goes there, in order.
     pub(super) fn begin_submits(&mut self) {
+        self.is_given_up_told = false;
+        self.tell_given_up();
         self.next_to_write =
             self.unresolved.oldest().map_or(self.unresolved.next_msgid(), |(msgid, _)| msgid);
         self.write_submits(OUTPUT_BYTES);

@@ -28,6 +28,7 @@ fn put_client(out: &mut Vec<u8>, frame: &ClientFrame<'_>) {
         ClientFrame::Drained => put::drained(out),
         ClientFrame::Subscribe { client } => put::subscribe(out, *client),
         ClientFrame::Withdraw { msgid } => put::withdraw(out, *msgid),
+        ClientFrame::GivenUp { upto } => put::given_up(out, *upto),
         ClientFrame::Watch(watch) => put::watch(out, watch),
     }
 }
@@ -171,6 +172,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame<'static>> {
         Just(ClientFrame::Drained),
         any::<u32>().prop_map(|client| ClientFrame::Subscribe { client: ClientId(client) }),
         any::<u32>().prop_map(|msgid| ClientFrame::Withdraw { msgid: MsgId(msgid) }),
+        any::<u32>().prop_map(|upto| ClientFrame::GivenUp { upto: MsgId(upto) }),
         bound().prop_map(|b| ClientFrame::Watch(Watch { instance: b.dst, node: b.node })),
     ]
 }

@@ -1,8 +1,19 @@
 //! What waits at the receiver: for its other fragments, for what comes before it, for a process that stands still.
 
-use msg_proto::{counters::Counter, engine::Recovery, limits, wire::Frame};
+use msg_proto::{
+    control::Register,
+    counters::Counter,
+    engine::Recovery,
+    ids::{MsgId, Seq},
+    limits,
+    local::{DaemonFrame, Submit, put},
+    outcome::{Certainty, Reason, Verdict},
+    units::Span,
+    wire::Frame,
+};
 
 use super::{
+    by_hand::{self, ByHand, register, submit},
     frames,
     world::{Fate, Options, Random, World, clear, cut},
 };
@@ -119,6 +130,29 @@ fn i4_what_a_library_gave_up_while_its_daemon_stood_still_is_not_sent_again() {
         assert_eq!(w.payloads(b).len(), 0, "to node {to}");
         assert_eq!(w.clients[a].failed.len(), 1);
     }
+}
+
+#[test]
+fn i7_what_a_library_gave_up_while_its_daemon_stood_still_takes_no_room() {
+    let mut w = ByHand::new();
+    let conn = w.client(7, &Register { max_stored: 2, ..register(100) });
+    let begin = w.now;
+    // The sequence goes on: as far as it may from what the library has.
+    let later = |n: u32, ahead: u32| Submit { seq: Seq(n + ahead), ..submit(200, n, begin, b"x") };
+    w.say(conn, |out| (1..=2).for_each(|n| put::submit(out, &submit(200, n, begin, b"x"))));
+    w.now = w.now + Span::from_millis(60_000);
+    w.say(conn, |out| {
+        put::given_up(out, MsgId(2));
+        put::submit(out, &later(3, limits::SEQ_SPAN - 1));
+    });
+    let bytes = w.hear(conn);
+    let failed: Vec<_> = by_hand::frames(&bytes)
+        .into_iter()
+        .filter_map(|f| if let DaemonFrame::Failed(f) = f { Some((f.msgid.0, f.verdict)) } else { None })
+        .collect();
+    let never = Verdict { reason: Reason::NoRoute, certainty: Certainty::NotStarted };
+    assert_eq!(failed, [(1, never), (2, never)]);
+    assert_eq!(w.engine.chain_depth(), 1, "the third one has all its time");
 }
 
 #[test]

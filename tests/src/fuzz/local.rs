@@ -45,6 +45,7 @@ fn rewrite(mut stream: &[u8]) {
             ClientFrame::Drained => put::drained(&mut out),
             ClientFrame::Subscribe { client } => put::subscribe(&mut out, *client),
             ClientFrame::Withdraw { msgid } => put::withdraw(&mut out, *msgid),
+            ClientFrame::GivenUp { upto } => put::given_up(&mut out, *upto),
             ClientFrame::Watch(watch) => put::watch(&mut out, watch),
         }
         assert_eq!(out, stream[..len], "{frame:?}");

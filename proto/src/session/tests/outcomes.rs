@@ -216,6 +216,26 @@ fn a_daemon_that_hangs_is_given_up() {
 }
 
 #[test]
+fn a_daemon_that_goes_on_is_told_what_was_given_up() {
+    let mut s = registered();
+    let msgid = send(&mut s, Time(0));
+    write_all(&mut s);
+    let at = Time(LIFETIME + 1_000_000);
+    pass(&mut s, at);
+    let later = send(&mut s, at);
+    let told = |bytes: &[u8]| match &frames(bytes)[..] {
+        [.., ClientFrame::GivenUp { upto }, ClientFrame::Submit(m)] => (*upto, m.msgid),
+        others => panic!("{others:?}"),
+    };
+    assert_eq!(told(&write_all(&mut s)), (msgid, later));
+    assert!(s.output().is_empty(), "once");
+    // It may not have read that.
+    s.handle_disconnected(at);
+    s.handle_connected(at);
+    assert_eq!(told(&write_all(&mut s)), (msgid, later));
+}
+
+#[test]
 fn i4_a_standstill_of_the_machine_is_not_the_daemons() {
     let mut s = registered();
     let msgid = send(&mut s, Time(0));
