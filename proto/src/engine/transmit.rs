@@ -23,6 +23,7 @@ struct Draft<'a> {
     /// What it carries is to be acknowledged.
     is_eliciting: bool,
     has_link_ack: bool,
+    has_messages: bool,
     /// The flow of the last FLOW frame.
     flow: Option<(FlowKey, Instance)>,
 }
@@ -114,7 +115,8 @@ impl Engine {
         let size = link.paths[path].mtu.poll_probe(now)?;
         self.count(Counter::PathMtuProbes);
         let builder = DatagramBuilder::new(out, self.header(key)?, size);
-        let mut draft = Draft { builder, is_eliciting: true, has_link_ack: false, flow: None };
+        let mut draft =
+            Draft { builder, is_eliciting: true, has_link_ack: false, has_messages: false, flow: None };
         draft.builder.put_ping();
         draft.builder.put_padding(size);
         let narrow = |n: usize| u32::try_from(n).unwrap_or(0);
@@ -142,7 +144,8 @@ impl Engine {
 
     fn write_heartbeat_alone(&mut self, key: LinkKey, due: HeartbeatDue, out: &mut Vec<u8>) -> Option<usize> {
         let builder = DatagramBuilder::new(out, self.header(key)?, MIN_MTU);
-        let mut draft = Draft { builder, is_eliciting: false, has_link_ack: false, flow: None };
+        let mut draft =
+            Draft { builder, is_eliciting: false, has_link_ack: false, has_messages: false, flow: None };
         self.put_heartbeat(key, &mut draft, due);
         self.finish(key, draft)
     }
@@ -156,7 +159,8 @@ impl Engine {
         pad_to: Option<usize>,
     ) -> Option<usize> {
         let builder = DatagramBuilder::new(out, self.header(key)?, size);
-        let mut draft = Draft { builder, is_eliciting: false, has_link_ack: false, flow: None };
+        let mut draft =
+            Draft { builder, is_eliciting: false, has_link_ack: false, has_messages: false, flow: None };
         self.put_link_ack(key, &mut draft);
         let optional = draft.builder.len();
         let active = self.links[key].active;
@@ -166,7 +170,9 @@ impl Engine {
         self.put_control(key, &mut draft);
         self.put_answers(key, &mut draft);
         self.put_floors(key, &mut draft);
+        let before = draft.builder.len();
         self.put_messages(key, &mut draft);
+        draft.has_messages = draft.builder.len() > before;
         self.put_goodbye(key, &mut draft);
         let is_ack_due = self.links[key]
             .current
@@ -194,6 +200,9 @@ impl Engine {
         }
         let bytes = if draft.is_eliciting && is_adaptive { len } else { 0 };
         association.recovery.record_sent(association.next_number, now, bytes);
+        if draft.has_messages && is_adaptive {
+            association.recovery.record_paced(now, len);
+        }
         association.next_number += 1;
         Some(len)
     }

@@ -170,20 +170,25 @@ impl Congestion {
     }
 
     /// A datagram leaves.
-    pub(crate) fn record_sent(&mut self, bytes: usize, in_flight: usize, now: Time) -> Snapshot {
+    pub(crate) const fn record_sent(&mut self, in_flight: usize, now: Time) -> Snapshot {
         if in_flight == 0 {
             self.first_sent_at = now;
             self.delivered_at = now;
         }
-        // What was not used lately may be made up for, so that a timer that comes late costs nothing.
-        let from = self.pace_at.max(Time(now.0.saturating_sub(CREDIT.0)));
-        self.pace_at = from + time_for(bytes, self.rate());
         Snapshot {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
             first_sent_at: self.first_sent_at,
             is_limited: self.delivered <= self.limited_until,
         }
+    }
+
+    /// What leaves had to wait for its rate (RFC 9002, section 7.7). The rest has not, acknowledgements above all: if it were charged for,
+    /// a rate that was measured when there was little else to send would keep messages waiting for as long as it flows.
+    pub(crate) fn record_paced(&mut self, bytes: usize, now: Time) {
+        // What was not used lately may be made up for, so that a timer that comes late costs nothing.
+        let from = self.pace_at.max(Time(now.0.saturating_sub(CREDIT.0)));
+        self.pace_at = from + time_for(bytes, self.rate());
     }
 
     /// Nothing more is there to be sent: what is measured until it has been delivered is no limit of the network's.

@@ -57,7 +57,8 @@ fn run(path: &Path, seconds: u64, c: &mut Congestion) -> Outcome {
             }
         }
         while c.has_room(in_flight, now) {
-            let snapshot = c.record_sent(SIZE, in_flight, now);
+            c.record_paced(SIZE, now);
+            let snapshot = c.record_sent(in_flight, now);
             in_flight += SIZE;
             outcome.sent += 1;
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -166,7 +167,8 @@ fn light_traffic_never_waits() {
     for n in 0..10_000_u64 {
         let now = Time(n * 500);
         assert!(c.has_room(0, now), "{n}");
-        let snapshot = c.record_sent(300, 0, now);
+        c.record_paced(300, now);
+        let snapshot = c.record_sent(0, now);
         c.record_idle(300);
         let sent_at = now;
         let rtt = (Span(200), Span(10));

@@ -92,12 +92,17 @@ impl Recovery {
     pub(crate) fn record_sent(&mut self, number: u64, now: Time, bytes: usize) {
         let snapshot = match bytes {
             0 => Snapshot::default(),
-            _ => self.congestion.record_sent(bytes, self.sent.in_flight(), now),
+            _ => self.congestion.record_sent(self.sent.in_flight(), now),
         };
         self.sent.record(number, now, bytes, snapshot);
         if bytes > 0 {
             self.last_sent = Some(now);
         }
+    }
+
+    /// It carries messages, which leave at the link's rate.
+    pub(crate) fn record_paced(&mut self, now: Time, bytes: usize) {
+        self.congestion.record_paced(bytes, now);
     }
 
     /// Whether the link takes one datagram more.
