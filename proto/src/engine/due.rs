@@ -112,7 +112,9 @@ impl DueLists {
         let left = u64::from(entry.retries_left) - passed;
         entry.retries_left = u8::try_from(left).unwrap_or(u8::MAX);
         let (list, at) = match left {
-            0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(4)),
+            // A copy of an earlier daemon may have left as late as half an interval behind its time, and is handed over for one
+            // more (I4).
+            0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(2)),
             _ => (List::First, sent_at + interval.times(passed + 1)),
         };
         entry.place = Some(Place { class, list, prev: None, next: None, at });

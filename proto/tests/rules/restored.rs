@@ -5,6 +5,7 @@ use msg_proto::{
     ids::{Channel, ClientId, Incarnation, Instance, Seq},
     local::{Bound, DaemonFrame, Submit, put},
     outcome::Certainty,
+    units::Time,
     wire::Frame,
 };
 
@@ -74,5 +75,23 @@ fn i2_what_may_have_begun_elsewhere_goes_to_no_other_however_late_its_sender_com
             .filter_map(|f| if let DaemonFrame::Deliver(d) = f { Some(d.seq.0) } else { None })
             .collect();
         assert_eq!(given, [4], "{node}");
+    }
+}
+
+#[test]
+fn i4_what_comes_back_late_ends_no_sooner_than_what_an_earlier_daemon_may_have_sent_last() {
+    for age in [350, 405, 440] {
+        let mut w = ByHand::new();
+        w.pass(1000);
+        let conn = w.client(7, &Register { interval_ms: 100, times: Some(3), ..register(100) });
+        let sent_at = Time(w.now.0 - age * 1000);
+        w.say(conn, |out| put::submit(out, &submit(200, 1, sent_at, b"x")));
+        while w.engine.chain_depth() > 0 {
+            w.now = w.engine.poll_timeout().expect("its end");
+            w.engine.handle_timeout(w.now);
+        }
+        // Its last copy may have left half an interval behind its time, and is handed over for one interval.
+        let lived = w.now.since(sent_at).as_millis();
+        assert!((450..=460).contains(&lived), "{age} ms old, ended after {lived}");
     }
 }
