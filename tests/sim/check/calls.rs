@@ -49,6 +49,8 @@ struct Made {
     plan: CallPlan,
     by: LifeId,
     started: Moment,
+    /// When it was made first: copies of that request are still about when it is repeated.
+    made: Moment,
     /// Which lives ran it, when, and for which user.
     runs: Vec<(LifeId, u64, u32)>,
     is_told: bool,
@@ -68,6 +70,7 @@ impl Checker {
             plan,
             by,
             started: at,
+            made: at,
             runs: Vec::new(),
             is_told: false,
             is_repeated: false,
@@ -147,8 +150,8 @@ impl Checker {
         }
         let (from, to) = (self.lives[call.by].plan.node, self.lives[by].plan.node);
         // It is the caller's clock that says when its time is over.
-        let lost = |node| self.lost_time(node, call.started.now);
-        let falsified = self.falsified(from, to, call.started.now) + lost(to) + lost(from);
+        let lost = |node| self.lost_time(node, call.made.now);
+        let falsified = self.falsified(from, to, call.made.now) + lost(to) + lost(from);
         let before = call.runs.iter().find(|(life, _, user)| {
             // Where its user is not known yet, a request counts as another caller's.
             let is_kept = *user == job.from.uid && self.is_kept(by, uid);
