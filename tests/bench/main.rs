@@ -128,7 +128,8 @@ fn direct(args: &DirectArgs) -> ExitCode {
 /// The command that was given, as it is to be given again.
 fn command() -> String {
     let words: Vec<String> = env::args().skip(1).collect();
-    format!("cargo run --release -p msg-tests --bin bench -- {}", words.join(" "))
+    let features = if cfg!(feature = "zmq") { " --features zmq" } else { "" };
+    format!("cargo run --release -p msg-tests{features} --bin bench -- {}", words.join(" "))
 }
 
 /// Bytes of a message where datagrams are lost.
