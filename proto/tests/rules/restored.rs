@@ -39,42 +39,49 @@ fn i5_what_may_have_begun_at_a_node_that_is_none_goes_to_no_other() {
     }
 }
 
+/// A client comes back a minute after its daemon was started, and submits three messages that an instance on that node may have begun,
+/// and one more; another instance is active. Which fail, and which that one is given.
+fn submitted_late(node: &str, at_least_once: bool) -> (Vec<(u32, Certainty)>, Vec<u32>) {
+    let mut w = ByHand::new();
+    let server = w.client(7, &register(200));
+    // Longer than the grace, and than a peer is waited for.
+    w.pass(60_000);
+    let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
+    let conn = w.connect(7);
+    let now = w.now;
+    w.say(conn, |out| {
+        put::register(out, &returning());
+        put::flow_bound(out, &Bound { dst, channel: Channel::Unordered, upto: Seq(3), node });
+        put::ready(out);
+    });
+    for n in 1..=4 {
+        let submit = Submit { channel: Channel::Unordered, at_least_once, ..submit(200, n, now, b"x") };
+        w.say(conn, |out| put::submit(out, &submit));
+        w.pass(1);
+    }
+    let mut failed = Vec::new();
+    for _ in 0..300 {
+        w.pass(10);
+        let bytes = w.hear(conn);
+        failed.extend(frames(&bytes).iter().filter_map(|f| match f {
+            DaemonFrame::Failed(f) => Some((f.msgid.0, f.verdict.certainty)),
+            _ => None,
+        }));
+    }
+    let bytes = w.hear(server);
+    let given = frames(&bytes)
+        .iter()
+        .filter_map(|f| if let DaemonFrame::Deliver(d) = f { Some(d.seq.0) } else { None })
+        .collect();
+    (failed, given)
+}
+
 #[test]
 fn i2_what_may_have_begun_elsewhere_goes_to_no_other_however_late_its_sender_comes_back() {
     for node in ["a", "b", "c"] {
-        let mut w = ByHand::new();
-        let server = w.client(7, &register(200));
-        // Longer than the grace, and than a peer is waited for.
-        w.pass(60_000);
-        let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
-        let conn = w.connect(7);
-        let now = w.now;
-        w.say(conn, |out| {
-            put::register(out, &returning());
-            put::flow_bound(out, &Bound { dst, channel: Channel::Unordered, upto: Seq(3), node });
-            put::ready(out);
-        });
-        for n in 1..=4 {
-            let submit = Submit { channel: Channel::Unordered, ..submit(200, n, now, b"x") };
-            w.say(conn, |out| put::submit(out, &submit));
-            w.pass(1);
-        }
-        let mut failed = Vec::new();
-        for _ in 0..300 {
-            w.pass(10);
-            let bytes = w.hear(conn);
-            failed.extend(frames(&bytes).iter().filter_map(|f| match f {
-                DaemonFrame::Failed(f) => Some((f.msgid.0, f.verdict.certainty)),
-                _ => None,
-            }));
-        }
-        assert_eq!(failed, [1, 2, 3].map(|n| (n, Certainty::Unknown)), "{node}");
-        let bytes = w.hear(server);
-        let given: Vec<_> = frames(&bytes)
-            .iter()
-            .filter_map(|f| if let DaemonFrame::Deliver(d) = f { Some(d.seq.0) } else { None })
-            .collect();
-        assert_eq!(given, [4], "{node}");
+        let unknown = [1, 2, 3].map(|n| (n, Certainty::Unknown)).to_vec();
+        assert_eq!(submitted_late(node, false), (unknown, vec![4]), "{node}");
+        assert_eq!(submitted_late(node, true), (vec![], vec![1, 2, 3, 4]), "{node}");
     }
 }
 

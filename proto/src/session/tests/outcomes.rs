@@ -236,6 +236,31 @@ fn a_daemon_that_goes_on_is_told_what_was_given_up() {
 }
 
 #[test]
+fn what_was_given_up_long_ago_is_told_no_more() {
+    for (later, is_told) in [(limits::MSGID_SPAN - 1, true), (limits::MSGID_SPAN, false)] {
+        let mut s = registered();
+        send(&mut s, Time(0));
+        write_all(&mut s);
+        let at = Time(LIFETIME + 1_000_000);
+        pass(&mut s, at);
+        assert_eq!(failures(&mut s, at).len(), 1);
+        for _ in 0..later {
+            let msgid = send(&mut s, at);
+            write_all(&mut s);
+            feed(&mut s, at, |out| put::resolved(out, &[(msgid, 1)]));
+        }
+        s.handle_disconnected(at);
+        s.handle_connected(at);
+        let bytes = write_all(&mut s);
+        assert_eq!(
+            frames(&bytes).iter().any(|f| matches!(f, ClientFrame::GivenUp { .. })),
+            is_told,
+            "{later}"
+        );
+    }
+}
+
+#[test]
 fn i4_a_standstill_of_the_machine_is_not_the_daemons() {
     let mut s = registered();
     let msgid = send(&mut s, Time(0));
