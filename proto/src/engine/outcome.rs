@@ -26,14 +26,7 @@ impl Engine {
         self.revoke_local(key, reason);
         let entry = &self.chain.entries[key];
         let verdict = Verdict { reason, certainty: entry.certainty() };
-        self.counters.add(Counter::MessagesFailed);
-        self.counters.add(match verdict.certainty {
-            Certainty::NotStarted => Counter::FailedNotStarted,
-            Certainty::Unknown => Counter::FailedUnknown,
-        });
-        let (flow, client) = (entry.flow, entry.client);
-        let dst = self.chain.flows[flow].dst;
-        self.clients[client].totals.failed += 1;
+        let (client, dst) = (entry.client, self.chain.flows[entry.flow].dst);
         let conn = self.clients[client].conn;
         if let Some(conn) = conn {
             // Outcomes are told in the order in which they came about.
@@ -46,7 +39,25 @@ impl Engine {
             conn.map_or(&mut self.clients[client].missed, |c| self.conns[c].out.tail()),
             &failed,
         );
-        self.chain.flows[flow].record_failed(entry.seq);
+        self.record_failure(key, verdict.certainty);
+    }
+
+    /// Its sender has ended it.
+    pub(super) fn drop_given_up(&mut self, key: EntryKey) {
+        self.revoke_local(key, self.time_out_reason(key));
+        self.record_failure(key, self.chain.entries[key].certainty());
+    }
+
+    fn record_failure(&mut self, key: EntryKey, certainty: Certainty) {
+        self.counters.add(Counter::MessagesFailed);
+        self.counters.add(match certainty {
+            Certainty::NotStarted => Counter::FailedNotStarted,
+            Certainty::Unknown => Counter::FailedUnknown,
+        });
+        let entry = &self.chain.entries[key];
+        let (client, flow, seq) = (entry.client, entry.flow, entry.seq);
+        self.clients[client].totals.failed += 1;
+        self.chain.flows[flow].record_failed(seq);
         self.remove(key);
         self.tell_floor(flow);
     }

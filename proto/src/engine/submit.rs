@@ -79,8 +79,7 @@ impl Engine {
             if upto.since(self.chain.entries[key].msgid).is_none() {
                 return;
             }
-            let reason = self.time_out_reason(key);
-            self.fail(key, reason);
+            self.drop_given_up(key);
         }
     }
 
