@@ -216,6 +216,7 @@ fn client_streams() -> Inputs {
         &Submit { channel: Channel::Unordered, is_call: true, to, user: b"", ..submit(1, 100) },
     );
     put::submit(&mut calls, &submit(2, 100));
+    put::given_up(&mut calls, MsgId(1));
     put::drained(&mut calls);
     put::taken(&mut calls, 2);
     vec![("back", back), ("itself", itself), ("calls", calls)]
