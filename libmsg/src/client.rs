@@ -335,13 +335,15 @@ impl Client {
         let path = inner.link.path().clone();
         loop {
             let now = clock::now();
-            if !inner.link.is_connected()
-                && let Err(errno) = inner.link.connect(&self.poller, now)
-                && !connect::is_transient(errno)
-            {
-                return Err(connect::explain(&path, errno));
+            let mut connected = inner.link.is_connected();
+            if !connected {
+                match inner.link.connect(&self.poller, now) {
+                    // It writes at once: by now that connection may be lost again.
+                    Ok(()) => connected = true,
+                    Err(errno) if connect::is_transient(errno) => {}
+                    Err(errno) => return Err(connect::explain(&path, errno)),
+                }
             }
-            let connected = inner.link.is_connected();
             inner.link.read(now);
             if let Some(nack) = inner.link.session.refusal() {
                 return Err(ConnectError::Refused { path, nack: nack.clone() });
