@@ -2,7 +2,7 @@
 
 use msg_proto::{
     control::Register,
-    ids::{Channel, ClientId, Incarnation, Instance, Seq},
+    ids::{Channel, ClientId, ConnId, Incarnation, Instance, Seq},
     local::{Bound, DaemonFrame, Submit, put},
     outcome::Certainty,
     units::Time,
@@ -11,8 +11,16 @@ use msg_proto::{
 
 use super::by_hand::{ByHand, frames, register, submit};
 
-fn returning() -> Register {
-    Register { incarnation: Incarnation(5), ..register(100) }
+/// Client 100 comes back: of what it sent to 200 up to `upto`, an instance of that node may have begun some.
+fn come_back(w: &mut ByHand, channel: Channel, upto: u32, node: &str) -> ConnId {
+    let conn = w.connect(7);
+    let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
+    w.say(conn, |out| {
+        put::register(out, &Register { incarnation: Incarnation(5), ..register(100) });
+        put::flow_bound(out, &Bound { dst, channel, upto: Seq(upto), node });
+        put::ready(out);
+    });
+    conn
 }
 
 /// The msgids of the messages that leave for the peer.
@@ -25,15 +33,9 @@ fn i5_what_may_have_begun_at_a_node_that_is_none_goes_to_no_other() {
     for (node, left) in [("b", vec![1]), ("c", vec![])] {
         let mut w = ByHand::new();
         w.link_up(&[]);
-        let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
-        let conn = w.connect(7);
+        let conn = come_back(&mut w, Channel::Ordered, 1, node);
         let now = w.now;
-        w.say(conn, |out| {
-            put::register(out, &returning());
-            put::flow_bound(out, &Bound { dst, channel: Channel::Ordered, upto: Seq(1), node });
-            put::ready(out);
-            put::submit(out, &submit(200, 1, now, b"x"));
-        });
+        w.say(conn, |out| put::submit(out, &submit(200, 1, now, b"x")));
         w.hear(conn);
         assert_eq!(left_for_the_peer(&mut w), left, "{node}");
     }
@@ -46,14 +48,8 @@ fn submitted_late(node: &str, at_least_once: bool) -> (Vec<(u32, Certainty)>, Ve
     let server = w.client(7, &register(200));
     // Longer than the grace, and than a peer is waited for.
     w.pass(60_000);
-    let dst = Instance { client: ClientId(200), incarnation: Incarnation(9) };
-    let conn = w.connect(7);
+    let conn = come_back(&mut w, Channel::Unordered, 3, node);
     let now = w.now;
-    w.say(conn, |out| {
-        put::register(out, &returning());
-        put::flow_bound(out, &Bound { dst, channel: Channel::Unordered, upto: Seq(3), node });
-        put::ready(out);
-    });
     for n in 1..=4 {
         let submit = Submit { channel: Channel::Unordered, at_least_once, ..submit(200, n, now, b"x") };
         w.say(conn, |out| put::submit(out, &submit));
