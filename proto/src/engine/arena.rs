@@ -44,7 +44,17 @@ impl<K: Into<usize> + From<u32> + Copy, T> Arena<K, T> {
         K::from(u32::try_from(key).unwrap_or(u32::MAX))
     }
 
+    /// Adds a value that is written where it stands. One that is built elsewhere, field by field, and moved in as a whole
+    /// waits for its own writes.
+    #[inline]
+    pub(crate) fn insert_with(&mut self, blank: T, write: impl FnOnce(&mut T)) -> K {
+        let key = self.insert(blank);
+        write(&mut self[key]);
+        key
+    }
+
     /// Removes a value that is there.
+    #[inline]
     pub(crate) fn remove(&mut self, key: K) -> T {
         self.slab.remove(key.into())
     }

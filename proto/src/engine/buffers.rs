@@ -9,6 +9,7 @@ pub(crate) struct BufferPool {
 
 impl BufferPool {
     /// An empty buffer; it has room for `len` bytes.
+    #[inline(always)]
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         let shelf = if len <= SMALL { &mut self.small } else { &mut self.large };
         let mut buffer = shelf.pop().unwrap_or_default();
@@ -17,6 +18,7 @@ impl BufferPool {
     }
 
     /// Takes a buffer back.
+    #[inline(always)]
     pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
         match buffer.capacity() {

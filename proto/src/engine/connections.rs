@@ -9,7 +9,7 @@ use crate::{
     counters::Counter,
     ids::{ConnId, MsgId},
     limits,
-    local::{self, ClientFrame, LocalError},
+    local::{self, ClientFrame, LocalError, Submit},
     units::{Span, Time},
 };
 
@@ -189,13 +189,13 @@ impl Engine {
                 Ok(None) => return used,
                 Ok(Some((raw, len))) => {
                     used += len;
-                    let result = match (ClientFrame::parse(raw), self.conns[key].state) {
-                        // Most are these.
-                        (Ok(ClientFrame::Submit(submit)), ConnState::Ready(client)) => {
-                            self.on_submit(client, &submit)
-                        }
-                        (Ok(frame), _) => self.on_client_frame(key, frame),
-                        (Err(error), _) => Err(error.into()),
+                    let result = match self.conns[key].state {
+                        ConnState::Ready(client) if local::is_submit(&raw) => Submit::parse(raw)
+                            .map_err(Violation::from)
+                            .and_then(|submit| self.on_submit(client, &submit)),
+                        _ => ClientFrame::parse(raw)
+                            .map_err(Violation::from)
+                            .and_then(|frame| self.on_client_frame(key, frame)),
                     };
                     if let Err(violation) = result {
                         self.count(Counter::MalformedLocalFrames);

@@ -117,8 +117,7 @@ impl DueLists {
             0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(2)),
             _ => (List::First, sent_at + interval.times(passed + 1)),
         };
-        entry.place = Some(Place { class, list, prev: None, next: None, at });
-        self.push(entries, key);
+        self.push(entries, key, Place { class, list, prev: None, next: None, at });
     }
 
     /// Takes an entry out: its outcome is known.
@@ -147,8 +146,7 @@ impl DueLists {
         self.classes[place.class as usize].scan_at = scan_at;
         let entry = &mut entries[key];
         entry.retries_left = 0;
-        entry.place = Some(Place { list: List::Last, prev: None, next: None, at, ..place });
-        self.push(entries, key);
+        self.push(entries, key, Place { list: List::Last, at, ..place });
     }
 
     /// The next entry that is due at `now`, moved to where it stands from now on. Call until it gives `None`.
@@ -202,17 +200,16 @@ impl DueLists {
             _ => (List::Again, class.scanned_at + class.interval),
         };
         class.scan_at.get_or_insert(class.scanned_at + class.interval.div(2));
-        entry.place =
-            Some(Place { class: u32::try_from(index).unwrap_or(0), list, prev: None, next: None, at });
-        self.push(entries, key);
+        let class = u32::try_from(index).unwrap_or(0);
+        self.push(entries, key, Place { class, list, prev: None, next: None, at });
     }
 
     /// Puts an entry into its list, in the order of times: behind the last one, but for what comes in late.
-    fn push(&mut self, entries: &mut Entries, key: EntryKey) {
-        let Some(place) = entries[key].place else { return };
+    #[inline]
+    fn push(&mut self, entries: &mut Entries, key: EntryKey, place: Place) {
         let ends = &mut self.classes[place.class as usize].lists[place.list as usize];
         let mut before = ends.tail;
-        while let Some(earlier) = before.and_then(|k| entries[k].place).filter(|p| p.at > place.at) {
+        while let Some(earlier) = before.and_then(|k| entries[k].place.as_ref()).filter(|p| p.at > place.at) {
             before = earlier.prev;
         }
         let after = match before {
@@ -223,9 +220,7 @@ impl DueLists {
             Some(after) => set_prev(entries, after, Some(key)),
             None => ends.tail = Some(key),
         }
-        if let Some(place) = &mut entries[key].place {
-            (place.prev, place.next) = (before, after);
-        }
+        entries[key].place = Some(Place { prev: before, next: after, ..place });
     }
 }
 

@@ -95,21 +95,24 @@ impl Engine {
     fn remove(&mut self, key: EntryKey) {
         self.chain.unbind(key);
         self.chain.due.remove(&mut self.chain.entries, key);
-        let entry = self.chain.entries.remove(key);
-        let flow = &mut self.chain.flows[entry.flow];
-        flow.resolve(entry.seq);
-        if !std::mem::replace(&mut flow.is_moved, true) {
-            self.clients[entry.client].moved_flows.push(entry.flow);
+        let entry = &mut self.chain.entries[key];
+        let (client, flow, seq, msgid) = (entry.client, entry.flow, entry.seq, entry.msgid);
+        let (cost, is_addressed) = (cost(entry.payload().len(), entry.user().len()), entry.to.is_some());
+        self.pool.put(std::mem::take(&mut entry.bytes));
+        self.chain.entries.remove(key);
+        let f = &mut self.chain.flows[flow];
+        f.resolve(seq);
+        if !std::mem::replace(&mut f.is_moved, true) {
+            self.clients[client].moved_flows.push(flow);
         }
-        let client = &mut self.clients[entry.client];
-        client.sent.remove(entry.msgid, cost(entry.payload().len(), entry.user().len()));
-        client.sent.addressed -= u32::from(entry.to.is_some());
-        self.pool.put(entry.bytes);
-        let (instance, is_departed) = (client.instance, client.conn.is_none());
+        let c = &mut self.clients[client];
+        c.sent.remove(msgid, cost);
+        c.sent.addressed -= u32::from(is_addressed);
+        let (instance, is_departed) = (c.instance, c.conn.is_none());
         if is_departed {
-            self.bury(entry.client);
+            self.bury(client);
         }
-        self.settle(entry.flow);
+        self.settle(flow);
         if is_departed {
             self.check_gone(instance);
         }

@@ -155,33 +155,25 @@ impl Engine {
     }
 
     fn enter(&mut self, client: ClientKey, flow: FlowKey, submit: &Submit<'_>) -> EntryKey {
-        let mut bytes = self.pool.take(submit.user.len() + submit.payload.len());
-        bytes.extend_from_slice(submit.user);
-        bytes.extend_from_slice(submit.payload);
         let (now, serial) = (self.clock.steady(), self.chain.serial());
         let to = submit.to.and_then(|to| Some((self.home_of(to.node)?, instance_of(submit.dst, to))));
         let sent_at = now.minus(self.clock.raw().since(submit.send_time));
         let c = &mut self.clients[client];
-        let key = self.chain.entries.insert(Entry {
-            serial,
-            client,
-            flow,
-            msgid: submit.msgid,
-            seq: submit.seq,
-            at_least_once: submit.at_least_once,
-            is_call: submit.is_call,
-            to,
-            bytes,
-            user_len: u8::try_from(submit.user.len()).unwrap_or(0),
-            sent_at: submit.send_time,
-            retries_left: c.times,
-            place: None,
-            copies: 0,
-            in_doubt: false,
-            tainted: false,
-            refusal: None,
-            queued: false,
-            units: None,
+        let key = self.chain.entries.insert_with(Entry::BLANK, |entry| {
+            entry.serial = serial;
+            entry.client = client;
+            entry.flow = flow;
+            entry.msgid = submit.msgid;
+            entry.seq = submit.seq;
+            entry.at_least_once = submit.at_least_once;
+            entry.is_call = submit.is_call;
+            entry.to = to;
+            entry.bytes = self.pool.take(submit.user.len() + submit.payload.len());
+            entry.bytes.extend_from_slice(submit.user);
+            entry.bytes.extend_from_slice(submit.payload);
+            entry.user_len = u8::try_from(submit.user.len()).unwrap_or(0);
+            entry.sent_at = submit.send_time;
+            entry.retries_left = c.times;
         });
         c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
         c.sent.addressed += u32::from(to.is_some());

@@ -343,6 +343,7 @@ impl Engine {
         }
     }
 
+    #[inline(always)]
     fn push_item(&mut self, key: LinkKey, item: Item) {
         if self.config.chain.recovery == Recovery::Adaptive
             && let Some(association) = &mut self.links[key].current

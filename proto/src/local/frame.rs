@@ -1,14 +1,13 @@
 //! The frames of the local socket, as values that borrow what is long.
 
 use super::{
-    HEAD_BYTES, LocalError, RawFrame,
-    call::{Addressee, CallOrigin, parse_addressee, parse_origin},
+    LocalError, RawFrame,
     flow_taken::{FlowTaken, parse_flow_taken},
     instances::{
         Bound, DrainCause, Presence, Watch, parse_bound, parse_clientid, parse_drain, parse_gone,
         parse_presence, parse_watch,
     },
-    put::{DELIVER_HEAD, SUBMIT_HEAD},
+    message::{Deliver, Submit},
 };
 use crate::{
     bytes::Reader,
@@ -16,7 +15,6 @@ use crate::{
     ids::{Channel, ClientId, Incarnation, Instance, MsgId, Seq},
     limits,
     outcome::{Certainty, Reason, Verdict},
-    units::{Span, Time},
 };
 
 pub(super) mod kind {
@@ -139,59 +137,6 @@ pub enum DaemonFrame<'a> {
     },
 }
 
-/// A message, from the library to the daemon.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Submit<'a> {
-    /// Whom it is for.
-    pub dst: ClientId,
-    /// Its number in the process.
-    pub msgid: MsgId,
-    /// Its number in its flow.
-    pub seq: Seq,
-    /// Which of the two flows to `dst`.
-    pub channel: Channel,
-    /// Another instance may be given it even if the first may have begun.
-    pub at_least_once: bool,
-    /// It is a message of the call layer.
-    pub is_call: bool,
-    /// Of such a message, unordered: it is for this instance of `dst` and no other.
-    pub to: Option<Addressee<'a>>,
-    /// When the client sent it (R1), in this node's clock: its time runs from there, also when it is submitted
-    /// again to a daemon that was started since (I1, I6).
-    pub send_time: Time,
-    /// The sender's user data, at most [`limits::MAX_USER_BYTES`].
-    pub user: &'a [u8],
-    /// The message.
-    pub payload: &'a [u8],
-}
-
-/// A message, from the daemon to the library.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Deliver<'a> {
-    /// Counts the deliveries of the connection: 1, 2, ...
-    pub number: u64,
-    /// Who sent it.
-    pub src: Instance,
-    /// Its number in its sender's process.
-    pub msgid: MsgId,
-    /// Its number in its flow.
-    pub seq: Seq,
-    /// The lowest number of the flow that is unresolved at the sender.
-    pub floor: Seq,
-    /// Which of the two flows.
-    pub channel: Channel,
-    /// When this copy was sent, in this node's clock.
-    pub send_time: Time,
-    /// After which it is stale (R6).
-    pub interval: Span,
-    /// Grows each time that the flow starts again after a stale delivery: see SPEC.md, section 4.3.
-    pub round: u32,
-    /// Of a message of the call layer: where it comes from.
-    pub call: Option<CallOrigin<'a>>,
-    /// The message.
-    pub payload: &'a [u8],
-}
-
 /// Messages that were taken: runs of msgids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resolved<'a>(&'a [u8]);
@@ -231,14 +176,13 @@ impl<'a> ClientFrame<'a> {
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
-            kind::SUBMIT => flag::UNORDERED | flag::AT_LEAST_ONCE | flag::CALL | flag::INSTANCE,
+            kind::SUBMIT => return Submit::parse(raw).map(Self::Submit),
             kind::FLOW_TAKEN => flag::UNORDERED | flag::BEGUN,
             kind::FLOW_BOUND => flag::UNORDERED,
             _ => 0,
         };
         check_flags(raw.flags, allowed)?;
         match raw.kind {
-            kind::SUBMIT => parse_submit(r, raw.flags),
             kind::TAKEN => parse_number(r).map(|upto| Self::Taken { upto }),
             kind::STALE => parse_number(r).map(|number| Self::Stale { number }),
             kind::REGISTER => parse_register(raw.body),
@@ -266,14 +210,13 @@ impl<'a> DaemonFrame<'a> {
     pub fn parse(raw: RawFrame<'a>) -> Result<Self, LocalError> {
         let r = Reader::new(raw.body);
         let allowed = match raw.kind {
-            kind::DELIVER => flag::UNORDERED | flag::CALL | flag::INSTANCE,
+            kind::DELIVER => return Deliver::parse(raw).map(Self::Deliver),
             kind::BOUND | kind::UNBOUND => flag::UNORDERED,
             kind::PRESENCE => flag::PARTIAL,
             _ => 0,
         };
         check_flags(raw.flags, allowed)?;
         match raw.kind {
-            kind::DELIVER => parse_deliver(r, raw.flags),
             kind::RESOLVED => parse_resolved(raw.body),
             kind::FAILED => parse_failed(r),
             kind::REGISTERED => parse_registered(raw.body),
@@ -295,11 +238,11 @@ impl<'a> DaemonFrame<'a> {
     }
 }
 
-fn check_flags(flags: u8, allowed: u8) -> Result<(), LocalError> {
+pub(super) fn check_flags(flags: u8, allowed: u8) -> Result<(), LocalError> {
     if flags & !allowed == 0 { Ok(()) } else { Err(LocalError("frame flags: unknown bit")) }
 }
 
-fn check_interval(ms: u32) -> Result<(), LocalError> {
+pub(super) fn check_interval(ms: u32) -> Result<(), LocalError> {
     let allowed = (limits::MIN_INTERVAL_MS..=limits::MAX_INTERVAL_MS).contains(&ms);
     if allowed {
         Ok(())
@@ -310,14 +253,6 @@ fn check_interval(ms: u32) -> Result<(), LocalError> {
 
 pub(super) fn check_incarnation(incarnation: Incarnation) -> Result<(), LocalError> {
     if incarnation == Incarnation::NONE { Err(LocalError("incarnation: not 0")) } else { Ok(()) }
-}
-
-fn check_payload(payload: &[u8]) -> Result<(), LocalError> {
-    if payload.len() <= limits::MAX_MESSAGE_BYTES {
-        Ok(())
-    } else {
-        Err(LocalError("message: at most 1,048,576 bytes"))
-    }
 }
 
 pub(super) fn channel(flags: u8) -> Channel {
@@ -359,75 +294,6 @@ fn parse_registered(bytes: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {
     check_interval(registered.interval_ms)?;
     check_incarnation(registered.incarnation)?;
     Ok(DaemonFrame::Registered(registered))
-}
-
-fn parse_submit(mut r: Reader<'_>, flags: u8) -> Result<ClientFrame<'_>, LocalError> {
-    let fields = r
-        .chunk::<{ SUBMIT_HEAD - HEAD_BYTES }>()
-        .and_then(|mut f| Some((f.u32()?, f.u32()?, f.u32()?, f.u8()?, f.u8()?, f.array::<2>()?, f.u64()?)));
-    let Some((dst, msgid, seq, user_len, node_len, zero, send_time)) = fields else {
-        return Err(LocalError("frame length: SUBMIT has at least 24 bytes of body"));
-    };
-    if usize::from(user_len) > limits::MAX_USER_BYTES {
-        return Err(LocalError("user data: at most 64 bytes"));
-    }
-    let to = parse_addressee(&mut r, flags, node_len)?;
-    let user = r.bytes(usize::from(user_len)).ok_or(LocalError("user data: longer than the frame"))?;
-    if zero != [0; 2] {
-        return Err(LocalError("SUBMIT: bytes 14 and 15 of the body are zero"));
-    }
-    check_payload(r.rest())?;
-    Ok(ClientFrame::Submit(Submit {
-        dst: ClientId(dst),
-        msgid: MsgId(msgid),
-        seq: Seq(seq),
-        channel: channel(flags),
-        at_least_once: flags & flag::AT_LEAST_ONCE != 0,
-        is_call: flags & flag::CALL != 0,
-        to,
-        send_time: Time(send_time),
-        user,
-        payload: r.rest(),
-    }))
-}
-
-fn parse_deliver(mut r: Reader<'_>, flags: u8) -> Result<DaemonFrame<'_>, LocalError> {
-    let fields = r.chunk::<{ DELIVER_HEAD - HEAD_BYTES }>().and_then(|mut f| {
-        let number = f.u64()?;
-        let (client, msgid, incarnation) = (f.u32()?, f.u32()?, f.u64()?);
-        let (seq, floor, send_time) = (f.u32()?, f.u32()?, f.u64()?);
-        let (interval_ms, round) = (f.u32()?, f.u32()?);
-        let deliver = Deliver {
-            number,
-            src: Instance { client: ClientId(client), incarnation: Incarnation(incarnation) },
-            msgid: MsgId(msgid),
-            seq: Seq(seq),
-            floor: Seq(floor),
-            channel: channel(flags),
-            send_time: Time(send_time),
-            interval: Span::from_millis(u64::from(interval_ms)),
-            round,
-            call: None,
-            payload: &[],
-        };
-        Some((deliver, interval_ms))
-    });
-    let Some((mut deliver, interval_ms)) = fields else {
-        return Err(LocalError("frame length: DELIVER has at least 48 bytes of body"));
-    };
-    if flags & flag::CALL != 0 {
-        deliver.call = Some(parse_origin(&mut r, flags)?);
-    } else if flags & flag::INSTANCE != 0 {
-        return Err(LocalError("DELIVER: INSTANCE goes with CALL"));
-    }
-    deliver.payload = r.rest();
-    check_interval(interval_ms)?;
-    check_incarnation(deliver.src.incarnation)?;
-    check_payload(deliver.payload)?;
-    if deliver.number == 0 {
-        return Err(LocalError("delivery number: 1 or more"));
-    }
-    Ok(DaemonFrame::Deliver(deliver))
 }
 
 fn parse_resolved(body: &[u8]) -> Result<DaemonFrame<'_>, LocalError> {

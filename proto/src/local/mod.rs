@@ -7,12 +7,14 @@ mod call;
 mod flow_taken;
 mod frame;
 mod instances;
+mod message;
 pub mod put;
 
 pub use call::{Addressee, CallOrigin, UNKNOWN_UID};
 pub use flow_taken::{FlowTaken, Progress};
-pub use frame::{ClientFrame, DaemonFrame, Deliver, Failed, Resolved, Submit};
+pub use frame::{ClientFrame, DaemonFrame, Failed, Resolved};
 pub use instances::{Bound, DrainCause, Presence, PresentInstance, Watch};
+pub use message::{Deliver, Submit};
 
 /// Versions of the local format that this crate speaks.
 pub const VERSIONS: crate::control::VersionRange = crate::control::VersionRange { lowest: 1, highest: 1 };
@@ -36,6 +38,11 @@ pub struct RawFrame<'a> {
     pub flags: u8,
     /// What follows the head.
     pub body: &'a [u8],
+}
+
+/// Whether a client's frame is a SUBMIT.
+pub(crate) const fn is_submit(frame: &RawFrame<'_>) -> bool {
+    frame.kind == frame::kind::SUBMIT
 }
 
 /// Whether a daemon's frame is a DELIVER.

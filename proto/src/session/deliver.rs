@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ids::Channel,
     limits::SEQ_SPAN,
-    local::{DaemonFrame, Deliver, LocalError, Progress, is_addressed, is_delivery, put},
+    local::{Deliver, LocalError, Progress, is_addressed, is_delivery, put},
     units::Time,
 };
 
@@ -93,7 +93,11 @@ impl Session {
             if is_held || self.input.deliveries() == 0 {
                 return None;
             }
-            let DaemonFrame::Deliver(d) = DaemonFrame::parse(self.input.next()?).ok()? else { continue };
+            let frame = self.input.next()?;
+            if !is_delivery(&frame) {
+                continue;
+            }
+            let d = Deliver::parse(frame).ok()?;
             let (age, len) = (now.since(d.send_time), d.payload.len());
             let head = Message { src: d.src, msgid: d.msgid, channel: d.channel, age, data: &[] };
             let mut call = d.call.map(|c| Origin { sent_at: c.sent_at, uid: c.uid, node: c.node.to_owned() });

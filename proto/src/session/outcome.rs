@@ -92,14 +92,14 @@ impl Session {
             self.counters.unmatched_outcomes += u64::from(count) - known.len() as u64;
             for n in known {
                 let msgid = first.plus(n);
-                let Some(entry) = self.unresolved.resolve(msgid) else {
+                let of_call = |e: &mut Entry| e.is_call.then(|| (e.dst, e.channel, e.to.take()));
+                let Some(call) = self.unresolved.end(msgid, of_call) else {
                     self.counters.unmatched_outcomes += 1;
                     continue;
                 };
                 self.counters.acked += 1;
-                if entry.is_call {
-                    let bound = || self.out_flows.taker(entry.dst, entry.channel);
-                    let taker = entry.to.or_else(bound);
+                if let Some((dst, channel, to)) = call {
+                    let taker = to.or_else(|| self.out_flows.taker(dst, channel));
                     self.tell_call(msgid, Ok(taker));
                 } else if self.config.outcomes == Outcomes::All {
                     self.notify(Notice::Acked(msgid));

@@ -6,7 +6,7 @@ use super::{Gone, Granted, Session, State, event::Notice, input::Input, unresolv
 use crate::{
     control::{Arrival, LocalNack, LocalRule, Registered},
     ids::Incarnation,
-    local::{DaemonFrame, DrainCause, LocalError, VERSIONS, put},
+    local::{DaemonFrame, Deliver, DrainCause, LocalError, VERSIONS, is_delivery, put},
     units::Time,
 };
 
@@ -68,14 +68,16 @@ impl Session {
         self.input.filled(n);
         let mut input = mem::replace(&mut self.input, Input::new());
         while self.state.is_up() {
-            match input.scan().and_then(|frame| frame.map(DaemonFrame::parse).transpose()) {
-                Ok(Some(DaemonFrame::Deliver(d))) => match self.check_delivery(&d) {
-                    Ok(()) => input.record_delivery(),
-                    Err(error) => self.on_malformed(error),
-                },
-                Ok(Some(frame)) => self.on_frame(&frame),
+            let handled = match input.scan() {
+                Ok(Some(frame)) if is_delivery(&frame) => Deliver::parse(frame)
+                    .and_then(|d| self.check_delivery(&d))
+                    .map(|()| input.record_delivery()),
+                Ok(Some(frame)) => DaemonFrame::parse(frame).map(|frame| self.on_frame(&frame)),
                 Ok(None) => break,
-                Err(error) => self.on_malformed(error),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = handled {
+                self.on_malformed(error);
             }
         }
         input.finish_scan();
@@ -111,7 +113,7 @@ impl Session {
         self.state = State::Closed;
     }
 
-    fn check_delivery(&mut self, d: &crate::local::Deliver<'_>) -> Result<(), LocalError> {
+    fn check_delivery(&mut self, d: &Deliver<'_>) -> Result<(), LocalError> {
         if self.state == State::Registering {
             return Err(LocalError("DELIVER: not before REGISTERED"));
         }

@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, mem, ops::Range};
 
-use slab::Slab;
-
 use super::{Taker, UserBuf};
 use crate::{
     ids::{Channel, ClientId, MsgId, Seq},
@@ -19,15 +17,20 @@ use crate::{
 /// ```
 ///
 /// The first is never gone, so the oldest message is at hand. A msgid costs 4 bytes from the oldest on, which may stay
-/// while many thousands come and go behind it; an entry costs some 200 bytes and its data. The buffers of the data are
-/// used again.
+/// while many thousands come and go behind it; an entry costs some 200 bytes and its data.
+///
+/// An entry is written and read where it stands, and stays there, with its buffer, for a later message: what is built
+/// elsewhere, field by field, and moved in as a whole waits for its own writes, longer than all else takes.
 #[derive(Debug)]
 pub(super) struct Unresolved {
     base: MsgId,
     ring: VecDeque<u32>,
-    entries: Slab<Entry>,
+    entries: Vec<Entry>,
+    /// Those of no message.
+    free: Vec<u32>,
+    /// The capacity of their buffers, at most [`FREE_BYTES`].
+    free_bytes: usize,
     bytes: usize,
-    pool: Pool,
     last_sent_at: Time,
 }
 
@@ -86,71 +89,74 @@ impl Unresolved {
         Self {
             base: first,
             ring: VecDeque::new(),
-            entries: Slab::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            free_bytes: 0,
             bytes: 0,
-            pool: Pool { free: Vec::new(), bytes: 0 },
             last_sent_at: Time(0),
         }
     }
 
     pub(super) fn push(&mut self, new: &NewEntry<'_>) {
-        let mut data = self.pool.take();
-        data.extend_from_slice(new.user);
-        data.extend_from_slice(new.payload);
         self.bytes += charge(new.user.len(), new.payload.len());
         // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
         self.last_sent_at = self.last_sent_at.max(new.sent_at);
-        let at = self.entries.insert(Entry {
-            dst: new.dst,
-            seq: new.seq,
-            channel: new.channel,
-            at_least_once: new.at_least_once,
-            is_call: new.is_call,
-            to: new.to.cloned(),
-            written_before: false,
-            other_daemon: false,
-            user_len: u8::try_from(new.user.len()).unwrap_or(u8::MAX),
-            sent_at: self.last_sent_at,
-            sent_raw: new.sent_raw,
-            start_at: new.start_at,
-            data,
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::BLANK);
+            u32::try_from(self.entries.len() - 1).unwrap_or(GONE)
         });
-        self.ring.push_back(u32::try_from(at).unwrap_or(GONE));
+        let entry = &mut self.entries[at as usize];
+        self.free_bytes -= entry.data.capacity();
+        entry.dst = new.dst;
+        entry.seq = new.seq;
+        entry.channel = new.channel;
+        entry.at_least_once = new.at_least_once;
+        entry.is_call = new.is_call;
+        entry.to = new.to.cloned();
+        entry.written_before = false;
+        entry.other_daemon = false;
+        entry.user_len = u8::try_from(new.user.len()).unwrap_or(u8::MAX);
+        entry.sent_at = self.last_sent_at;
+        entry.sent_raw = new.sent_raw;
+        entry.start_at = new.start_at;
+        entry.data.extend_from_slice(new.user);
+        entry.data.extend_from_slice(new.payload);
+        self.ring.push_back(at);
     }
 
     /// Ends a message. `None` if it is not unresolved.
     pub(super) fn remove(&mut self, msgid: MsgId) -> Option<Ended> {
-        let mut entry = self.take_out(msgid)?;
-        let data = mem::take(&mut entry.data);
-        let ended = Ended {
+        self.end(msgid, |entry| Ended {
             msgid,
             dst: entry.dst,
-            user: entry.user_of(&data),
+            user: entry.user_of(&entry.data),
             is_call: entry.is_call,
             written_before: entry.written_before,
             other_daemon: entry.other_daemon,
             start_at: entry.start_at,
-        };
-        self.pool.give(data);
-        Some(ended)
+        })
     }
 
-    /// Ends a message that was taken: of its data nothing is needed. `None` if it is not unresolved.
-    pub(super) fn resolve(&mut self, msgid: MsgId) -> Option<Entry> {
-        let mut entry = self.take_out(msgid)?;
-        self.pool.give(mem::take(&mut entry.data));
-        Some(entry)
-    }
-
-    fn take_out(&mut self, msgid: MsgId) -> Option<Entry> {
-        let at = self.ring.get_mut(msgid.since(self.base)? as usize)?;
-        let entry = self.entries.try_remove(mem::replace(at, GONE) as usize)?;
+    /// Ends a message, and tells what is to be known of it. `None` if it is not unresolved.
+    #[inline]
+    pub(super) fn end<T>(&mut self, msgid: MsgId, tell: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let at = mem::replace(self.ring.get_mut(msgid.since(self.base)? as usize)?, GONE);
+        let entry = self.entries.get_mut(at as usize)?;
         self.bytes -= charge(0, entry.data.len());
+        let told = tell(entry);
+        entry.to = None;
+        if self.free_bytes + entry.data.capacity() <= FREE_BYTES {
+            entry.data.clear();
+        } else {
+            entry.data = Vec::new();
+        }
+        self.free_bytes += entry.data.capacity();
+        self.free.push(at);
         while self.ring.front() == Some(&GONE) {
             self.ring.pop_front();
             self.base = self.base.next();
         }
-        Some(entry)
+        Some(told)
     }
 
     /// A message, if it is unresolved.
@@ -216,8 +222,8 @@ impl Unresolved {
         u32::try_from(self.ring.len()).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
     }
 
     pub(super) const fn bytes(&self) -> usize {
@@ -225,8 +231,8 @@ impl Unresolved {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let index = self.ring.capacity() * size_of::<u32>();
-        self.bytes + self.pool.bytes + index + self.entries.capacity() * size_of::<Entry>()
+        let index = (self.ring.capacity() + self.free.capacity()) * size_of::<u32>();
+        self.bytes + self.free_bytes + index + self.entries.capacity() * size_of::<Entry>()
     }
 }
 
@@ -250,6 +256,23 @@ impl Ended {
 }
 
 impl Entry {
+    /// That of no message.
+    const BLANK: Self = Self {
+        dst: ClientId(0),
+        seq: Seq(0),
+        channel: Channel::Ordered,
+        at_least_once: false,
+        is_call: false,
+        to: None,
+        written_before: false,
+        other_daemon: false,
+        user_len: 0,
+        sent_at: Time(0),
+        sent_raw: Time(0),
+        start_at: NOWHERE,
+        data: Vec::new(),
+    };
+
     /// The message as it was sent.
     pub(super) fn as_sent(&self) -> NewEntry<'_> {
         let (user, payload) = self.data.split_at(usize::from(self.user_len).min(self.data.len()));
@@ -286,28 +309,5 @@ impl Entry {
     }
 }
 
-/// Empty buffers to use again, of bounded total capacity.
-#[derive(Debug)]
-struct Pool {
-    free: Vec<Vec<u8>>,
-    bytes: usize,
-}
-
-impl Pool {
-    fn take(&mut self) -> Vec<u8> {
-        let buf = self.free.pop().unwrap_or_default();
-        self.bytes -= buf.capacity();
-        buf
-    }
-
-    fn give(&mut self, mut buf: Vec<u8>) {
-        if self.bytes + buf.capacity() <= POOL_BYTES {
-            buf.clear();
-            self.bytes += buf.capacity();
-            self.free.push(buf);
-        }
-    }
-}
-
-/// Capacity that waits to be used again.
-const POOL_BYTES: usize = 1 << 20;
+/// Capacity of buffers that wait for the next messages.
+const FREE_BYTES: usize = 1 << 20;

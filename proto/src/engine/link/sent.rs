@@ -39,9 +39,10 @@ pub(crate) struct Sent {
     /// The number of the first in `datagrams`.
     base: u64,
     datagrams: VecDeque<Datagram>,
-    /// What they carried, in order.
-    items: VecDeque<Item>,
-    /// How many items went before the first in `items`.
+    /// What they carried, in order; the first `retired` of it needs no remembering.
+    items: Vec<Item>,
+    retired: usize,
+    /// How many items went before the first that is not retired.
     items_base: u64,
     in_flight: usize,
 }
@@ -66,8 +67,9 @@ pub(crate) struct Settled {
 
 impl Sent {
     /// Adds something that the next datagram carries.
+    #[inline(always)]
     pub(crate) fn push_item(&mut self, item: Item) {
-        self.items.push_back(item);
+        self.items.push(item);
     }
 
     /// The next datagram has left; 0 bytes: one that nobody has to acknowledge.
@@ -76,7 +78,7 @@ impl Sent {
             self.base = number;
         }
         debug_assert_eq!(number, self.base + self.datagrams.len() as u64);
-        let items_end = self.items_base + self.items.len() as u64;
+        let items_end = self.items_base + (self.items.len() - self.retired) as u64;
         let narrow = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.datagrams.push_back(Datagram { at, bytes: narrow, items_end, snapshot });
         self.in_flight += bytes;
@@ -118,9 +120,8 @@ impl Sent {
         let offset = |n: u64| usize::try_from(n.saturating_sub(self.items_base)).unwrap_or(usize::MAX);
         let (from, to) = (offset(start), offset(datagram.items_end));
         self.in_flight -= settled.bytes;
-        for item in self.items.range(from..to) {
-            each(*item);
-        }
+        let items = self.items.get(self.retired + from..self.retired.saturating_add(to)).unwrap_or(&[]);
+        items.iter().copied().for_each(&mut each);
         Some(settled)
     }
 
@@ -129,13 +130,22 @@ impl Sent {
         while self.datagrams.front().is_some_and(|d| d.bytes == 0) {
             let end = self.datagrams.pop_front().map_or(0, |d| d.items_end);
             self.base += 1;
-            while self.items_base < end {
-                self.items.pop_front();
-                self.items_base += 1;
-            }
+            let known = usize::try_from(end.saturating_sub(self.items_base)).unwrap_or(usize::MAX);
+            self.retired = self.retired.saturating_add(known).min(self.items.len());
+            self.items_base = self.items_base.max(end);
+        }
+        if self.retired == self.items.len() {
+            self.items.clear();
+            self.retired = 0;
+        } else if self.retired >= RETIRED_ITEMS && self.retired * 2 >= self.items.len() {
+            self.items.drain(..self.retired);
+            self.retired = 0;
         }
     }
 }
+
+/// What needs no remembering is cut off when it is this much, and more than what does.
+const RETIRED_ITEMS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
