@@ -13,7 +13,7 @@ use super::{
     lives::Home,
 };
 use crate::{
-    ids::{Channel, ClientId, Instance, MsgId, Seq},
+    ids::{Channel, ClientId, FlowId, Instance, MsgId, Seq},
     outcome::{Certainty, Reason},
     units::Time,
     wire::CallMark,
@@ -186,6 +186,16 @@ impl Chain {
             Some((_, instance)) => Some(instance),
             None => self.flows[entry.flow].target.map(|target| target.instance),
         }
+    }
+
+    /// Whether an answer is about this message: its flow's, with its number, from the instance that may have begun it.
+    #[inline]
+    pub(crate) fn is_answered(&self, key: EntryKey, flow: &FlowId, seq: Seq) -> bool {
+        let entry = &self.entries[key];
+        entry.seq == seq
+            && entry.in_doubt
+            && self.given_to(entry) == Some(flow.dst)
+            && self.flows[entry.flow].channel == flow.channel
     }
 
     /// A copy goes to the target: it may begin from now on.

@@ -2,12 +2,12 @@
 
 use super::{
     ConnectionRefused, Credentials, Engine, Fault,
-    client::{ClientKey, Conn, ConnState},
+    client::{Conn, ConnState},
 };
 use crate::{
     control::{LocalNack, LocalRule},
     counters::Counter,
-    ids::{ConnId, MsgId},
+    ids::ConnId,
     limits,
     local::{self, ClientFrame, LocalError, Submit},
     units::{Span, Time},
@@ -312,20 +312,6 @@ impl Engine {
         if !self.clients[key].presence_due.is_empty() {
             self.wake_conn(conn);
         }
-    }
-
-    /// A message of the client was taken: it will be told.
-    pub(super) fn push_resolved(&mut self, key: ClientKey, msgid: MsgId) {
-        let client = &mut self.clients[key];
-        let Some(conn) = client.conn else {
-            local::put::resolved(&mut client.missed, &[(msgid, 1)]);
-            return;
-        };
-        match client.resolved.last_mut() {
-            Some((first, n)) if first.plus(*n) == msgid && *n < limits::MSGID_SPAN => *n += 1,
-            _ => client.resolved.push((msgid, 1)),
-        }
-        self.wake_conn(conn);
     }
 }
 

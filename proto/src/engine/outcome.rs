@@ -1,24 +1,52 @@
 //! How a message ends: in exactly one of two ways (I1, I3).
 
+use std::mem;
+
 use super::{
     Engine,
-    chain::{EntryKey, Via},
+    buffers::BufferPool,
+    chain::{Chain, EntryKey, FlowKey, Via},
+    client::{Client, ClientKey},
     submit::cost,
 };
 use crate::{
     counters::Counter,
+    ids::{FlowId, MsgId},
+    limits,
     local::{self, Failed},
     outcome::{Certainty, Reason, Verdict},
+    wire::AckRun,
 };
 
 impl Engine {
-    /// The destination's library has taken it (I2).
-    pub(super) fn resolve(&mut self, key: EntryKey) {
-        let (client, msgid) = (self.chain.entries[key].client, self.chain.entries[key].msgid);
-        self.count(Counter::MessagesAcked);
-        self.clients[client].totals.acked += 1;
-        self.push_resolved(client, msgid);
-        self.remove(key);
+    /// The destination's library has taken these (I2): all of a flow's, one after the other. What it is not in doubt about, or
+    /// is another's, is none of them.
+    pub(super) fn resolve_run(&mut self, client: ClientKey, flow: &FlowId, run: &AckRun) {
+        let Self { clients, chain, pool, counters, .. } = self;
+        let c = &mut clients[client];
+        // A run is walked no further than the chain: what it says beyond is about nothing.
+        let known = c.sent.overlap(run.msgid, run.count);
+        let mut unmatched = u64::from(known.len() < run.count as usize);
+        let (mut acked, mut at) = (0, None);
+        for i in known {
+            let (msgid, seq) = (run.msgid.plus(i), run.seq.plus(i));
+            let Some(key) = c.sent.find(msgid).filter(|key| chain.is_answered(*key, flow, seq)) else {
+                unmatched += 1;
+                continue;
+            };
+            at = Some(c.remove(key, chain, pool));
+            c.push_resolved(msgid);
+            acked += 1;
+        }
+        c.totals.acked += acked;
+        counters.add_n(Counter::MessagesAcked, acked);
+        counters.add_n(Counter::UnmatchedAcks, unmatched);
+        if let Some(flow) = at {
+            if let Some(conn) = c.conn {
+                self.wake_conn(conn);
+            }
+            self.record_removed(client, flow);
+        }
     }
 
     /// It will not be taken any more (I4): its sender is told why, and what is known.
@@ -77,12 +105,12 @@ impl Engine {
     }
 
     /// The sender gave one up: the receiver is told at once, so that what waits behind it moves.
-    pub(super) fn tell_floor(&mut self, flow: crate::engine::chain::FlowKey) {
+    pub(super) fn tell_floor(&mut self, flow: FlowKey) {
         let Some(f) = self.chain.flows.get_mut(flow) else { return };
         let Some(target) = f.target else { return };
         match target.via {
             Via::Link(link) => {
-                if !std::mem::replace(&mut f.floor_untold, true) {
+                if !mem::replace(&mut f.floor_untold, true) {
                     self.links[link].floors.push(flow);
                     self.wake_link(link);
                 }
@@ -93,21 +121,14 @@ impl Engine {
     }
 
     fn remove(&mut self, key: EntryKey) {
-        self.chain.unbind(key);
-        self.chain.due.remove(&mut self.chain.entries, key);
-        let entry = &mut self.chain.entries[key];
-        let (client, flow, seq, msgid) = (entry.client, entry.flow, entry.seq, entry.msgid);
-        let (cost, is_addressed) = (cost(entry.payload().len(), entry.user().len()), entry.to.is_some());
-        self.pool.put(std::mem::take(&mut entry.bytes));
-        self.chain.entries.remove(key);
-        let f = &mut self.chain.flows[flow];
-        f.resolve(seq);
-        if !std::mem::replace(&mut f.is_moved, true) {
-            self.clients[client].moved_flows.push(flow);
-        }
-        let c = &mut self.clients[client];
-        c.sent.remove(msgid, cost);
-        c.sent.addressed -= u32::from(is_addressed);
+        let client = self.chain.entries[key].client;
+        let flow = self.clients[client].remove(key, &mut self.chain, &mut self.pool);
+        self.record_removed(client, flow);
+    }
+
+    /// Messages of a flow have left the chain.
+    fn record_removed(&mut self, client: ClientKey, flow: FlowKey) {
+        let c = &self.clients[client];
         let (instance, is_departed) = (c.instance, c.conn.is_none());
         if is_departed {
             self.bury(client);
@@ -115,6 +136,39 @@ impl Engine {
         self.settle(flow);
         if is_departed {
             self.check_gone(instance);
+        }
+    }
+}
+
+impl Client {
+    /// Takes a message of its own out of the chain. Returns its flow.
+    #[inline]
+    fn remove(&mut self, key: EntryKey, chain: &mut Chain, pool: &mut BufferPool) -> FlowKey {
+        chain.unbind(key);
+        chain.due.remove(&mut chain.entries, key);
+        let entry = &mut chain.entries[key];
+        let (flow, seq, msgid) = (entry.flow, entry.seq, entry.msgid);
+        let (cost, is_addressed) = (cost(entry.payload().len(), entry.user().len()), entry.to.is_some());
+        pool.put(mem::take(&mut entry.bytes));
+        chain.entries.remove(key);
+        let f = &mut chain.flows[flow];
+        f.resolve(seq);
+        if !mem::replace(&mut f.is_moved, true) {
+            self.moved_flows.push(flow);
+        }
+        self.sent.remove(msgid, cost);
+        self.sent.addressed -= u32::from(is_addressed);
+        flow
+    }
+
+    /// A message was taken: its library will be told.
+    pub(super) fn push_resolved(&mut self, msgid: MsgId) {
+        if self.conn.is_none() {
+            return local::put::resolved(&mut self.missed, &[(msgid, 1)]);
+        }
+        match self.resolved.last_mut() {
+            Some((first, n)) if first.plus(*n) == msgid && *n < limits::MSGID_SPAN => *n += 1,
+            _ => self.resolved.push((msgid, 1)),
         }
     }
 }

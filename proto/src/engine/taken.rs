@@ -124,17 +124,8 @@ impl Engine {
     }
 
     fn on_ack_run(&mut self, flow: &FlowId, run: &AckRun) {
-        // A run is walked no further than the chain: what it says beyond is about nothing.
-        let Some(client) = self.by_instance.get(&flow.src).copied() else { return };
-        let known = self.clients[client].sent.overlap(run.msgid, run.count);
-        if known.len() < run.count as usize {
-            self.count(Counter::UnmatchedAcks);
-        }
-        for i in known {
-            match self.find_sent(client, flow, run.msgid.plus(i), run.seq.plus(i)) {
-                Some(key) => self.resolve(key),
-                None => self.count(Counter::UnmatchedAcks),
-            }
+        if let Some(client) = self.by_instance.get(&flow.src) {
+            self.resolve_run(*client, flow, run);
         }
     }
 
@@ -196,18 +187,8 @@ impl Engine {
 
     /// The message that an answer is about: sent by that incarnation, to that instance, with both numbers.
     fn find_answered(&self, flow: &FlowId, msgid: MsgId, seq: Seq) -> Option<EntryKey> {
-        self.find_sent(*self.by_instance.get(&flow.src)?, flow, msgid, seq)
-    }
-
-    #[inline]
-    fn find_sent(&self, client: ClientKey, flow: &FlowId, msgid: MsgId, seq: Seq) -> Option<EntryKey> {
-        let key = self.clients[client].sent.find(msgid)?;
-        let entry = &self.chain.entries[key];
-        let is_it = entry.seq == seq
-            && entry.in_doubt
-            && self.chain.given_to(entry) == Some(flow.dst)
-            && self.chain.flows[entry.flow].channel == flow.channel;
-        is_it.then_some(key)
+        let key = self.clients[*self.by_instance.get(&flow.src)?].sent.find(msgid)?;
+        self.chain.is_answered(key, flow, seq).then_some(key)
     }
 
     /// What this node's inbox knows of a message that was handed over here.

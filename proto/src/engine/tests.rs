@@ -120,7 +120,7 @@ fn a_run_of_outcomes_is_no_longer_than_the_span_of_msgids() {
     engine.handle_client_bytes(now, conn, &bytes);
     let client = engine.conns[conn].state.client().expect("registered");
     for n in 1..limits::MSGID_SPAN + 2 {
-        engine.push_resolved(client, MsgId(n));
+        engine.clients[client].push_resolved(MsgId(n));
     }
     let last = (MsgId(limits::MSGID_SPAN + 1), 1);
     assert_eq!(engine.clients[client].resolved, [(MsgId(1), limits::MSGID_SPAN), last]);
