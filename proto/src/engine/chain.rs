@@ -363,11 +363,14 @@ impl OutFlow {
 
     /// The decided numbers right before `seq`, down to the next unresolved one, unless the told floor covers them:
     /// the first, and how many.
+    #[inline]
     pub(crate) fn hole_before(&self, seq: Seq) -> Option<(Seq, u32)> {
         let index = seq.since(self.floor)? as usize;
-        if index.checked_sub(1).and_then(|before| self.ring.get(before)).is_some_and(Option::is_some) {
-            return None;
-        }
+        let before = index.checked_sub(1).and_then(|before| self.ring.get(before));
+        if before.is_some_and(Option::is_some) { None } else { self.find_hole(seq, index) }
+    }
+
+    fn find_hole(&self, seq: Seq, index: usize) -> Option<(Seq, u32)> {
         let decided = self.ring.range(..index.min(self.ring.len())).rev().take_while(|s| s.is_none()).count();
         let below = if decided == index { self.hole_below() } else { 0 };
         let count = u32::try_from(decided).ok().map(|n| n + below).filter(|n| *n > 0)?;

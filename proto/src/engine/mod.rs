@@ -285,6 +285,7 @@ impl Engine {
     }
 
     /// A link has something to send.
+    #[inline]
     fn wake_link(&mut self, key: LinkKey) {
         let link = &mut self.links[key];
         if !link.is_ready {

@@ -6,6 +6,7 @@ use super::{
     address::CallCopy,
     chain::{Entry, EntryKey, FlowKey, OutFlow, Target, Via},
     client::{Client, ClientKey},
+    clock::Clock,
     connections::Violation,
     due::Life,
     fragments::Units,
@@ -42,8 +43,12 @@ impl Engine {
             ));
         }
         let key = self.enter(client, flow, submit);
-        self.on_replayed(key);
-        self.take_back(flow);
+        if self.chain.flows[flow].replay.is_some() {
+            self.on_replayed(key);
+        }
+        if self.chain.flows[flow].target.is_none() {
+            self.take_back(flow);
+        }
         let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
         if !allowed {
             self.fail(key, Reason::Refused);
@@ -191,7 +196,7 @@ impl Engine {
         if entry.queued {
             return true;
         }
-        if self.is_for_nobody(key) {
+        if entry.to.is_some() && self.is_for_nobody(key) {
             self.fail(key, Reason::ReceiverGone);
             return true;
         }
@@ -257,10 +262,17 @@ impl Engine {
     /// library does, which goes on, and gives its messages up in time, while this daemon is stopped alone.
     pub(super) fn may_send_copy(&self, key: EntryKey) -> bool {
         let entry = &self.chain.entries[key];
-        let Client { interval, times, .. } = self.clients[entry.client];
-        let is_open = self.clock.raw().since(entry.sent_at) + interval <= lifetime(interval, times);
-        is_open
-            && (entry.retries_left > 0 || entry.place.is_none_or(|p| self.clock.steady() + interval <= p.at))
+        entry.may_leave(&self.clock, &self.clients[entry.client])
+    }
+}
+
+impl Entry {
+    /// [`Engine::may_send_copy`].
+    #[inline]
+    pub(super) fn may_leave(&self, clock: &Clock, client: &Client) -> bool {
+        let Client { interval, times, .. } = *client;
+        let is_open = clock.raw().since(self.sent_at) + interval <= lifetime(interval, times);
+        is_open && (self.retries_left > 0 || self.place.is_none_or(|p| clock.steady() + interval <= p.at))
     }
 }
 

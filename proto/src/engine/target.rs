@@ -100,6 +100,7 @@ impl Engine {
     }
 
     /// Where a message may go now: to its flow's target, if that may have begun it or is not to be left.
+    #[inline]
     pub(super) fn target_of(&self, key: EntryKey) -> Option<Target> {
         let entry = &self.chain.entries[key];
         if let Some(to) = entry.to {

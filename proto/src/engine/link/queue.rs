@@ -20,6 +20,7 @@ pub(crate) struct TransmitQueue {
 
 impl TransmitQueue {
     /// Adds an entry behind its client's others.
+    #[inline]
     pub(crate) fn push(&mut self, client: ClientKey, entry: EntryKey, serial: u32) {
         self.lane(client).push_back((entry, serial));
     }
@@ -40,20 +41,27 @@ impl TransmitQueue {
     }
 
     /// The front entry is done with; the turn passes on when its client's credit is used up.
+    #[inline]
     pub(crate) fn pop_front(&mut self) {
         let Some(client) = self.turns.front().copied() else { return };
         let Some(lane) = self.lanes.get_mut(usize::from(client)) else { return };
         lane.pop_front();
         self.len -= 1;
         if lane.is_empty() {
-            if lane.capacity() > KEPT_LANE {
-                *lane = VecDeque::new();
-            }
-            self.turns.pop_front();
-            self.credit = QUANTUM;
-        } else {
+            self.end_turn();
+        } else if self.credit <= 0 {
             let _is_anothers = self.rotate();
         }
+    }
+
+    /// The front client has nothing left.
+    fn end_turn(&mut self) {
+        if let Some(lane) = self.turns.pop_front().and_then(|c| self.lanes.get_mut(usize::from(c)))
+            && lane.capacity() > KEPT_LANE
+        {
+            *lane = VecDeque::new();
+        }
+        self.credit = QUANTUM;
     }
 
     /// The turn passes on if the front client's credit is used up. Returns whether it did, to another client.
@@ -89,6 +97,7 @@ impl TransmitQueue {
         turns.iter().flat_map(|c| std::mem::take(&mut self.lanes[usize::from(*c)])).collect()
     }
 
+    #[inline]
     fn lane(&mut self, client: ClientKey) -> &mut VecDeque<(EntryKey, u32)> {
         self.len += 1;
         let index = usize::from(client);

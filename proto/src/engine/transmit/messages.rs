@@ -1,10 +1,12 @@
 //! Messages, whole or in units, and the FLOW before them.
 
+use std::mem;
+
 use super::{Draft, Written};
 use crate::{
     engine::{
         Engine,
-        chain::{EntryKey, FlowKey, Via},
+        chain::{Chain, EntryKey, FlowKey, Stage, Via},
         link::{LinkKey, sent::Item},
     },
     ids::{Channel, Instance},
@@ -34,10 +36,11 @@ impl Engine {
                 continue;
             };
             let flow = (entry.flow, target.instance);
-            let written = if entry.units.is_some() {
-                self.put_units(key, draft, entry_key, flow)
-            } else {
+            let (is_whole, is_flows) = (entry.units.is_none(), entry.to.is_none());
+            let written = if is_whole {
                 self.put_whole(key, draft, entry_key, flow)
+            } else {
+                self.put_units(key, draft, entry_key, flow)
             };
             match written {
                 Written::Full => return,
@@ -48,6 +51,45 @@ impl Engine {
             entry.copies += 1;
             self.chain.bind(entry_key);
             self.unqueue(key, entry_key);
+            if is_whole && is_flows {
+                self.put_more_of(key, draft, flow.0);
+            }
+        }
+    }
+
+    /// Behind a message that was written whole, and to its flow's target: those of its flow that follow it in the queue, up to one that is in any way out
+    /// of the ordinary, which is for [`put_messages`](Self::put_messages). Most messages are such.
+    fn put_more_of(&mut self, key: LinkKey, draft: &mut Draft<'_>, flow: FlowKey) {
+        let is_adaptive = self.is_adaptive();
+        let Self { links, chain: Chain { entries, flows, .. }, clients, clock, .. } = self;
+        let (link, f) = (&mut links[key], &mut flows[flow]);
+        let Some(association) = &mut link.current else { return };
+        let client = &clients[f.client];
+        while let Some((entry_key, serial)) = link.queue.front() {
+            let Some(entry) = entries.get_mut(entry_key).filter(|e| e.serial == serial) else { return };
+            let is_plain =
+                entry.flow == flow && !entry.is_call && entry.to.is_none() && entry.units.is_none();
+            let may_go = f.stage == Stage::Open || entry.in_doubt;
+            let has_hole = f.channel == Channel::Ordered && f.hole_before(entry.seq).is_some();
+            if !is_plain || !may_go || has_hole || !entry.may_leave(clock, client) {
+                return;
+            }
+            let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
+            let payload = entry.payload();
+            let bytes = DatagramBuilder::data_bytes(payload.len());
+            if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call: None, payload }) {
+                return;
+            }
+            entry.copies += 1;
+            entry.queued = false;
+            if !mem::replace(&mut entry.in_doubt, true) {
+                f.in_doubt += 1;
+            }
+            if is_adaptive {
+                association.recovery.sent.push_item(Item::Data { entry: entry_key, serial });
+            }
+            link.queue.charge(bytes);
+            link.queue.pop_front();
         }
     }
 
