@@ -144,6 +144,17 @@ impl Client {
         user: UserBuf,
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
+        self.send_user(dst, payload, user.as_bytes(), flags)
+    }
+
+    /// [`send_with`](Self::send_with), with user data of a length that was checked: copied once, to where they stay.
+    pub(crate) fn send_user(
+        &self,
+        dst: ClientId,
+        payload: &[u8],
+        user: &[u8],
+        flags: SendFlags,
+    ) -> Result<MsgId, SendError> {
         if self.is_forked() {
             return Err(SendError::Forked);
         }
@@ -457,14 +468,14 @@ impl Inner {
         &mut self,
         dst: ClientId,
         payload: &[u8],
-        user: UserBuf,
+        user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
         let flags = session::SendFlags {
             unordered: flags.contains(SendFlags::UNORDERED),
             at_least_once: flags.contains(SendFlags::AT_LEAST_ONCE),
         };
-        let sent = self.link.session.send(clock::now(), dst, payload, user.as_bytes(), flags);
+        let sent = self.link.session.send(clock::now(), dst, payload, user, flags);
         sent.map_err(SendError::from)
     }
 }

@@ -4,7 +4,6 @@ use std::{mem, sync::MutexGuard, time::Duration};
 
 use msg_proto::{
     ids::{ClientId, MsgId},
-    session::UserBuf,
     units::{Span, Time},
 };
 use rustix::thread::sched_yield;
@@ -166,7 +165,7 @@ impl Client {
         inner: Locked<'_>,
         dst: ClientId,
         payload: &[u8],
-        user: UserBuf,
+        user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
         let sent = self.wait_for(inner, None, Kinds::Failures, |client, inner| {

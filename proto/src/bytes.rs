@@ -64,22 +64,22 @@ impl<'a> Reader<'a> {
 pub(crate) trait Put {
     fn put(&mut self, bytes: &[u8]);
 
-    #[inline]
+    #[inline(always)]
     fn put_u8(&mut self, v: u8) {
         self.put(&[v]);
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_u16(&mut self, v: u16) {
         self.put(&v.to_le_bytes());
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_u32(&mut self, v: u32) {
         self.put(&v.to_le_bytes());
     }
 
-    #[inline]
+    #[inline(always)]
     fn put_u64(&mut self, v: u64) {
         self.put(&v.to_le_bytes());
     }
@@ -92,7 +92,8 @@ impl Put for Vec<u8> {
     }
 }
 
-/// Exactly `N` bytes of fields, put together before they are appended in one piece.
+/// Exactly `N` bytes of fields, put together before they are appended in one piece. All of it is inlined, always: then they go
+/// where they belong from registers. Put together in memory, they would be read wider than they were written, which waits.
 #[derive(Debug)]
 pub(crate) struct Fixed<const N: usize> {
     bytes: [u8; N],
@@ -100,12 +101,12 @@ pub(crate) struct Fixed<const N: usize> {
 }
 
 impl<const N: usize> Fixed<N> {
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; N], len: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn all(&self) -> &[u8; N] {
         debug_assert_eq!(self.len, N, "all fields were put");
         &self.bytes
@@ -113,7 +114,7 @@ impl<const N: usize> Fixed<N> {
 }
 
 impl<const N: usize> Put for Fixed<N> {
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         self.bytes[self.len..end].copy_from_slice(bytes);

@@ -18,7 +18,7 @@ use super::{
         O_PRIORITY_SHIFT, O_TAKEOVER, Options,
     },
 };
-use crate::{AckMode, Arrival, Builder, Client, ClientId, ConnectError, SendFlags, UserBuf};
+use crate::{AckMode, Arrival, Builder, Client, ClientId, ConnectError, SendFlags};
 
 /// See `libmsg.h`.
 ///
@@ -154,8 +154,7 @@ pub unsafe extern "C" fn msg_send(
         }
         // SAFETY: the caller's promise; the lengths are checked first.
         let (payload, user) = unsafe { (bytes(msg, len)?, bytes(user_buff, user_len)?) };
-        let user = UserBuf::try_from(user).map_err(|_| Code::UserTooLong)?;
-        let sent = call.client().send_with(ClientId(dst), payload, user, flags)?;
+        let sent = call.client().send_user(ClientId(dst), payload, user, flags)?;
         // SAFETY: null, or the caller's promise.
         if let Some(msgid) = unsafe { msgid.as_mut() } {
             *msgid = sent.0;

@@ -53,6 +53,7 @@ pub fn ready(out: &mut Vec<u8>) {
 }
 
 /// SUBMIT.
+#[inline(always)]
 pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
     let at_least_once = if submit.at_least_once { flag::AT_LEAST_ONCE } else { 0 };
     let addressed = if submit.to.is_some() { flag::INSTANCE } else { 0 };
@@ -250,7 +251,7 @@ fn put_bound(out: &mut Vec<u8>, kind: u8, b: &Bound<'_>) {
     out.put(b.node.as_bytes());
 }
 
-#[inline]
+#[inline(always)]
 fn head(out: &mut impl Put, kind: u8, flags: u8, body: usize) {
     out.put_u32(len_u32(HEAD_BYTES + body));
     out.put(&[kind, flags, 0, 0]);

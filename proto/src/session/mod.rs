@@ -141,6 +141,7 @@ impl Session {
     /// # Errors
     ///
     /// Nothing has changed then. [`SendError::WouldBlock`] passes as outcomes come and output is written.
+    #[inline]
     pub fn send(
         &mut self,
         now: Time,

@@ -38,6 +38,7 @@ impl Output {
     }
 
     /// `send_time`: of the message, by the raw clock.
+    #[inline(always)]
     pub(super) fn submit(&mut self, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
         let NewEntry { dst, seq, channel, at_least_once, is_call, user, payload, .. } = *m;
         let to = m.to.map(|to| Addressee { incarnation: to.instance.incarnation, node: &to.node });
