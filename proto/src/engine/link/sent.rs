@@ -120,7 +120,7 @@ impl Sent {
         let offset = |n: u64| usize::try_from(n.saturating_sub(self.items_base)).unwrap_or(usize::MAX);
         let (from, to) = (offset(start), offset(datagram.items_end));
         self.in_flight -= settled.bytes;
-        let items = self.items.get(self.retired + from..self.retired.saturating_add(to)).unwrap_or(&[]);
+        let items = self.items[self.retired..].get(from..to).unwrap_or(&[]);
         items.iter().copied().for_each(&mut each);
         Some(settled)
     }
