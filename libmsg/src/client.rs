@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::{
     Builder, ConnectError, SendError, SendFlags,
+    burst::Burst,
     call::CallState,
     callback::{Callbacks, OnDrain, OnFailure, OnMessage, OnPresence, Thread},
     clock, connect,
@@ -71,6 +72,8 @@ pub(crate) struct Inner {
     pub(crate) woken: bool,
     pub(crate) waiting: usize,
     ready: bool,
+    /// Sends that follow each other.
+    pub(crate) burst: Burst,
     /// The threads whose dispatch has returned since nothing more is taken.
     drain_told: Vec<Thread>,
     /// A dispatch is to return, whatever it waits for.
@@ -107,6 +110,7 @@ impl Client {
                 woken: false,
                 waiting: 0,
                 ready: false,
+                burst: Burst::default(),
                 wake_asked: false,
                 by_callback_only: false,
             }),
@@ -164,17 +168,19 @@ impl Client {
             inner.link.handle_time(&self.poller, clock::now());
         }
         let is_behind = inner.link.is_connected() && inner.link.session.unresolved() > 0;
-        let sent = match inner.try_send(dst, payload, user, flags) {
+        let now = inner.burst.time(clock::now);
+        let sent = match inner.try_send(now, dst, payload, user, flags) {
             Ok(msgid) if more && is_behind && !inner.link.has_a_chunk() => {
                 // It stands behind others in all that is watched, and nobody waits for it.
                 return Ok(msgid);
             }
             Err(SendError::WouldBlock) => {
                 inner.take_in(&self.poller);
-                inner.try_send(dst, payload, user, flags)
+                inner.try_send(clock::now(), dst, payload, user, flags)
             }
             sent => sent,
         };
+        inner.burst.end();
         if !inner.in_callback() {
             if !more || sent.is_err() || inner.link.has_a_chunk() {
                 inner.write(clock::now());
@@ -466,6 +472,7 @@ impl Inner {
 
     pub(crate) fn try_send(
         &mut self,
+        now: Time,
         dst: ClientId,
         payload: &[u8],
         user: &[u8],
@@ -475,7 +482,7 @@ impl Inner {
             unordered: flags.contains(SendFlags::UNORDERED),
             at_least_once: flags.contains(SendFlags::AT_LEAST_ONCE),
         };
-        let sent = self.link.session.send(clock::now(), dst, payload, user, flags);
+        let sent = self.link.session.send(now, dst, payload, user, flags);
         sent.map_err(SendError::from)
     }
 }

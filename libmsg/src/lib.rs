@@ -23,6 +23,7 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod burst;
 mod call;
 mod callback;
 mod client;

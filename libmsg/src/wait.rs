@@ -170,7 +170,7 @@ impl Client {
     ) -> Result<MsgId, SendError> {
         let sent = self.wait_for(inner, None, Kinds::Failures, |client, inner| {
             let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
-            let sent = inner.try_send(dst, payload, user, flags);
+            let sent = inner.try_send(clock::now(), dst, payload, user, flags);
             (inner, (sent != Err(SendError::WouldBlock)).then_some(sent))
         });
         match sent {
@@ -198,6 +198,7 @@ impl Client {
         kinds: Kinds,
         mut attempt: impl FnMut(&'a Self, Locked<'a>) -> (Locked<'a>, Option<T>),
     ) -> Result<(Locked<'a>, Option<T>), Error> {
+        inner.burst.end();
         let deadline = timeout.map(|timeout| clock::now() + Span::from(timeout));
         let result = loop {
             inner.link.handle_time(&self.poller, clock::now());
