@@ -1,6 +1,6 @@
 //! `slab` with typed keys. Keys are local: they never go on a wire.
 
-use std::{marker::PhantomData, ops};
+use std::{hint, marker::PhantomData, ops};
 
 use slab::Slab;
 
@@ -51,6 +51,18 @@ impl<K: Into<usize> + From<u32> + Copy, T> Arena<K, T> {
         let key = self.insert(blank);
         write(&mut self[key]);
         key
+    }
+
+    /// Has the value at a key on its way into the cache while another is worked on.
+    #[inline]
+    pub(crate) fn touch(&self, key: K) {
+        hint::black_box(self.slab.contains(key.into()));
+    }
+
+    /// The same of the place where the next value will stand.
+    #[inline]
+    pub(crate) fn touch_next(&self) {
+        hint::black_box(self.slab.contains(self.slab.vacant_key()));
     }
 
     /// Removes a value that is there.

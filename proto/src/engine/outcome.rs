@@ -34,6 +34,9 @@ impl Engine {
                 unmatched += 1;
                 continue;
             };
+            if let Some(next) = c.sent.find(msgid.next()) {
+                chain.entries.touch(next);
+            }
             at = Some(c.remove(key, chain, pool));
             c.push_resolved(msgid);
             acked += 1;

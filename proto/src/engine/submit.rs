@@ -180,6 +180,7 @@ impl Engine {
             entry.sent_at = submit.send_time;
             entry.retries_left = c.times;
         });
+        self.chain.entries.touch_next();
         c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
         c.sent.addressed += u32::from(to.is_some());
         c.totals.submitted += 1;

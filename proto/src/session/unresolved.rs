@@ -1,6 +1,6 @@
 //! Messages without an outcome.
 
-use std::{collections::VecDeque, mem, ops::Range};
+use std::{collections::VecDeque, hint, mem, ops::Range};
 
 use super::{Taker, UserBuf};
 use crate::{
@@ -122,6 +122,10 @@ impl Unresolved {
         entry.data.extend_from_slice(new.user);
         entry.data.extend_from_slice(new.payload);
         self.ring.push_back(at);
+        // It is on its way into the cache while the caller does what else it does.
+        if let Some(next) = self.free.last() {
+            hint::black_box(self.entries[*next as usize].user_len);
+        }
     }
 
     /// Ends a message. `None` if it is not unresolved.
@@ -152,6 +156,9 @@ impl Unresolved {
         }
         self.free_bytes += entry.data.capacity();
         self.free.push(at);
+        if let Some(next) = self.ring.get(msgid.since(self.base)? as usize + 1).filter(|next| **next != GONE) {
+            hint::black_box(self.entries[*next as usize].user_len);
+        }
         while self.ring.front() == Some(&GONE) {
             self.ring.pop_front();
             self.base = self.base.next();
