@@ -329,6 +329,7 @@ impl OutFlow {
     }
 
     /// Adds a message. Numbers that are left out were given up by the sender's library.
+    #[inline]
     pub(crate) fn push(&mut self, seq: Seq, entry: EntryKey) {
         if self.ring.is_empty() {
             if self.told == self.floor {
@@ -346,6 +347,7 @@ impl OutFlow {
     }
 
     /// A message's outcome is known.
+    #[inline]
     pub(crate) fn resolve(&mut self, seq: Seq) {
         if let Some(slot) = seq.since(self.floor).and_then(|i| self.ring.get_mut(i as usize)) {
             *slot = None;

@@ -161,6 +161,7 @@ impl SentMessages {
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, msgid: MsgId, entry: EntryKey, bytes: usize) {
         if self.ring.is_empty() {
             self.base = Some(msgid);
@@ -190,6 +191,7 @@ impl SentMessages {
         }
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, msgid: MsgId, bytes: usize) {
         let Some(index) = self.base.and_then(|b| msgid.since(b)) else { return };
         if let Some(slot) = self.ring.get_mut(index as usize)

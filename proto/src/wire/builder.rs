@@ -154,6 +154,7 @@ impl<'a> DatagramBuilder<'a> {
     }
 
     /// A DATA.
+    #[inline]
     pub fn put_data(&mut self, data: &Data<'_>) -> bool {
         let len = Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call.is_some());
         if self.remaining() < len {

@@ -31,6 +31,7 @@ impl TransmitQueue {
     }
 
     /// The entry whose turn it is.
+    #[inline]
     pub(crate) fn front(&self) -> Option<(EntryKey, u32)> {
         self.lanes.get(usize::from(*self.turns.front()?))?.front().copied()
     }
