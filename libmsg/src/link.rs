@@ -277,7 +277,7 @@ const QUIET: Interest = Interest { read: true, write: false };
 const READ_BYTES: usize = 64 << 10;
 
 /// What is gathered is written in pieces of this size: the other processes work on one while the next is gathered.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 48 << 10;
 
 /// How often a full socket is tried for a goodbye, 10 ms apart at most.
 const GOODBYE_TRIES: usize = 100;
