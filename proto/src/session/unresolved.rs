@@ -156,7 +156,8 @@ impl Unresolved {
         }
         self.free_bytes += entry.data.capacity();
         self.free.push(at);
-        if let Some(next) = self.ring.get(msgid.since(self.base)? as usize + 1).filter(|next| **next != GONE) {
+        if let Some(next) = self.ring.get(msgid.since(self.base)? as usize + 1).filter(|next| **next != GONE)
+        {
             hint::black_box(self.entries[*next as usize].user_len);
         }
         while self.ring.front() == Some(&GONE) {
