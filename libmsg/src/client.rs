@@ -168,7 +168,8 @@ impl Client {
             inner.link.handle_time(&self.poller, clock::now());
         }
         let is_behind = inner.link.is_connected() && inner.link.session.unresolved() > 0;
-        let now = inner.burst.time(clock::now);
+        // What follows a send in a callback is the dispatch that runs it, which may wait for long before the next.
+        let now = if inner.in_callback() { clock::now() } else { inner.burst.time(clock::now) };
         let sent = match inner.try_send(now, dst, payload, user, flags) {
             Ok(msgid) if more && is_behind && !inner.link.has_a_chunk() => {
                 // It stands behind others in all that is watched, and nobody waits for it.

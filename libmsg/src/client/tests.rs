@@ -10,7 +10,7 @@ use std::{
 use msg_proto::{
     control::Registered,
     ids::{Channel, Instance, MsgId, Seq},
-    local::{Deliver, DrainCause, put},
+    local::{ClientFrame, Deliver, DrainCause, put, split},
     units::Span,
 };
 
@@ -127,4 +127,71 @@ fn a_dispatch_that_begins_after_another_thread_read_that_nothing_more_is_taken_r
         assert_eq!(ran, Ok([Ok(0), Ok(0)]));
     });
     assert_eq!(client.lock().drain_told.len(), 1, "once in each thread");
+}
+
+/// What stands in the socket, up to the `n`th SUBMIT.
+fn submits(daemon: &mut UnixStream, n: usize) -> Vec<(MsgId, Time)> {
+    let (mut bytes, mut found) = (Vec::new(), Vec::new());
+    while found.len() < n {
+        let mut some = [0; 1 << 10];
+        let len = daemon.read(&mut some).expect("read");
+        bytes.extend_from_slice(&some[..len]);
+        while let Some((raw, len)) = split(&bytes).expect("frames") {
+            if let ClientFrame::Submit(submit) = ClientFrame::parse(raw).expect("a client's frame") {
+                found.push((submit.msgid, submit.send_time));
+            }
+            bytes.drain(..len);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_send_with_more_in_a_callback_says_nothing_of_when_the_next_callback_runs() {
+    let (client, mut daemon) = connected("burst");
+    client.on_message(|client, _| {
+        for _ in 0..2 {
+            client.send_with(ClientId(2), b"x", UserBuf::EMPTY, SendFlags::MORE).expect("room");
+        }
+    });
+    let deliver = |number: u64| {
+        let src = Instance { client: ClientId(2), incarnation: Incarnation(1) };
+        let seq = Seq(u32::try_from(number).expect("few"));
+        let (channel, floor, msgid) = (Channel::Ordered, Seq(1), MsgId(seq.0));
+        let (send_time, interval) = (clock::now(), Span::from_millis(1000));
+        let deliver = Deliver {
+            number,
+            src,
+            msgid,
+            seq,
+            floor,
+            channel,
+            send_time,
+            interval,
+            round: 0,
+            call: None,
+            payload: b"y",
+        };
+        let mut out = Vec::new();
+        put::deliver(&mut out, &deliver);
+        (out, send_time)
+    };
+    // One is unresolved: those behind it are not watched.
+    let first = client.send(ClientId(2), b"x", UserBuf::EMPTY).expect("room");
+    thread::scope(|scope| {
+        let flush = scope.spawn(|| client.flush(Duration::from_secs(20)));
+        daemon.write_all(&deliver(1).0).expect("written");
+        let sent = submits(&mut daemon, 3);
+        while clock::now() <= sent[2].1 + Span::from_millis(2) {
+            thread::yield_now();
+        }
+        let (out, at) = deliver(2);
+        daemon.write_all(&out).expect("written");
+        let later = submits(&mut daemon, 2);
+        assert!(later.iter().all(|(_, sent_at)| *sent_at >= at), "{sent:?}, then at {at:?}: {later:?}");
+        let mut out = Vec::new();
+        put::resolved(&mut out, &[(first, 5)]);
+        daemon.write_all(&out).expect("written");
+        assert_eq!(flush.join().expect("no panic"), Ok(()));
+    });
 }
