@@ -57,8 +57,8 @@ impl Engine {
         }
     }
 
-    /// Behind a message that was written whole, and to its flow's target: those of its flow that follow it in the queue, up to one that is in any way out
-    /// of the ordinary, which is for [`put_messages`](Self::put_messages). Most messages are such.
+    /// Behind a message that was written whole, and to its flow's target: those of its flow that follow it in the queue. One that
+    /// is in any way out of the ordinary ends them, and is for [`put_messages`](Self::put_messages); most are not.
     fn put_more_of(&mut self, key: LinkKey, draft: &mut Draft<'_>, flow: FlowKey) {
         let is_adaptive = self.is_adaptive();
         let Self { links, chain: Chain { entries, flows, .. }, clients, clock, .. } = self;
