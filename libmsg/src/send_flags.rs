@@ -16,6 +16,7 @@ impl SendFlags {
     /// If the process that it was given to dies, another one with the same clientid may be given it too.
     pub const AT_LEAST_ONCE: Self = Self(2);
     /// Another send, dispatch or flush follows at once: this one may be written with it.
+    /// The times of such messages count from the first of them, of sixteen at most.
     pub const MORE: Self = Self(4);
     /// Where there is no room, wait for it, and run failure callbacks meanwhile. Not in a callback: there it has no effect.
     pub const WAIT: Self = Self(8);
