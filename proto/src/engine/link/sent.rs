@@ -192,4 +192,24 @@ mod tests {
         sent.record(4, Time(2), 50, Snapshot::default());
         assert_eq!(seqs(&mut sent, 4), [7]);
     }
+
+    #[test]
+    fn what_is_retired_is_cut_off_and_the_rest_stays_with_its_datagram() {
+        const DATAGRAMS: u32 = 40;
+        const EACH: u32 = 100;
+        let mut sent = Sent::default();
+        for n in 0..DATAGRAMS {
+            (0..EACH).for_each(|i| sent.push_item(control(n * EACH + i)));
+            sent.record(u64::from(n), Time(1), 100, Snapshot::default());
+        }
+        for n in 0..DATAGRAMS {
+            let expected: Vec<_> = (n * EACH..(n + 1) * EACH).collect();
+            assert_eq!(seqs(&mut sent, u64::from(n)), expected);
+            sent.retire();
+            let open = ((DATAGRAMS - n - 1) * EACH) as usize;
+            assert_eq!(sent.items.len() - sent.retired, open);
+            assert!(sent.retired < RETIRED_ITEMS.max(open), "{} retired, {open} open", sent.retired);
+        }
+        assert!(sent.items.is_empty());
+    }
 }
