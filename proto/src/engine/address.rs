@@ -45,6 +45,7 @@ impl Engine {
     }
 
     /// Whether the only instance that may be given a message was of this node, and is not any more.
+    #[inline]
     pub(super) fn is_for_nobody(&self, key: EntryKey) -> bool {
         match self.chain.entries[key].to {
             Some((Home::Here, instance)) => {

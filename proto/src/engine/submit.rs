@@ -43,12 +43,10 @@ impl Engine {
             ));
         }
         let key = self.enter(client, flow, submit);
-        if self.chain.flows[flow].replay.is_some() {
-            self.on_replayed(key);
+        if let Some(upto) = self.chain.flows[flow].replay {
+            self.on_replayed(key, upto);
         }
-        if self.chain.flows[flow].target.is_none() {
-            self.take_back(flow);
-        }
+        self.take_back(flow);
         let allowed = self.clients[client].may_send_to.as_ref().is_none_or(|ids| ids.contains(&submit.dst));
         if !allowed {
             self.fail(key, Reason::Refused);
@@ -197,7 +195,7 @@ impl Engine {
         if entry.queued {
             return true;
         }
-        if entry.to.is_some() && self.is_for_nobody(key) {
+        if self.is_for_nobody(key) {
             self.fail(key, Reason::ReceiverGone);
             return true;
         }

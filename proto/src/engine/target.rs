@@ -353,11 +353,10 @@ impl Engine {
         }
     }
 
-    /// A message was submitted; an earlier daemon may have given it to the target.
-    pub(super) fn on_replayed(&mut self, key: EntryKey) {
+    /// A message was submitted; an earlier daemon may have given those up to `upto` to the target.
+    pub(super) fn on_replayed(&mut self, key: EntryKey, upto: Seq) {
         let entry = &self.chain.entries[key];
         let (flow, seq) = (entry.flow, entry.seq);
-        let Some(upto) = self.chain.flows[flow].replay else { return };
         let beyond = seq.since(upto);
         if beyond.unwrap_or(0) == 0 {
             self.chain.bind(key);

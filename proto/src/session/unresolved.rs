@@ -20,7 +20,7 @@ use crate::{
 /// while many thousands come and go behind it; an entry costs some 200 bytes and its data.
 ///
 /// An entry is written and read where it stands, and stays there, with its buffer, for a later message: what is built
-/// elsewhere, field by field, and moved in as a whole waits for its own writes, longer than all else takes.
+/// elsewhere, field by field, and moved in as a whole waits for its own writes.
 #[derive(Debug)]
 pub(super) struct Unresolved {
     base: MsgId,
