@@ -122,8 +122,17 @@ impl Clients {
         !self.to_read.is_empty() || !self.to_write.is_empty()
     }
 
-    /// Gives each readable connection its turn, as far as this one goes. Returns how many bytes came.
-    pub(crate) fn read(&mut self, engine: &mut Engine) -> usize {
+    /// Gives each readable connection its turn, as far as this one goes. Whenever a client has brought as much as goes at a
+    /// time, `transmit` is called, so that peers begin with it. Returns how many bytes came.
+    ///
+    /// # Errors
+    ///
+    /// Those of `transmit`.
+    pub(crate) fn read(
+        &mut self,
+        engine: &mut Engine,
+        mut transmit: impl FnMut(&mut Engine) -> io::Result<()>,
+    ) -> io::Result<usize> {
         let mut total = 0;
         for _ in 0..self.to_read.len() {
             if total >= READ_BYTES_PER_TURN {
@@ -135,7 +144,7 @@ impl Clients {
                 client.read = Reading::Paused;
                 continue;
             }
-            let (count, progress) = read_turn(client, &mut self.buffer, engine);
+            let (count, progress) = read_turn(client, &mut self.buffer, engine, &mut transmit)?;
             total += count;
             match progress {
                 Progress::More => self.to_read.push_back(index),
@@ -143,7 +152,7 @@ impl Clients {
                 Progress::Wait | Progress::End => self.disconnect(engine, index),
             }
         }
-        total
+        Ok(total)
     }
 
     /// Notes that a connection has output.
@@ -249,26 +258,39 @@ impl Clients {
     }
 }
 
-fn read_turn(client: &mut Client, buffer: &mut [u8], engine: &mut Engine) -> (usize, Progress) {
+fn read_turn(
+    client: &mut Client,
+    buffer: &mut [u8],
+    engine: &mut Engine,
+    transmit: &mut impl FnMut(&mut Engine) -> io::Result<()>,
+) -> io::Result<(usize, Progress)> {
     let mut total = 0;
     while total < CLIENT_BYTES_PER_TURN {
         match client.stream.read(buffer) {
-            Ok(0) => return (total, Progress::End),
+            Ok(0) => return Ok((total, Progress::End)),
             Ok(count) => {
                 total += count;
-                engine.handle_client_bytes(clock::now(), client.id, buffer.get(..count).unwrap_or_default());
+                let mut rest = buffer.get(..count).unwrap_or_default();
+                loop {
+                    let taken = engine.handle_client_batch(clock::now(), client.id, rest);
+                    rest = rest.get(taken..).unwrap_or_default();
+                    if rest.is_empty() {
+                        break;
+                    }
+                    transmit(engine)?;
+                }
                 // A stream that gave less than it could has no more, and what comes next will be an event; so will
                 // its end, unless that has been one already.
                 if count < buffer.len() && !client.ending && client.write != Writing::Broken {
-                    return (total, Progress::Wait);
+                    return Ok((total, Progress::Wait));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (total, Progress::Wait),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((total, Progress::Wait)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return (total, Progress::End),
+            Err(_) => return Ok((total, Progress::End)),
         }
     }
-    (total, Progress::More)
+    Ok((total, Progress::More))
 }
 
 fn write_once(client: &mut Client, engine: &mut Engine) -> Progress {

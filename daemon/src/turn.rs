@@ -18,7 +18,7 @@ impl Daemon {
     pub(crate) fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
         self.poll_events(events, None)?;
         let stop = self.note(events)?;
-        self.handle_input();
+        self.handle_input()?;
         self.drain()?;
         let now = clock::now();
         self.links.note(now, &self.engine);
@@ -30,7 +30,7 @@ impl Daemon {
     pub(crate) fn turn_before(&mut self, events: &mut Events, deadline: Time) -> io::Result<()> {
         self.poll_events(events, Some(deadline))?;
         self.note(events)?;
-        self.handle_input();
+        self.handle_input()?;
         self.drain()?;
         Ok(())
     }
@@ -92,9 +92,13 @@ impl Daemon {
         Ok(stop)
     }
 
-    fn handle_input(&mut self) {
+    fn handle_input(&mut self) -> io::Result<()> {
         let datagrams = self.udp.receive(&mut self.engine);
-        let bytes = self.clients.read(&mut self.engine);
+        let (udp, registry) = (&mut self.udp, self.poll.registry());
+        let bytes = self.clients.read(&mut self.engine, |engine| {
+            udp.transmit_once(registry, engine)?;
+            Ok(())
+        })?;
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.accept(self.poll.registry(), &mut self.engine, &mut self.clients);
         }
@@ -108,6 +112,7 @@ impl Daemon {
         let own =
             [("datagram_send_errors", self.udp.send_errors()), ("log_lines_dropped", log::dropped_lines())];
         self.desk.answer(now, &mut self.engine, &own);
+        Ok(())
     }
 
     /// Carries out what the engine wants. Returns whether it wants nothing more and nobody is blocked.

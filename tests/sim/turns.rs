@@ -6,6 +6,7 @@ use msg_proto::{
     engine::{Engine, Transmit},
     ids::ConnId,
     local::{ClientFrame, DaemonFrame},
+    units::Time,
 };
 
 use super::{
@@ -134,37 +135,24 @@ impl World {
             if !self.lives_on(n) {
                 return Ok(false);
             }
-            let node = &mut self.nodes[n];
-            let Some((conn, stream)) = node.streams[index].as_mut() else { continue };
-            let Some(engine) = &mut node.engine else { continue };
-            let (conn, raw, life) = (*conn, node.clock.at(self.now), stream.life);
+            let Some((_, stream)) = self.nodes[n].streams[index].as_ref() else { continue };
             let is_ended = stream.client.is_none() && stream.to_daemon.len() == 0;
             for _ in 0..READS_A_TURN {
-                if stream.to_daemon.len() == 0 {
+                if !self.read_client(n, index, moment)? {
                     break;
                 }
-                let chunk = self.turns.between(1, self.scenario.streams.chunk) as usize;
-                let mut bytes = std::mem::take(&mut self.scratch);
-                bytes.clear();
-                bytes.extend_from_slice(stream.to_daemon.front(chunk));
-                stream.to_daemon.consume(bytes.len());
-                let check = &mut self.check;
-                let sniffed = stream.sniff_input(&bytes, |frame| match frame {
-                    ClientFrame::Submit(submit) => check.on_submit(moment, life, submit),
-                    _ => Ok(()),
-                });
-                engine.handle_client_bytes(raw, conn, &bytes);
-                self.scratch = bytes;
-                sniffed?;
-                // Before others are given what it sent, it is known who it is.
-                stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
             }
+            let check = &mut self.check;
+            let node = &mut self.nodes[n];
+            // It may have died while it read.
+            let Some((conn, stream)) = node.streams[index].as_mut() else { continue };
+            let Some(engine) = &mut node.engine else { return Ok(false) };
+            let raw = node.clock.at(self.now);
             is_more |= stream.to_daemon.len() > 0 || stream.client.is_none();
-            let client = stream.client;
+            let (client, conn, life) = (stream.client, *conn, stream.life);
             if is_ended {
                 // What was given to it in this turn was given.
-                stream
-                    .sniff_output(engine.output(conn), |frame| see(&mut self.check, moment, life, frame))?;
+                stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
                 engine.handle_disconnect(raw, conn);
                 node.streams[index] = None;
             }
@@ -173,6 +161,48 @@ impl World {
             }
         }
         Ok(is_more)
+    }
+
+    /// Reads once of a client's stream. Returns whether there was anything.
+    fn read_client(&mut self, n: usize, index: usize, moment: Moment) -> Result<bool, Violation> {
+        let node = &mut self.nodes[n];
+        let Some((conn, stream)) = node.streams[index].as_mut() else { return Ok(false) };
+        let Some(engine) = &mut node.engine else { return Ok(false) };
+        if stream.to_daemon.len() == 0 {
+            return Ok(false);
+        }
+        let (conn, raw, life) = (*conn, node.clock.at(self.now), stream.life);
+        let chunk = self.turns.between(1, self.scenario.streams.chunk) as usize;
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        bytes.extend_from_slice(stream.to_daemon.front(chunk));
+        stream.to_daemon.consume(bytes.len());
+        let check = &mut self.check;
+        let sniffed = stream.sniff_input(&bytes, |frame| match frame {
+            ClientFrame::Submit(submit) => check.on_submit(moment, life, submit),
+            _ => Ok(()),
+        });
+        let taken = engine.handle_client_batch(raw, conn, &bytes);
+        let read_on = self.read_on(n, conn, raw, &bytes[taken..]);
+        self.scratch = bytes;
+        sniffed.and(read_on)?;
+        let (check, node) = (&mut self.check, &mut self.nodes[n]);
+        let Some((_, stream)) = node.streams[index].as_mut() else { return Ok(false) };
+        let Some(engine) = &mut node.engine else { return Ok(false) };
+        // Before others are given what it sent, it is known who it is.
+        stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
+        Ok(true)
+    }
+
+    /// What an engine has left off before comes to it once something has left.
+    fn read_on(&mut self, n: usize, conn: ConnId, raw: Time, bytes: &[u8]) -> Result<(), Violation> {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.lives_on(n) {
+            self.transmit(n)?;
+            let Some(engine) = &mut self.nodes[n].engine else { break };
+            rest = &rest[engine.handle_client_batch(raw, conn, rest)..];
+        }
+        Ok(())
     }
 
     fn run_timer(&mut self, n: usize) -> bool {

@@ -30,25 +30,39 @@ impl Udp {
     pub(crate) fn transmit(&mut self, registry: &Registry, engine: &mut Engine) -> io::Result<Sending> {
         let now = clock::now();
         self.listeners.iter_mut().for_each(|listener| listener.retry_offload(now));
-        let max_datagrams = self.max_datagrams();
         for _ in 0..TRANSMITS_PER_TURN {
-            let now = clock::now();
-            let transmit = match self.held.take() {
-                Some(held) => held,
-                None => {
-                    self.out.clear();
-                    match engine.poll_transmit(now, &mut self.out, max_datagrams) {
-                        Some(transmit) => transmit,
-                        None => return Ok(Sending::Drained),
-                    }
-                }
-            };
-            if self.send(registry, now, transmit)? == Sending::Unfinished {
-                self.held = Some(transmit);
-                return Ok(Sending::Unfinished);
+            match self.transmit_once(registry, engine)? {
+                Some(Sending::Drained) => {}
+                Some(Sending::Unfinished) => return Ok(Sending::Unfinished),
+                None => return Ok(Sending::Drained),
             }
         }
         Ok(Sending::Unfinished)
+    }
+
+    /// Sends what goes at a time; `None`: there is nothing.
+    pub(crate) fn transmit_once(
+        &mut self,
+        registry: &Registry,
+        engine: &mut Engine,
+    ) -> io::Result<Option<Sending>> {
+        let now = clock::now();
+        let transmit = match self.held.take() {
+            Some(held) => held,
+            None => {
+                self.out.clear();
+                let max_datagrams = self.max_datagrams();
+                match engine.poll_transmit(now, &mut self.out, max_datagrams) {
+                    Some(transmit) => transmit,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let sending = self.send(registry, now, transmit)?;
+        if sending == Sending::Unfinished {
+            self.held = Some(transmit);
+        }
+        Ok(Some(sending))
     }
 
     /// Sends or loses a transmit; `Unfinished`: it must be held.

@@ -3,6 +3,7 @@
 use super::{
     ConnectionRefused, Credentials, Engine, Fault,
     client::{Conn, ConnState},
+    transmit::MAX_BATCH_BYTES,
 };
 use crate::{
     control::{LocalNack, LocalRule},
@@ -59,9 +60,24 @@ impl Engine {
 
     /// Bytes of a client's stream, as read: frames may begin and end anywhere in them.
     pub fn handle_client_bytes(&mut self, now: Time, conn: ConnId, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = &rest[self.handle_client_batch(now, conn, rest)..];
+        }
+    }
+
+    /// [`handle_client_bytes`](Self::handle_client_bytes), but it leaves off where as much has come for peers as goes in one
+    /// transmission. Returns how many bytes it took, of some at least one. Who calls
+    /// [`poll_transmit`](Self::poll_transmit) once before it comes with the rest has a peer begin while this daemon reads on.
+    #[must_use]
+    pub fn handle_client_batch(&mut self, now: Time, conn: ConnId, bytes: &[u8]) -> usize {
         self.advance(now);
-        let Some(c) = self.conns.get_mut(conn) else { return };
-        let mut bytes = bytes;
+        let Some(c) = self.conns.get_mut(conn) else { return bytes.len() };
+        let (all, mut bytes) = (bytes.len(), bytes);
+        if self.gathered >= MAX_BATCH_BYTES {
+            // Others have brought it about, and it has left or will.
+            self.gathered = 0;
+        }
         if !c.partial.is_empty() {
             // Only the frame that had begun is put together; those behind it are read where they are.
             let mut partial = std::mem::take(&mut c.partial);
@@ -77,8 +93,15 @@ impl Engine {
             self.conns[conn].partial = partial;
         }
         let used = self.read_frames(conn, bytes);
-        self.conns[conn].partial.extend_from_slice(&bytes[used..]);
+        bytes = &bytes[used..];
+        if self.gathered >= MAX_BATCH_BYTES {
+            self.gathered = 0;
+        } else {
+            self.conns[conn].partial.extend_from_slice(bytes);
+            bytes = &[];
+        }
         self.flush_local();
+        all - bytes.len()
     }
 
     /// A client's connection has ended (end of file or error). The id is no longer valid.
@@ -181,10 +204,13 @@ impl Engine {
         self.conns.iter().filter(|(_, c)| c.state == ConnState::New).map(|(_, c)| register_by(c)).min()
     }
 
-    /// Reads whole frames; returns how many bytes they took (all, when the connection ends).
+    /// Reads whole frames until there is a batch for peers; returns how many bytes they took (all, when the connection ends).
     fn read_frames(&mut self, key: ConnId, bytes: &[u8]) -> usize {
         let mut used = 0;
         while self.conns[key].state != ConnState::Closing {
+            if self.gathered >= MAX_BATCH_BYTES {
+                return used;
+            }
             match local::split(&bytes[used..]).map_err(Violation::from) {
                 Ok(None) => return used,
                 Ok(Some((raw, len))) => {

@@ -174,6 +174,8 @@ pub struct Engine {
     link_of: HashMap<SessionId, LinkKey>,
     /// Links with something to send.
     ready_links: VecDeque<LinkKey>,
+    /// Bytes that clients have brought for links since [`Engine::handle_client_batch`] last left off.
+    gathered: usize,
     /// What peers that are none any more are told.
     farewells: Vec<Farewell>,
     fates: Fates,
@@ -216,6 +218,7 @@ impl Engine {
             links: Arena::new(),
             link_of: HashMap::new(),
             ready_links: VecDeque::new(),
+            gathered: 0,
             farewells: Vec::new(),
             fates: Fates::default(),
             is_shutting_down: false,

@@ -221,6 +221,7 @@ impl Engine {
                     }
                 }
                 entry.queued = true;
+                self.gathered += DatagramBuilder::data_bytes(len);
                 self.links[link].queue.push(client, key, serial);
                 self.wake_link(link);
             }

@@ -354,6 +354,6 @@ impl Engine {
 }
 
 /// The most that one generic-segmentation-offload send carries.
-const MAX_BATCH_BYTES: usize = 65_000;
+pub(super) const MAX_BATCH_BYTES: usize = 65_000;
 /// Holes told with a floor; the rest is told with the messages behind them.
 const MAX_HOLES: usize = 16;

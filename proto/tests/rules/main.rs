@@ -1,6 +1,7 @@
 //! One test for each rule R1..R9 and invariant, in virtual time, on two engines with their clients' sessions.
 
 mod address;
+mod batches;
 mod by_hand;
 mod calls;
 mod datagrams;

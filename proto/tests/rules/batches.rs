@@ -1,0 +1,127 @@
+//! What a client brings for a peer leaves as soon as it fills a transmission, while the rest is read.
+
+use msg_proto::{
+    ids::ConnId,
+    limits,
+    local::put,
+    units::Time,
+    wire::{Frame, Frames, Header},
+};
+
+use super::by_hand::{ByHand, register, submit};
+
+/// What an engine has come to: the messages that left, by number, and how often it left off.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Course {
+    left: Vec<u32>,
+    pauses: Vec<usize>,
+}
+
+impl Course {
+    fn transmit(&mut self, w: &mut ByHand) -> usize {
+        let mut out = Vec::new();
+        let Some(transmit) = w.engine.poll_transmit(w.now, &mut out, 64) else { return 0 };
+        for datagram in out.chunks(transmit.segment) {
+            let (header, frames) = Header::parse(datagram).expect("our own");
+            let data = Frames::new(header.kind, frames).map(Result::unwrap).filter_map(|frame| match frame {
+                Frame::Data(data) => Some(data.msgid.0),
+                _ => None,
+            });
+            self.left.extend(data);
+        }
+        out.len()
+    }
+
+    /// As the daemon does it.
+    fn read(&mut self, w: &mut ByHand, conn: ConnId, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = w.engine.handle_client_batch(w.now, conn, rest);
+            assert!(taken > 0, "it goes on");
+            rest = &rest[taken..];
+            if !rest.is_empty() {
+                let len = self.transmit(w);
+                self.pauses.push(len);
+            }
+            assert_eq!(w.engine.check_invariants(), Ok(()));
+        }
+    }
+}
+
+/// Messages 2 and so on.
+fn stream(dst: u32, count: u32, now: Time) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for n in (2..).take(count as usize) {
+        put::submit(&mut stream, &submit(dst, n, now, &[7; 256]));
+    }
+    stream
+}
+
+/// A client that has sent a message, and has been told to whom those of its flow go.
+fn world(dst: u32) -> (ByHand, ConnId) {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    w.client(0, &register(300));
+    let conn = w.client(0, &register(100));
+    let now = w.now;
+    w.say(conn, |out| put::submit(out, &submit(dst, 1, now, b"first")));
+    w.hear(conn);
+    w.datagrams();
+    (w, conn)
+}
+
+#[test]
+fn a_full_transmission_leaves_before_the_rest_is_read() {
+    let (mut w, conn) = world(200);
+    let bytes = stream(200, 600, w.now);
+    let mut course = Course::default();
+    // Frames end where they like, in what is read.
+    for part in bytes.chunks(100_001) {
+        course.read(&mut w, conn, part);
+    }
+    assert_eq!(course.pauses.len(), 2, "600 messages are two transmissions, and a rest");
+    assert!(course.pauses[0] > limits::MAX_MTU - limits::MIN_MTU, "a full one: {course:?}");
+    while course.transmit(&mut w) > 0 {}
+    let window: Vec<u32> = (2..).take(course.left.len()).collect();
+    assert!(course.left == window && window.len() > 200, "in order, as far as the window goes: {course:?}");
+}
+
+#[test]
+fn a_link_that_takes_nothing_holds_up_no_reading() {
+    let (mut w, conn) = world(200);
+    let mut course = Course::default();
+    // Far more than the window of a link whose peer says nothing.
+    let bytes = stream(200, 900, w.now);
+    course.read(&mut w, conn, &bytes);
+    assert_eq!(course.pauses.len(), 3);
+    assert_eq!(w.engine.status(w.now).clients[0].chain_depth, 901);
+}
+
+#[test]
+fn what_is_for_this_node_is_read_through() {
+    let (mut w, conn) = world(300);
+    let mut course = Course::default();
+    let bytes = stream(300, 900, w.now);
+    course.read(&mut w, conn, &bytes);
+    assert_eq!(course, Course::default());
+}
+
+#[test]
+fn what_was_gathered_elsewhere_holds_up_no_frame() {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let conn = w.client(0, &register(100));
+    let bytes = stream(200, 400, w.now);
+    let mut course = Course::default();
+    course.read(&mut w, conn, &bytes);
+    assert_eq!(course, Course::default(), "its library is told first to whom they go");
+    w.hear(conn);
+    // They all wait for the link now.
+    let mut frame = Vec::new();
+    put::submit(&mut frame, &submit(200, 402, w.now, b"behind them"));
+    let (head, tail) = frame.split_at(20);
+    for (part, stored) in [(head, 400), (tail, 401)] {
+        course.read(&mut w, conn, part);
+        assert_eq!(w.engine.chain_depth(), stored);
+    }
+}
