@@ -29,7 +29,7 @@ pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 pub const DATAGRAMS_PER_TURN: usize = 512;
 
 /// Bytes that one client may bring in one turn.
-pub const CLIENT_BYTES_PER_TURN: usize = 128 << 10;
+pub const CLIENT_BYTES_PER_TURN: usize = 256 << 10;
 
 /// Bytes that all clients together may bring in one turn: about 2 ms of work.
 pub const READ_BYTES_PER_TURN: usize = 4 << 20;
@@ -44,8 +44,9 @@ pub const TRANSMITS_PER_TURN: usize = 256;
 /// delivery and a whole delivery window, so that a client that reads is never held up.
 pub const MAX_UNREAD_OUTPUT_BYTES: usize = 4 << 20;
 
-/// The buffer that clients are read into: one, shared. Larger reads cost less, and keep the peer waiting longer.
-pub const READ_BUFFER_BYTES: usize = 128 << 10;
+/// The buffer that clients are read into: one, shared. About what a socket holds: one read takes it all. That keeps no peer
+/// waiting: what fills a transmission leaves while the rest is handled.
+pub const READ_BUFFER_BYTES: usize = 256 << 10;
 
 /// What is asked of the kernel for each listener's buffers, and that is how much the link may have under way.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
