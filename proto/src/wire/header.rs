@@ -1,5 +1,7 @@
 //! The head of every datagram.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 use super::WireError;
 use crate::{
     bytes::Reader,
@@ -98,7 +100,12 @@ pub(super) fn seal(datagram: &mut [u8]) {
 
 /// CRC32C (RFC 3720, appendix B.4) of a datagram, with its checksum field taken as zero.
 fn checksum_of(datagram: &[u8]) -> u32 {
-    let head = crc32c::crc32c(&datagram[..CHECKSUM_AT]);
-    let head = crc32c::crc32c_append(head, &[0; 4]);
-    crc32c::crc32c_append(head, &datagram[CHECKSUM_AT + 4..])
+    let (head, rest) = datagram.split_at(HEADER_BYTES);
+    let mut zeroed = [0; HEADER_BYTES];
+    zeroed.copy_from_slice(head);
+    zeroed[CHECKSUM_AT..CHECKSUM_AT + 4].fill(0);
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(&zeroed);
+    digest.update(rest);
+    u32::try_from(digest.finalize()).unwrap_or(0)
 }
