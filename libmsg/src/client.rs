@@ -164,10 +164,10 @@ impl Client {
         }
         let more = flags.contains(SendFlags::MORE);
         let mut inner = self.lock();
+        let is_behind = inner.link.is_connected() && inner.link.session.unresolved() > 0;
         if !inner.link.is_connected() {
             inner.link.handle_time(&self.poller, clock::now());
         }
-        let is_behind = inner.link.is_connected() && inner.link.session.unresolved() > 0;
         // What follows a send in a callback is the dispatch that runs it, which may wait for long before the next.
         let now = if inner.in_callback() { clock::now() } else { inner.burst.time(clock::now) };
         let sent = match inner.try_send(now, dst, payload, user, flags) {
@@ -353,12 +353,14 @@ impl Client {
         let path = inner.link.path().clone();
         loop {
             let now = clock::now();
+            inner.link.clear_timer(&self.poller, now);
             let mut connected = inner.link.is_connected();
             if !connected {
                 match inner.link.connect(&self.poller, now) {
                     // It writes at once: by now that connection may be lost again.
                     Ok(()) => connected = true,
-                    Err(errno) if connect::is_transient(errno) => {}
+                    // A full backlog cannot be waited for; it is tried again after a moment.
+                    Err(errno) if connect::is_transient(errno) => inner.link.retry_after(now, RETRY_CONNECT),
                     Err(errno) => return Err(connect::explain(&path, errno)),
                 }
             }
@@ -377,10 +379,10 @@ impl Client {
                 _ if now >= deadline => return Err(ConnectError::Timeout { path, waited: timeout }),
                 _ => {}
             }
-            // A full backlog cannot be waited for; it is tried again after a moment.
-            let longest = if connected { deadline.since(now) } else { RETRY_CONNECT };
+            inner.link.wake_by = Some(deadline);
             inner.link.watch(&self.poller, None);
-            self.poller.wait(Some(longest));
+            self.poller.wait();
+            inner.link.wake_by = None;
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Link {
     tell_until: Option<Time>,
     /// ... and that time is over.
     gave_up_telling: bool,
+    /// By when the thread that sleeps wants to wake.
+    pub(crate) wake_by: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -61,6 +63,7 @@ impl Link {
             away_since: None,
             tell_until: None,
             gave_up_telling: false,
+            wake_by: None,
             armed: None,
         }
     }
@@ -102,10 +105,7 @@ impl Link {
 
     /// What has fallen due: outcomes, and an attempt to connect.
     pub(crate) fn handle_time(&mut self, poller: &Poller, now: Time) {
-        if self.armed.is_some_and(|at| at <= now) {
-            poller.clear_timer();
-            self.armed = None;
-        }
+        self.clear_timer(poller, now);
         if self.session.poll_timeout().is_some_and(|at| at <= now) {
             self.record_news();
             self.session.handle_timeout(now);
@@ -227,14 +227,22 @@ impl Link {
                 self.watched = wanted;
             }
         }
-        let due = [self.session.poll_timeout(), self.connect_at(), self.tell_until, call_due];
+        let due = [self.session.poll_timeout(), self.connect_at(), self.tell_until, call_due, self.wake_by];
         let due = due.into_iter().flatten().min();
         if let Some(at) = due {
-            // A timer that fires early does no harm, and is cheaper than one that is set for each message.
+            // A timer that fires early does no harm, and is cheaper than one that is set for each message and each wait.
             if self.armed.is_none_or(|armed| at < armed) {
                 poller.arm(at);
                 self.armed = Some(at);
             }
+        }
+    }
+
+    /// The timer is shown no longer if it has fired.
+    pub(crate) fn clear_timer(&mut self, poller: &Poller, now: Time) {
+        if self.armed.is_some_and(|at| at <= now) {
+            poller.clear_timer();
+            self.armed = None;
         }
     }
 
@@ -261,6 +269,10 @@ impl Link {
             self.lost_at = now;
             self.retry_later(now);
         }
+    }
+
+    pub(crate) fn retry_after(&mut self, now: Time, pause: Span) {
+        self.retry_at = now + pause;
     }
 
     /// The longer no daemon was there, the longer until the next look: one that has come waits for us at most a

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use msg_proto::units::{Span, Time};
+use msg_proto::units::Time;
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
     io::{Errno, read, write},
@@ -74,14 +74,12 @@ impl Poller {
         epoll::modify(&self.inner, socket, epoll::EventData::new_u64(SOCKET), interest.flags())
     }
 
-    /// Sleeps until something happens or `timeout` passes; `None`: no limit.
-    pub(crate) fn wait(&self, timeout: Option<Span>) -> Woken {
-        let ms = timeout.map(|span| span.0.min(LONGEST_SLEEP_US).div_ceil(1000));
-        let ms = ms.and_then(|ms| i32::try_from(ms).ok()).unwrap_or(-1);
+    /// Sleeps until something happens: the timer, too.
+    pub(crate) fn wait(&self) -> Woken {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 3];
         let mut woken = Woken::default();
         // An interrupted wait found nothing; the caller looks at the clock and comes again.
-        for event in sys::wait(self.inner.as_fd(), &mut events, ms) {
+        for event in sys::wait(self.inner.as_fd(), &mut events, -1) {
             match event.u64 {
                 SOCKET => {
                     let flags = epoll::EventFlags::from_bits_retain(event.events);
@@ -162,6 +160,3 @@ fn timespec(us: u64) -> Timespec {
 const SOCKET: u64 = 0;
 const TIMER: u64 = 1;
 const WAKE: u64 = 2;
-
-/// Longer waits are cut into pieces that old kernels' `epoll_wait` takes.
-const LONGEST_SLEEP_US: u64 = 3_600_000_000;

@@ -244,12 +244,15 @@ impl Client {
         if read {
             return inner;
         }
+        // Other threads see to it meanwhile that the timer is set for this one, too.
+        inner.link.wake_by = left.map(|left| clock::now() + left);
         self.settle(&mut inner);
         (inner.sleeping, inner.slept_at) = (true, inner.link.news());
         drop(inner);
-        let woken = self.poller.wait(left);
+        let woken = self.poller.wait();
         inner = self.lock();
         inner.sleeping = false;
+        inner.link.wake_by = None;
         if inner.woken {
             inner.woken = false;
             self.poller.clear_wake();

@@ -2,7 +2,10 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -15,6 +18,7 @@ use msg_proto::{
     local::{CallOrigin, ClientFrame, Deliver, put, split},
     units::{Span, Time},
 };
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, listen, socket_with};
 
 pub(crate) const SRC: Instance = Instance { client: ClientId(7), incarnation: Incarnation(70) };
 
@@ -63,6 +67,18 @@ impl Socket {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.join("msgd.sock")
+    }
+
+    /// As many connections as wait to be accepted when no more can. They wait no longer once they are dropped.
+    pub(crate) fn fill_backlog(&self) -> Vec<OwnedFd> {
+        listen(&self.listener, 0).expect("its backlog is smaller now");
+        let address = SocketAddrUnix::new(self.path()).expect("a short path");
+        let connect = || {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)
+                .expect("a socket");
+            connect(&socket, &address).map(|()| socket)
+        };
+        std::iter::from_fn(|| connect().ok()).collect()
     }
 
     pub(crate) fn accept(&self) -> Daemon {

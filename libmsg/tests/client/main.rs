@@ -8,6 +8,7 @@ mod instances;
 mod messages;
 mod outcomes;
 mod threads;
+mod waits;
 
 use std::{path::Path, time::Duration};
 
