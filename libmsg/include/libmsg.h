@@ -286,8 +286,8 @@ int msg_flush(msg_client *client, int timeout_ms);
 /*
  * A file descriptor for an event loop (poll, epoll, libuv, libevent, sd-event): readable, level-triggered, while there
  * is something for msg_dispatch(client, 0) to do: a message, an outcome, something due, a connection to be made again,
- * a msg_wake. Always the same one, the library's own: only to be polled, for reading, until msg_close.
- * Errors: MSG_E_HANDLE, MSG_E_FORKED.
+ * a msg_wake; and once for nothing, when the time of a wait before is over. Always the same one: only to be polled, for
+ * reading. It is the library's own until msg_close. Errors: MSG_E_HANDLE, MSG_E_FORKED.
  */
 int msg_fd(const msg_client *client);
 

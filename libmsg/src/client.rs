@@ -396,7 +396,8 @@ impl AsFd for Client {
 
 impl Client {
     /// For an event loop: readable, level-triggered, while there is something for [`dispatch`](Self::dispatch) to do
-    /// or for [`try_recv`](Self::try_recv) to return. Always the same; only to be polled.
+    /// or for [`try_recv`](Self::try_recv) to return, and once for nothing, when the time of a wait before is over. Always the
+    /// same; only to be polled.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         if !self.fd_used.swap(true, Ordering::Relaxed) {
