@@ -135,7 +135,7 @@ impl World {
             if !self.lives_on(n) {
                 return Ok(false);
             }
-            let Some((_, stream)) = self.nodes[n].streams[index].as_ref() else { continue };
+            let Some(Some((_, stream))) = self.nodes[n].streams.get(index) else { continue };
             let is_ended = stream.client.is_none() && stream.to_daemon.len() == 0;
             for _ in 0..READS_A_TURN {
                 if !self.read_client(n, index, moment)? {
@@ -145,7 +145,7 @@ impl World {
             let check = &mut self.check;
             let node = &mut self.nodes[n];
             // It may have died while it read.
-            let Some((conn, stream)) = node.streams[index].as_mut() else { continue };
+            let Some(Some((conn, stream))) = node.streams.get_mut(index) else { continue };
             let Some(engine) = &mut node.engine else { return Ok(false) };
             let raw = node.clock.at(self.now);
             is_more |= stream.to_daemon.len() > 0 || stream.client.is_none();
@@ -166,7 +166,7 @@ impl World {
     /// Reads once of a client's stream. Returns whether there was anything.
     fn read_client(&mut self, n: usize, index: usize, moment: Moment) -> Result<bool, Violation> {
         let node = &mut self.nodes[n];
-        let Some((conn, stream)) = node.streams[index].as_mut() else { return Ok(false) };
+        let Some(Some((conn, stream))) = node.streams.get_mut(index) else { return Ok(false) };
         let Some(engine) = &mut node.engine else { return Ok(false) };
         if stream.to_daemon.len() == 0 {
             return Ok(false);
@@ -187,7 +187,7 @@ impl World {
         self.scratch = bytes;
         sniffed.and(read_on)?;
         let (check, node) = (&mut self.check, &mut self.nodes[n]);
-        let Some((_, stream)) = node.streams[index].as_mut() else { return Ok(false) };
+        let Some(Some((_, stream))) = node.streams.get_mut(index) else { return Ok(false) };
         let Some(engine) = &mut node.engine else { return Ok(false) };
         // Before others are given what it sent, it is known who it is.
         stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
