@@ -17,6 +17,9 @@ use super::{
     world::World,
 };
 
+/// Which call, and for which user.
+type Asked = (u64, u32);
+
 /// How a client calls, and serves.
 #[derive(Clone, Copy, Debug)]
 pub struct CallScript {
@@ -44,7 +47,7 @@ pub struct CallSide {
     /// What it waits for.
     made: Vec<(CallId, MadeCall)>,
     /// What its handlers have begun, and when each replies; `None`: it does not.
-    begun: Vec<(u64, RunId, Option<u64>)>,
+    begun: Vec<(u64, RunId, Option<Asked>)>,
 }
 
 /// A call that a process made.
@@ -202,21 +205,21 @@ impl World {
             let at = now + self.scripts.below(longest + 1);
             let uid = u64::from_le_bytes(job.request.as_slice().try_into().unwrap_or_default());
             let replies = !self.scripts.chance(script.no_reply_ppm) || self.is_healed;
-            begun.push((at, job.run, replies.then_some(uid)));
+            begun.push((at, job.run, replies.then_some((uid, job.from.uid))));
         }
         let mut i = 0;
-        while let Some((at, run, uid)) = begun.get(i).copied() {
+        while let Some((at, run, answer)) = begun.get(i).copied() {
             if at > now {
                 i += 1;
                 continue;
             }
             begun.swap_remove(i);
-            match uid {
+            match answer {
                 // A reply to what nobody waits for any more is not taken.
-                Some(uid) => {
+                Some((uid, user)) => {
                     let max = p.session.granted().max_message_bytes;
                     if calls.server.reply(raw, run, &reply_to(uid), max, &mut calls.counters).is_ok() {
-                        self.check.on_answered(now, life, uid, script.cache);
+                        self.check.on_answered(now, life, (uid, user), script.cache);
                     }
                 }
                 None => {

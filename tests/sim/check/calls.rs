@@ -37,8 +37,8 @@ pub(super) struct Calls {
 /// A call that was answered.
 #[derive(Debug)]
 struct Answered {
-    /// `None`: without a reply.
-    uid: Option<u64>,
+    /// Which call, and for which user, as its cache tells them apart. `None`: without a reply.
+    call: Option<(u64, u32)>,
     at: u64,
     /// So many answers later its own is given up, at the earliest.
     kept_for: usize,
@@ -100,24 +100,24 @@ impl Checker {
         }
     }
 
-    /// A server has answered a call that it ran, and keeps so many replies.
-    pub fn on_answered(&mut self, at: u64, by: LifeId, uid: u64, kept_for: usize) {
-        let answered = Answered { uid: Some(uid), at, kept_for };
+    /// A server has answered a call that it ran for a user, and keeps so many replies.
+    pub fn on_answered(&mut self, at: u64, by: LifeId, call: (u64, u32), kept_for: usize) {
+        let answered = Answered { call: Some(call), at, kept_for };
         self.calls.answered.entry(by).or_default().push(answered);
     }
 
     /// A server has answered that there is no reply to a call that it ran: its cache keeps that, too.
     pub fn on_no_reply(&mut self, by: LifeId) {
-        self.calls.answered.entry(by).or_default().push(Answered { uid: None, at: 0, kept_for: 0 });
+        self.calls.answered.entry(by).or_default().push(Answered { call: None, at: 0, kept_for: 0 });
     }
 
     /// Whether a server still has the answer to a call in its cache.
-    fn is_kept(&self, by: LifeId, uid: u64) -> bool {
+    fn is_kept(&self, by: LifeId, call: (u64, u32)) -> bool {
         let Some(answered) = self.calls.answered.get(&by) else { return false };
         let node = self.lives[by].plan.node;
         answered.iter().rev().enumerate().any(|(later, answer)| {
             // A clock that jumps makes replies old.
-            answer.uid == Some(uid)
+            answer.call == Some(call)
                 && later < answer.kept_for
                 && sum_since(&self.gained_time, node, answer.at) == 0
         })
@@ -154,7 +154,7 @@ impl Checker {
         let falsified = self.falsified(from, to, call.made.now) + lost(to) + lost(from);
         let before = call.runs.iter().find(|(life, _, user)| {
             // Where its user is not known yet, a request counts as another caller's.
-            let is_kept = *user == job.from.uid && self.is_kept(by, uid);
+            let is_kept = *user == job.from.uid && self.is_kept(by, (uid, *user));
             // A falsified clock lets in, late, a copy that its sender has given up, and repeated.
             let may_be_late = falsified > 0 && call.plan.semantics == Semantics::AtLeastOnce;
             let is_first = !(job.is_repeat || call.is_repeated || may_be_late);
