@@ -79,7 +79,7 @@ impl Poller {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 3];
         let mut woken = Woken::default();
         // An interrupted wait found nothing; the caller looks at the clock and comes again.
-        for event in sys::wait(self.inner.as_fd(), &mut events, -1) {
+        for event in sys::wait(self.inner.as_fd(), &mut events) {
             match event.u64 {
                 SOCKET => {
                     let flags = epoll::EventFlags::from_bits_retain(event.events);

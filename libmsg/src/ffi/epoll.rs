@@ -6,7 +6,7 @@ use std::{
     ptr,
 };
 
-/// Sleeps until something is ready, and returns that: nothing when the time is over or a signal came. -1: no limit.
+/// Sleeps until something is ready, and returns that: nothing when a signal came.
 ///
 /// It is the system call itself, not libc's function, which is a cancellation point: `pthread_cancel` must not unwind
 /// through Rust. rustix's leaves the size of the signal mask to chance, which the kernel does not mind, without
@@ -14,7 +14,6 @@ use std::{
 pub(crate) fn wait<'a>(
     epoll: BorrowedFd<'_>,
     events: &'a mut [libc::epoll_event; 3],
-    timeout_ms: c_int,
 ) -> &'a [libc::epoll_event] {
     let no_mask = ptr::null::<libc::sigset_t>();
     // SAFETY: the descriptor is open, and the kernel writes at most `len` events.
@@ -24,13 +23,15 @@ pub(crate) fn wait<'a>(
             epoll.as_raw_fd(),
             events.as_mut_ptr(),
             events.len(),
-            timeout_ms,
+            NO_LIMIT,
             no_mask,
             KERNEL_MASK_BYTES,
         )
     };
     usize::try_from(ready).ok().and_then(|ready| events.get(..ready)).unwrap_or(&[])
 }
+
+const NO_LIMIT: c_int = -1;
 
 /// The kernel's signal mask, which is not libc's.
 const KERNEL_MASK_BYTES: usize = 8;
