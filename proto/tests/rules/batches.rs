@@ -86,23 +86,26 @@ fn a_full_transmission_leaves_before_the_rest_is_read() {
     assert!(course.left == window && window.len() > 200, "in order, as far as the window goes: {course:?}");
 }
 
+/// 900 messages to a client, read at once.
+fn read_900(dst: u32) -> (ByHand, Course) {
+    let (mut w, conn) = world(dst);
+    let bytes = stream(dst, 900, w.now);
+    let mut course = Course::default();
+    course.read(&mut w, conn, &bytes);
+    (w, course)
+}
+
 #[test]
 fn a_link_that_takes_nothing_holds_up_no_reading() {
-    let (mut w, conn) = world(200);
-    let mut course = Course::default();
     // Far more than the window of a link whose peer says nothing.
-    let bytes = stream(200, 900, w.now);
-    course.read(&mut w, conn, &bytes);
+    let (w, course) = read_900(200);
     assert_eq!(course.pauses.len(), 3);
     assert_eq!(w.engine.status(w.now).clients[0].chain_depth, 901);
 }
 
 #[test]
 fn what_is_for_this_node_is_read_through() {
-    let (mut w, conn) = world(300);
-    let mut course = Course::default();
-    let bytes = stream(300, 900, w.now);
-    course.read(&mut w, conn, &bytes);
+    let (_, course) = read_900(300);
     assert_eq!(course, Course::default());
 }
 
