@@ -158,6 +158,9 @@ impl Engine {
         size: usize,
         pad_to: Option<usize>,
     ) -> Option<usize> {
+        if !self.has_output(key) {
+            return None;
+        }
         let builder = DatagramBuilder::new(out, self.header(key)?, size);
         let mut draft =
             Draft { builder, is_eliciting: false, has_link_ack: false, has_messages: false, flow: None };
@@ -188,6 +191,20 @@ impl Engine {
             draft.builder.put_padding(size);
         }
         self.finish(key, draft)
+    }
+
+    /// Whether there is anything to write a datagram for. That is asked three times for each that is written.
+    fn has_output(&self, key: LinkKey) -> bool {
+        let link = &self.links[key];
+        let Some(association) = &link.current else { return false };
+        !link.queue.is_empty()
+            || !link.dirty.is_empty()
+            || !link.floors.is_empty()
+            || link.paths[link.active].heartbeat.is_some()
+            || association.goodbye
+            || association.control_in.wants_ack
+            || association.control_out.next().is_some()
+            || association.received.is_ack_due(self.clock.steady(), self.config.receive_window)
     }
 
     fn finish(&mut self, key: LinkKey, draft: Draft<'_>) -> Option<usize> {
