@@ -100,16 +100,17 @@ struct Turn<'a> {
 
 impl Client {
     /// Runs callbacks until nothing that was read waits for one. Returns how many. None, if another thread (or a
-    /// callback) is at it.
+    /// callback) is at it. `now` is later afterwards, if any ran.
     pub(crate) fn run_callbacks<'a>(
         &'a self,
         mut inner: MutexGuard<'a, Inner>,
         kinds: Kinds,
+        now: &mut Time,
     ) -> (MutexGuard<'a, Inner>, usize) {
         let mut count = 0;
-        let mut begun = clock::now();
-        let mut written = begun;
+        let mut written = *now;
         while inner.running.is_none() {
+            let begun = *now;
             let mut batch = mem::take(&mut inner.callbacks.batch);
             batch.fill(&mut inner, kinds, begun);
             if batch.is_empty() {
@@ -140,6 +141,7 @@ impl Client {
             inner = self.lock();
             inner.link.session.message_handled();
             let ended = clock::now();
+            *now = ended;
             inner.turn_calls(ended);
             inner.callbacks.slow = ended.since(begun) > SLOW_BATCH;
             // Whoever called writes what is left when no more waits.
@@ -149,7 +151,6 @@ impl Client {
             }
             batch.clear();
             inner.callbacks.batch = batch;
-            begun = ended;
         }
         (inner, count)
     }
@@ -225,7 +226,7 @@ impl Batch {
         let Inner { callbacks, link, calls, .. } = inner;
         if callbacks.on_message.is_none() {
             if calls.is_used() || link.session.has_call_next() {
-                inner.take_calls();
+                inner.take_calls(now);
             }
             return;
         }

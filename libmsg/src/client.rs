@@ -169,22 +169,22 @@ impl Client {
             inner.link.handle_time(&self.poller, clock::now());
         }
         // What follows a send in a callback is the dispatch that runs it, which may wait for long before the next.
-        let now = if inner.in_callback() { clock::now() } else { inner.burst.time(clock::now) };
+        let mut now = if inner.in_callback() { clock::now() } else { inner.burst.time(clock::now) };
         let sent = match inner.try_send(now, dst, payload, user, flags) {
             Ok(msgid) if more && is_behind && !inner.link.has_a_chunk() => {
                 // It stands behind others in all that is watched, and nobody waits for it.
                 return Ok(msgid);
             }
             Err(SendError::WouldBlock) => {
-                inner.take_in(&self.poller);
-                inner.try_send(clock::now(), dst, payload, user, flags)
+                now = inner.take_in(&self.poller);
+                inner.try_send(now, dst, payload, user, flags)
             }
             sent => sent,
         };
         inner.burst.end();
         if !inner.in_callback() {
             if !more || sent.is_err() || inner.link.has_a_chunk() {
-                inner.write(clock::now());
+                inner.write(now);
             }
             if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {
                 return self.send_when_room(inner, dst, payload, user, flags);
@@ -466,12 +466,13 @@ impl Inner {
         awaited.chain(due).chain(look_at).min()
     }
 
-    /// Reads what has come and does what is due, without running anything.
-    pub(crate) fn take_in(&mut self, poller: &Poller) {
+    /// Reads what has come and does what is due, without running anything. Returns when that is.
+    pub(crate) fn take_in(&mut self, poller: &Poller) -> Time {
         let now = clock::now();
         self.link.handle_time(poller, now);
         self.link.read(now);
         self.turn_calls(now);
+        now
     }
 
     pub(crate) fn try_send(

@@ -25,8 +25,8 @@ impl Client {
     /// [`Error::InCallback`]; [`Error::Forked`].
     pub fn dispatch(&self, timeout: impl Into<Option<Duration>>) -> Result<usize, Error> {
         let mut seen = None;
-        let ran = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner| {
-            let (mut inner, count) = client.run_callbacks(inner, Kinds::All);
+        let ran = self.wait_for(self.enter()?, timeout.into(), Kinds::All, |client, inner, now| {
+            let (mut inner, count) = client.run_callbacks(inner, Kinds::All, now);
             let woken = mem::take(&mut inner.wake_asked);
             let news = inner.link.news();
             let is_told = inner.tell_drain();
@@ -57,12 +57,12 @@ impl Client {
             // With `AckMode::OnHandled`: whoever asks for the next message is done with the last.
             inner.link.session.message_handled();
         }
-        let received = self.wait_for(inner, timeout.into(), Kinds::Messages, |client, inner| {
+        let received = self.wait_for(inner, timeout.into(), Kinds::Messages, |client, inner, now| {
             let mut inner = inner;
             loop {
-                (inner, _) = client.run_callbacks(inner, Kinds::Failures);
-                let message = inner.next_message();
-                inner.turn_calls(clock::now());
+                (inner, _) = client.run_callbacks(inner, Kinds::Failures, now);
+                let message = inner.next_message(*now);
+                inner.turn_calls(*now);
                 // A change of presence may have come before it.
                 let is_done = message.is_some() || !inner.link.session.has_presence();
                 if is_done || inner.running.is_some() {
@@ -145,8 +145,8 @@ impl Client {
         open: impl Fn(&Inner) -> (usize, usize),
         may_end: impl Fn(&mut Inner, (usize, usize)) -> bool,
     ) -> Result<(), Error> {
-        let (inner, done) = self.wait_for(self.enter()?, timeout, Kinds::All, |client, inner| {
-            let (mut inner, _) = client.run_callbacks(inner, Kinds::All);
+        let (inner, done) = self.wait_for(self.enter()?, timeout, Kinds::All, |client, inner, now| {
+            let (mut inner, _) = client.run_callbacks(inner, Kinds::All, now);
             let still_open = open(&inner);
             let may_end = may_end(&mut inner, still_open);
             let has_callbacks = inner.link.session.has_outcomes() || inner.calls.has_work();
@@ -168,9 +168,9 @@ impl Client {
         user: &[u8],
         flags: SendFlags,
     ) -> Result<MsgId, SendError> {
-        let sent = self.wait_for(inner, None, Kinds::Failures, |client, inner| {
-            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
-            let sent = inner.try_send(clock::now(), dst, payload, user, flags);
+        let sent = self.wait_for(inner, None, Kinds::Failures, |client, inner, now| {
+            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures, now);
+            let sent = inner.try_send(*now, dst, payload, user, flags);
             (inner, (sent != Err(SendError::WouldBlock)).then_some(sent))
         });
         match sent {
@@ -190,23 +190,25 @@ impl Client {
     }
 
     /// Attempts something again and again, whenever anything has happened that may let it succeed, until it does or the
-    /// time is over (`None`). An attempt that released the lock takes it again.
+    /// time is over (`None`). An attempt that released the lock takes it again, and then reads the clock anew: it is read once
+    /// each time that something may have kept this thread waiting, and not for each thing that is done.
     pub(crate) fn wait_for<'a, T>(
         &'a self,
         mut inner: Locked<'a>,
         timeout: Option<Duration>,
         kinds: Kinds,
-        mut attempt: impl FnMut(&'a Self, Locked<'a>) -> (Locked<'a>, Option<T>),
+        mut attempt: impl FnMut(&'a Self, Locked<'a>, &mut Time) -> (Locked<'a>, Option<T>),
     ) -> Result<(Locked<'a>, Option<T>), Error> {
         inner.burst.end();
-        let deadline = timeout.map(|timeout| clock::now() + Span::from(timeout));
+        let mut now = clock::now();
+        let deadline = timeout.map(|timeout| now + Span::from(timeout));
         let result = loop {
-            inner.link.handle_time(&self.poller, clock::now());
-            inner.turn_calls(clock::now());
+            inner.link.handle_time(&self.poller, now);
+            inner.turn_calls(now);
             let done;
-            (inner, done) = attempt(self, inner);
+            (inner, done) = attempt(self, inner, &mut now);
             if !inner.in_callback() {
-                inner.write(clock::now());
+                inner.write(now);
             }
             if done.is_some() {
                 break Ok(done);
@@ -219,33 +221,40 @@ impl Client {
             {
                 break Err(Error::Refused(nack.clone()));
             }
-            let now = clock::now();
             let left = deadline.map(|deadline| deadline.since(now));
             if inner.link.more() || left == Some(Span::ZERO) {
                 if !inner.link.read(now) && left == Some(Span::ZERO) {
                     break Ok(None);
                 }
+                now = clock::now();
             } else {
-                inner = self.sleep(inner, left, kinds);
+                (inner, now) = self.sleep(inner, now, left, kinds);
             }
         };
         self.settle(&mut inner);
         result.map(|done| (inner, done))
     }
 
-    /// Waits until anything happens, at most `left`. What has come is read.
-    fn sleep<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>, kinds: Kinds) -> Locked<'a> {
+    /// Waits until anything happens, at most `left` from `now` on. What has come is read. Returns when that is.
+    fn sleep<'a>(
+        &'a self,
+        mut inner: Locked<'a>,
+        now: Time,
+        left: Option<Span>,
+        kinds: Kinds,
+    ) -> (Locked<'a>, Time) {
         let others_callback = inner.running.is_some() && !inner.in_callback() && kinds == Kinds::All;
         if inner.sleeping || others_callback {
-            return self.sleep_behind(inner, left);
+            return (self.sleep_behind(inner, left), clock::now());
         }
+        let wake_by = left.map(|left| now + left);
         let read;
-        (inner, read) = self.spin(inner, left);
+        (inner, read) = self.spin(inner, wake_by);
         if read {
-            return inner;
+            return (inner, clock::now());
         }
         // Other threads see to it meanwhile that the timer is set for this one, too.
-        inner.link.wake_by = left.map(|left| clock::now() + left);
+        inner.link.wake_by = wake_by;
         self.settle(&mut inner);
         (inner.sleeping, inner.slept_at) = (true, inner.link.news());
         drop(inner);
@@ -257,13 +266,11 @@ impl Client {
             inner.woken = false;
             self.poller.clear_wake();
         }
-        if woken.by_socket {
-            let now = clock::now();
-            if !inner.link.read(now) && woken.by_hang_up {
-                inner.link.handle_hang_up(now);
-            }
+        let now = clock::now();
+        if woken.by_socket && !inner.link.read(now) && woken.by_hang_up {
+            inner.link.handle_hang_up(now);
         }
-        inner
+        (inner, now)
     }
 
     /// Another thread sleeps in the poller, or runs callbacks: it tells when it is done.
@@ -275,12 +282,11 @@ impl Client {
         inner
     }
 
-    /// `$MSGD_SPIN_US`: reads over and over for that long after traffic. Returns whether anything came.
-    fn spin<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>) -> (Locked<'a>, bool) {
+    /// `$MSGD_SPIN_US`: reads over and over for that long after traffic, until `longest`. Returns whether anything came.
+    fn spin<'a>(&'a self, mut inner: Locked<'a>, longest: Option<Time>) -> (Locked<'a>, bool) {
         if self.spin == Span::ZERO {
             return (inner, false);
         }
-        let longest: Option<Time> = left.map(|left| clock::now() + left);
         loop {
             let now = clock::now();
             if now > inner.link.last_read() + self.spin || longest.is_some_and(|at| at <= now) {

@@ -111,10 +111,10 @@ impl Client {
             return Err(CallError::InCallback);
         }
         let call = self.begin(dst, procedure, request, options, OnDone::Waits)?;
-        let waited = self.wait_for(self.lock(), None, Kinds::Failures, |client, inner| {
-            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures);
-            inner.take_calls();
-            inner.turn_calls(clock::now());
+        let waited = self.wait_for(self.lock(), None, Kinds::Failures, |client, inner, now| {
+            let (mut inner, _) = client.run_callbacks(inner, Kinds::Failures, now);
+            inner.take_calls(*now);
+            inner.turn_calls(*now);
             let result = inner.calls.take_result(call);
             (inner, result)
         });

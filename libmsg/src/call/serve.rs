@@ -159,12 +159,13 @@ impl Client {
 
     pub(crate) fn waits(&self, run: RunId) -> bool {
         let mut inner = self.lock();
-        if inner.in_callback() {
-            // A cancellation may stand in the socket, or the news of its end.
-            inner.take_in(&self.poller);
-            inner.take_calls();
+        if !inner.in_callback() {
+            return inner.calls.waits(clock::now(), run);
         }
-        inner.calls.waits(clock::now(), run)
+        // A cancellation may stand in the socket, or the news of its end.
+        let now = inner.take_in(&self.poller);
+        inner.take_calls(now);
+        inner.calls.waits(now, run)
     }
 
     /// How long a call's caller waits yet.

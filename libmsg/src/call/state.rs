@@ -17,7 +17,7 @@ use msg_proto::{
 };
 
 use super::{CallError, Reply, serve::Dropped};
-use crate::{Call, Client, Received, SendError, client::Inner, clock, sync};
+use crate::{Call, Client, Received, SendError, client::Inner, sync};
 
 /// A handler.
 pub(crate) type OnCall = Box<dyn FnMut(&Client, Call) + Send>;
@@ -236,11 +236,10 @@ impl Inner {
     }
 
     /// The next message that is none of the call layer's; those before it are taken.
-    pub(crate) fn next_message(&mut self) -> Option<Received> {
+    pub(crate) fn next_message(&mut self, now: Time) -> Option<Received> {
         if let Some(message) = self.calls.take_stashed() {
             return Some(message);
         }
-        let now = clock::now();
         loop {
             match self.link.session.poll_delivery(now)? {
                 Delivery::Message(message) => return Some(message.into()),
@@ -253,8 +252,7 @@ impl Inner {
     }
 
     /// Takes what has come of the call layer; messages before it are taken, too, and kept.
-    pub(crate) fn take_calls(&mut self) {
-        let now = clock::now();
+    pub(crate) fn take_calls(&mut self, now: Time) {
         let session = &mut self.link.session;
         while session.has_call_next() || self.calls.has_stash_room() {
             match session.poll_delivery(now) {
