@@ -64,6 +64,9 @@ impl Acceptor {
 
     /// Accepts who has connected, as far as a turn goes.
     pub(crate) fn accept(&mut self, registry: &Registry, engine: &mut Engine, clients: &mut Clients) {
+        if !self.ready && self.paused_until.is_none() {
+            return;
+        }
         let now = clock::now();
         if self.paused_until.is_some_and(|until| now >= until) {
             self.paused_until = None;

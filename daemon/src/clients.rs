@@ -9,6 +9,7 @@ use mio::{Interest, Registry, Token, event::Event, net::UnixStream};
 use msg_proto::{
     engine::{Engine, Fault},
     ids::ConnId,
+    units::Time,
 };
 
 use crate::{
@@ -165,7 +166,7 @@ impl Clients {
     }
 
     /// Writes once to each connection that has output and takes it.
-    pub(crate) fn write(&mut self, registry: &Registry, engine: &mut Engine) -> io::Result<()> {
+    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<()> {
         for _ in 0..self.to_write.len() {
             let Some(index) = self.to_write.pop_front() else { break };
             let token = self.token(index);
@@ -174,7 +175,7 @@ impl Clients {
                 continue;
             }
             client.write = Writing::Idle;
-            match write_once(client, engine) {
+            match write_once(client, now, engine) {
                 Progress::More if engine.output(client.id).is_empty() => {}
                 // After a short write too: only "would block" promises an event.
                 Progress::More => {
@@ -213,7 +214,7 @@ impl Clients {
         }
         let Some(client) = self.client(id) else { return };
         while client.write != Writing::Broken && !engine.output(id).is_empty() {
-            if write_once(client, engine) != Progress::More {
+            if write_once(client, clock::now(), engine) != Progress::More {
                 break;
             }
         }
@@ -293,7 +294,7 @@ fn read_turn(
     Ok((total, Progress::More))
 }
 
-fn write_once(client: &mut Client, engine: &mut Engine) -> Progress {
+fn write_once(client: &mut Client, now: Time, engine: &mut Engine) -> Progress {
     let output = engine.output(client.id);
     if output.is_empty() {
         return Progress::More;
@@ -301,7 +302,7 @@ fn write_once(client: &mut Client, engine: &mut Engine) -> Progress {
     match client.stream.write(output) {
         Ok(0) => Progress::End,
         Ok(count) => {
-            engine.consume_output(clock::now(), client.id, count);
+            engine.consume_output(now, client.id, count);
             Progress::More
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Wait,

@@ -53,6 +53,10 @@ pub struct Daemon {
     pub(crate) spin: Span,
     /// Until when to poll instead of sleeping.
     pub(crate) spin_until: Time,
+    /// When the last turn had done what there was to do.
+    pub(crate) turned_at: Time,
+    /// When the engine wants to be called, as of the beginning of the turn.
+    pub(crate) due: Option<Time>,
     /// The engine wants more than the last turn had room for.
     pub(crate) unfinished: bool,
     pub(crate) config: Config,
@@ -113,6 +117,8 @@ impl Daemon {
             watchdog: Watchdog::from_env(now),
             spin: config.spin(),
             spin_until: Time(0),
+            turned_at: now,
+            due: None,
             unfinished: true,
             config: config.clone(),
             reloads: None,
@@ -182,7 +188,7 @@ impl Daemon {
         self.server = None;
         self.engine.handle_shutdown(clock::now());
         let deadline = clock::now() + Span(SHUTDOWN_DRAIN_US);
-        let mut quiet = self.drain()?;
+        let mut quiet = self.drain(clock::now())?;
         while !quiet && clock::now() < deadline {
             self.turn_before(events, deadline)?;
             quiet = self.is_drained();

@@ -18,11 +18,10 @@ impl Daemon {
     pub(crate) fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
         self.poll_events(events, None)?;
         let stop = self.note(events)?;
-        self.handle_input()?;
-        self.drain()?;
-        let now = clock::now();
-        self.links.note(now, &self.engine);
-        self.watchdog.feed(now);
+        let now = self.handle_input()?;
+        self.drain(now)?;
+        self.links.note(self.turned_at, &self.engine);
+        self.watchdog.feed(self.turned_at);
         Ok(stop)
     }
 
@@ -30,8 +29,8 @@ impl Daemon {
     pub(crate) fn turn_before(&mut self, events: &mut Events, deadline: Time) -> io::Result<()> {
         self.poll_events(events, Some(deadline))?;
         self.note(events)?;
-        self.handle_input()?;
-        self.drain()?;
+        let now = self.handle_input()?;
+        self.drain(now)?;
         Ok(())
     }
 
@@ -49,7 +48,8 @@ impl Daemon {
 
     /// How long to sleep; `None`: until something happens, or the alarm goes off.
     fn sleep(&mut self, deadline: Option<Time>) -> io::Result<Option<Duration>> {
-        let now = clock::now();
+        let now = self.turned_at;
+        self.due = self.engine.poll_timeout();
         let acceptor = self.acceptor.as_ref();
         let work =
             self.udp.is_readable() || self.clients.has_work() || acceptor.is_some_and(|it| it.has_work());
@@ -63,7 +63,7 @@ impl Daemon {
         }
         let accept = acceptor.and_then(|it| it.paused_until());
         let own = [self.udp.blocked_until(), accept, self.desk.due(), self.watchdog.due(), deadline];
-        let next = own.into_iter().chain([self.engine.poll_timeout()]);
+        let next = own.into_iter().chain([self.due]);
         match next.flatten().min() {
             Some(next) if next <= now => return Ok(Some(Duration::ZERO)),
             Some(next) => self.alarm.set(next)?,
@@ -92,11 +92,12 @@ impl Daemon {
         Ok(stop)
     }
 
-    fn handle_input(&mut self) -> io::Result<()> {
+    /// Does what there is to do. Returns when that was done.
+    fn handle_input(&mut self) -> io::Result<Time> {
         let datagrams = self.udp.receive(&mut self.engine);
         let (udp, registry) = (&mut self.udp, self.poll.registry());
         let bytes = self.clients.read(&mut self.engine, |engine| {
-            udp.transmit_once(registry, engine)?;
+            udp.transmit_once(registry, clock::now(), engine)?;
             Ok(())
         })?;
         if let Some(acceptor) = &mut self.acceptor {
@@ -106,23 +107,25 @@ impl Daemon {
         if datagrams > 0 || bytes > 0 {
             self.spin_until = now + self.spin;
         }
-        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+        // What has become due since is due in the next turn, which comes at once.
+        if self.due.is_some_and(|due| due <= now) {
             self.engine.handle_timeout(now);
         }
         let own =
             [("datagram_send_errors", self.udp.send_errors()), ("log_lines_dropped", log::dropped_lines())];
         self.desk.answer(now, &mut self.engine, &own);
-        Ok(())
+        Ok(now)
     }
 
     /// Carries out what the engine wants. Returns whether it wants nothing more and nobody is blocked.
-    pub(crate) fn drain(&mut self) -> io::Result<bool> {
+    pub(crate) fn drain(&mut self, mut now: Time) -> io::Result<bool> {
         let registry = self.poll.registry();
         while let Some(id) = self.engine.poll_writable() {
             self.clients.on_output(id);
         }
-        self.clients.write(registry, &mut self.engine)?;
-        let sending = self.udp.transmit(registry, &mut self.engine)?;
+        self.clients.write(registry, now, &mut self.engine)?;
+        let sending = self.udp.transmit(registry, &mut now, &mut self.engine)?;
+        self.turned_at = now;
         let mut closed = false;
         while let Some(id) = self.engine.poll_close() {
             self.clients.close(&mut self.engine, id);

@@ -26,13 +26,17 @@ pub(crate) enum Sending {
 }
 
 impl Udp {
-    /// Sends what the engine has, as far as a turn goes.
-    pub(crate) fn transmit(&mut self, registry: &Registry, engine: &mut Engine) -> io::Result<Sending> {
-        let now = clock::now();
-        self.listeners.iter_mut().for_each(|listener| listener.retry_offload(now));
+    /// Sends what the engine has, as far as a turn goes. `now` is later afterwards, if anything was sent.
+    pub(crate) fn transmit(
+        &mut self,
+        registry: &Registry,
+        now: &mut Time,
+        engine: &mut Engine,
+    ) -> io::Result<Sending> {
+        self.listeners.iter_mut().for_each(|listener| listener.retry_offload(*now));
         for _ in 0..TRANSMITS_PER_TURN {
-            match self.transmit_once(registry, engine)? {
-                Some(Sending::Drained) => {}
+            match self.transmit_once(registry, *now, engine)? {
+                Some(Sending::Drained) => *now = clock::now(),
                 Some(Sending::Unfinished) => return Ok(Sending::Unfinished),
                 None => return Ok(Sending::Drained),
             }
@@ -44,9 +48,9 @@ impl Udp {
     pub(crate) fn transmit_once(
         &mut self,
         registry: &Registry,
+        now: Time,
         engine: &mut Engine,
     ) -> io::Result<Option<Sending>> {
-        let now = clock::now();
         let transmit = match self.held.take() {
             Some(held) => held,
             None => {
