@@ -7,7 +7,7 @@
 //! * `connections`: bytes of clients become frames; registration;
 //! * `submit`: into the chain, and on towards an instance;
 //! * `transmit`: datagrams; `handshake`: hellos;
-//! * `datagram`: frames of peers; `accept`: into an inbox, and on to the client;
+//! * `datagram`: frames of peers; `accept`: into an inbox; `give`: on to the client;
 //! * `target`: to which instance a flow's messages go, and when to another one; `address`: those for one instance only;
 //! * `taken`: what clients took, acks; `outcome`: how a message ends;
 //! * `presence`: clients and links that come and go; `leave`: clients that take no more; `returned`: those that
@@ -27,6 +27,7 @@ mod connections;
 mod datagram;
 mod due;
 mod fragments;
+mod give;
 mod handshake;
 mod inbox;
 mod leave;
