@@ -132,6 +132,14 @@ pub(crate) struct Client {
     pub(crate) totals: Totals,
 }
 
+impl Client {
+    /// Whether what is next in order goes to its library as soon as there is room: it takes messages, and nobody else has to
+    /// begin any before it.
+    pub(crate) const fn takes_at_once(&self) -> bool {
+        !self.is_leaving && self.unanswered.is_none() && !self.queue.is_held_back
+    }
+}
+
 /// What the status tells of a client.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {

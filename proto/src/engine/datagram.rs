@@ -13,7 +13,7 @@ use crate::{
     counters::Counter,
     limits,
     units::{Span, Time},
-    wire::{Flow, Frame, Frames, Header, Heartbeat, Kind, WireError},
+    wire::{Data, Flow, Frame, Frames, Header, Heartbeat, Kind, WireError},
 };
 
 /// How far a datagram has been read.
@@ -79,7 +79,19 @@ impl Engine {
         let Some(path) = self.record_number(key, header.number.0, from) else { return };
         let mut handled = Handled::Unwanted;
         let mut reading = Reading { context: None, skips_left: MAX_SKIPS };
-        for frame in Frames::new(header.kind, frames) {
+        let mut rest = Frames::new(header.kind, frames);
+        loop {
+            if let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context {
+                loop {
+                    if self.give_run(inbox, send_time, interval, &mut rest) > 0 {
+                        handled = Handled::Wanted;
+                    }
+                    let Some(Data { msgid, seq, payload, .. }) = rest.next_plain_data() else { break };
+                    handled = Handled::Wanted;
+                    self.accept(inbox, &Copy { msgid, seq, send_time, interval, call: None }, payload);
+                }
+            }
+            let Some(frame) = rest.next() else { break };
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {

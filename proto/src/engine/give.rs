@@ -3,16 +3,58 @@
 use super::{
     Engine,
     accept::Copy,
-    client::{ClientKey, Delivery},
-    inbox::{Held, InboxKey, Source},
+    buffers::OutBuffer,
+    client::{ClientKey, Delivery, ReceiveQueue},
+    inbox::{Held, Inbox, InboxKey, Source},
 };
 use crate::{
     counters::Counter,
     ids::Channel,
     local::{self, CallOrigin, Deliver},
+    units::{Span, Time},
+    wire::{Data, Frames},
 };
 
 impl Engine {
+    /// Whole messages of a flow that follow each other in a datagram, none of which has come before, and which wait for nothing:
+    /// each goes to the client's stream at once. One that is in any way out of the ordinary ends them, and is for
+    /// [`accept`](Self::accept); most are not. Returns how many they were.
+    pub(super) fn give_run(
+        &mut self,
+        key: InboxKey,
+        send_time: Time,
+        interval: Span,
+        frames: &mut Frames<'_>,
+    ) -> u64 {
+        let Self { inboxes, clients, conns, .. } = self;
+        let inbox = &mut inboxes[key];
+        let Some(client) = inbox.client.map(|client| &mut clients[client]) else { return 0 };
+        let Some(conn) = client.conn else { return 0 };
+        let is_plain = inbox.is_at_end() && !inbox.is_blocked && client.takes_at_once();
+        if !is_plain {
+            return 0;
+        }
+        let out = &mut conns[conn].out;
+        let mut given = 0;
+        loop {
+            let mut rest = frames.clone();
+            let Some(Data { msgid, seq, payload, .. }) = rest.next_plain_data() else { break };
+            if seq != inbox.next() || !client.queue.has_room(payload.len()) || !inbox.has_room() {
+                break;
+            }
+            *frames = rest;
+            let copy = Copy { msgid, seq, send_time, interval, call: None };
+            put_delivery(inbox, key, &mut client.queue, out, &copy, None, payload);
+            inbox.record_next_given();
+            given += 1;
+        }
+        if given > 0 {
+            self.counters.add_n(Counter::MessagesDelivered, given);
+            self.wake_conn(conn);
+        }
+        given
+    }
+
     /// Gives the client what waits for nothing but room, as far as there is room.
     pub(super) fn give_waiting(&mut self, key: InboxKey) {
         let Some(client) = self.inboxes[key].client else { return };
@@ -69,33 +111,47 @@ impl Engine {
         let is_addressed = copy.is_addressed();
         let call = copy.call.map(|c| CallOrigin { sent_at: c.sent_at, uid: inbox.uid, node, is_addressed });
         let queue = &mut self.clients[client].queue;
-        let out = &mut self.conns[conn].out;
-        let deliver = Deliver {
-            number: queue.next_number(),
-            src: inbox.id.src,
-            msgid: copy.msgid,
-            seq: copy.seq,
-            floor: inbox.floor(),
-            channel: inbox.id.channel,
-            send_time: copy.send_time,
-            interval: copy.interval,
-            round: inbox.round,
-            call,
-            payload,
-        };
-        queue.push(Delivery {
-            inbox: key,
-            msgid: copy.msgid,
-            seq: copy.seq,
-            round: inbox.round,
-            len: payload.len() + local::put::DELIVER_HEAD,
-            starts_at: out.end(),
-            is_addressed,
-            is_stale: false,
-        });
-        local::put::deliver(out.tail(), &deliver);
+        put_delivery(inbox, key, queue, &mut self.conns[conn].out, copy, call, payload);
         inbox.record_given(copy.seq);
         self.count(Counter::MessagesDelivered);
         self.wake_conn(conn);
     }
+}
+
+/// Writes a DELIVER, and notes that it is on its way.
+#[inline(always)]
+fn put_delivery(
+    inbox: &Inbox,
+    key: InboxKey,
+    queue: &mut ReceiveQueue,
+    out: &mut OutBuffer,
+    copy: &Copy,
+    call: Option<CallOrigin<'_>>,
+    payload: &[u8],
+) {
+    let Copy { msgid, seq, send_time, interval, .. } = *copy;
+    let deliver = Deliver {
+        number: queue.next_number(),
+        src: inbox.id.src,
+        msgid,
+        seq,
+        floor: inbox.floor(),
+        channel: inbox.id.channel,
+        send_time,
+        interval,
+        round: inbox.round,
+        call,
+        payload,
+    };
+    queue.push(Delivery {
+        inbox: key,
+        msgid,
+        seq,
+        round: inbox.round,
+        len: payload.len() + local::put::DELIVER_HEAD,
+        starts_at: out.end(),
+        is_addressed: copy.is_addressed(),
+        is_stale: false,
+    });
+    local::put::deliver(out.tail(), &deliver);
 }

@@ -191,6 +191,25 @@ impl Inbox {
         }
     }
 
+    /// Whether it is in order, and nothing is known of any number from the next on.
+    pub(crate) fn is_at_end(&self) -> bool {
+        let known = self.next.since(self.base).unwrap_or(0) as usize;
+        self.id.channel == Channel::Ordered && known == self.slots.len()
+    }
+
+    /// Whether the next number is not [too far](Arrival::TooFar) beyond the floor, if that is where it [ends](Self::is_at_end).
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.len() < SEQ_SPAN as usize
+    }
+
+    /// The message with the next number goes to the client's library, where everything known [ends](Self::is_at_end).
+    #[inline]
+    pub(crate) fn record_next_given(&mut self) {
+        self.slots.push_back(Slot::Given);
+        self.next = self.next.next();
+    }
+
     /// A new message waits.
     pub(crate) fn hold(&mut self, seq: Seq, held: Held) {
         if let Some(slot) = self.slot_or_new(seq) {

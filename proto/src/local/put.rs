@@ -113,6 +113,7 @@ pub fn registered(out: &mut Vec<u8>, body: &Registered) {
 }
 
 /// DELIVER.
+#[inline(always)]
 pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
     let addressed = if d.call.is_some_and(|call| call.is_addressed) { flag::INSTANCE } else { 0 };
     let flags = channel_flag(d.channel) | call_flag(d.call.is_some()) | addressed;

@@ -435,6 +435,25 @@ proptest! {
         }
     }
 
+    /// Who asks for plain messages first reads what who does not ask reads.
+    #[test]
+    fn plain_messages_are_read_ahead(frames in vec(prop_oneof![2 => data(), 1 => frame()], 0..6), raw in raw_frame()) {
+        let bytes = |f: Owned| { let (out, start) = alone(&f, &FLOW); out[start..].to_vec() };
+        let first = build(Kind::Frames, 4000, |d| assert!(FLOW.put(d).is_some()));
+        let body = [&first[HEADER_BYTES..], &frames.into_iter().flat_map(bytes).collect::<Vec<_>>(), &raw].concat();
+        for body in [&body[..], &body[first.len() - HEADER_BYTES..]] {
+            let mut ahead = Frames::new(Kind::Frames, body);
+            for frame in Frames::new(Kind::Frames, body) {
+                let is_plain = matches!(frame, Ok(Frame::Data(Data { call: None, .. })));
+                let found = ahead.next_plain_data();
+                prop_assert_eq!(found.is_some(), is_plain);
+                prop_assert_eq!(found.map(Frame::Data).map(Ok).or_else(|| ahead.next()), Some(frame));
+            }
+            prop_assert_eq!(ahead.next_plain_data(), None);
+            prop_assert_eq!(ahead.next(), None);
+        }
+    }
+
     #[test]
     fn no_bytes_do_harm(garbage in bytes(1500), raws in vec(raw_frame(), 0..6)) {
         for body in [garbage, raws.concat()] {

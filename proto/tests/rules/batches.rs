@@ -1,14 +1,15 @@
-//! What a client brings for a peer leaves as soon as it fills a transmission, while the rest is read.
+//! What a client brings for a peer leaves as soon as it fills a transmission, while the rest is read. And what comes together comes to
+//! the same as what comes one by one.
 
 use msg_proto::{
-    ids::ConnId,
+    ids::{ConnId, MsgId, Seq},
     limits,
-    local::put,
+    local::{DaemonFrame, put},
     units::Time,
-    wire::{Frame, Frames, Header},
+    wire::{Data, DatagramBuilder, Fragment, Frame, Frames, Header},
 };
 
-use super::by_hand::{ByHand, register, submit};
+use super::by_hand::{ByHand, frames, register, submit};
 
 /// What an engine has come to: the messages that left, by number, and how often it left off.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -127,4 +128,97 @@ fn what_was_gathered_elsewhere_holds_up_no_frame() {
         course.read(&mut w, conn, part);
         assert_eq!(w.engine.chain_depth(), stored);
     }
+}
+
+/// What a client is given, and its sender is told, of messages that come from a peer: `together`, or each in a datagram of its own, as
+/// a fragment that is all of it, which is looked at singly. What was given is taken now and then: a library has room for less.
+fn given(
+    numbers: &[u32],
+    sizes: &[usize],
+    together: bool,
+    handle: impl Fn(&mut ByHand, ConnId),
+) -> (Vec<u8>, Vec<u32>) {
+    let mut w = ByHand::new();
+    w.link_up(&[200]);
+    let (conn, incarnation) = w.try_client(7, &register(100));
+    let flow = w.flow(200, 100, incarnation.expect("it is free"));
+    w.datagrams();
+    handle(&mut w, conn);
+    w.hear(conn);
+    let payload = [7; 60_000];
+    let put = |b: &mut DatagramBuilder<'_>, n: u32| {
+        let (msgid, seq, call) = (MsgId(n), Seq(n), None);
+        let payload = &payload[..sizes[n as usize % sizes.len()]];
+        let total = u32::try_from(payload.len()).unwrap();
+        match together {
+            true => b.put_data(&Data { msgid, seq, at_least_once: false, call, payload }),
+            false => b.put_fragment(&Fragment {
+                msgid,
+                seq,
+                at_least_once: false,
+                call,
+                offset: 0,
+                total,
+                bytes: payload,
+            }),
+        }
+    };
+    let (mut heard, mut acked, mut upto) = (Vec::new(), Vec::new(), 0);
+    for (some, n) in numbers.chunks(4).zip(1..) {
+        for some in some.chunks(if together { 4 } else { 1 }) {
+            w.peer_says(|b| {
+                assert!(b.put_flow(&flow, 0));
+                some.iter().for_each(|n| assert!(put(b, *n)));
+            });
+        }
+        let bytes = w.hear(conn);
+        for frame in frames(&bytes) {
+            if let DaemonFrame::Deliver(d) = frame {
+                upto = d.number;
+            }
+        }
+        if upto > 0 && (n % 40 == 0 || 4 * n >= numbers.len()) {
+            w.say(conn, |out| put::taken(out, upto));
+        }
+        acked.extend(w.peer_hears(|frame| match frame {
+            Frame::Ack(ack) => {
+                Some(ack.runs().flat_map(|run| run.msgid.0..run.msgid.0 + run.count).collect::<Vec<_>>())
+            }
+            _ => None,
+        }));
+        heard.extend(bytes);
+        assert_eq!(w.engine.check_invariants(), Ok(()));
+    }
+    let mut acked = acked.concat();
+    acked.sort_unstable();
+    (heard, acked)
+}
+
+#[test]
+fn what_comes_together_is_given_as_what_comes_one_by_one() {
+    let in_order: Vec<u32> = (1..400).collect();
+    let repeated: Vec<u32> = (1..300).flat_map(|n| [n, n / 2 + 1]).collect();
+    let swapped: Vec<u32> = (0..200).flat_map(|n| [2 * n + 2, 2 * n + 1]).collect();
+    let with_gaps: Vec<u32> = (1..400).filter(|n| n % 7 != 0).chain((1..57).map(|n| 7 * n)).collect();
+    let too_far: Vec<u32> =
+        (1..9).chain([limits::SEQ_SPAN - 1, limits::SEQ_SPAN, limits::SEQ_SPAN + 1, 9, 10]).collect();
+    for numbers in [in_order, repeated, swapped, with_gaps, too_far] {
+        for sizes in [&[1][..], &[10_000, 300]] {
+            let alone = given(&numbers, sizes, false, |_, _| {});
+            assert!(!alone.0.is_empty() && !alone.1.is_empty());
+            assert_eq!(given(&numbers, sizes, true, |_, _| {}), alone, "{numbers:?}");
+        }
+    }
+    // A floor that never moves.
+    let (heard, _) = given(&(1..limits::SEQ_SPAN + 9).collect::<Vec<_>>(), &[1], true, |_, _| {});
+    assert_eq!(frames(&heard).len(), limits::SEQ_SPAN as usize);
+}
+
+#[test]
+fn who_takes_no_more_is_given_nothing_of_what_comes_together() {
+    let numbers: Vec<u32> = (1..40).collect();
+    let leave = |w: &mut ByHand, conn| w.say(conn, put::drained);
+    let (heard, acked) = given(&numbers, &[8], true, leave);
+    assert_eq!((frames(&heard).len(), acked), (0, vec![]));
+    assert_eq!(given(&numbers, &[8], false, leave), (heard, vec![]));
 }

@@ -46,6 +46,25 @@ impl<'a> Frames<'a> {
         Self { rest: Reader::new(bytes), place }
     }
 
+    /// The next frame, if that is the DATA of a message that no call layer marked: what most frames are. Anything else is left
+    /// for [`next`](Iterator::next). What comes of it stays in registers, where an enum of all frames is built in memory.
+    #[inline]
+    pub fn next_plain_data(&mut self) -> Option<Data<'a>> {
+        if self.place != Place::Flow {
+            return None;
+        }
+        let mut rest = self.rest;
+        let mut head = rest.chunk::<{ FRAME_HEAD + DATA_HEAD }>()?;
+        let (kind, flags, len) = (head.u8()?, head.u8()?, head.u16()?);
+        if kind != kind::DATA || flags & !flag::AT_LEAST_ONCE != 0 {
+            return None;
+        }
+        let payload = rest.bytes(usize::from(len).checked_sub(DATA_HEAD)?)?;
+        self.rest = rest;
+        let (msgid, seq) = (MsgId(head.u32()?), Seq(head.u32()?));
+        Some(Data { msgid, seq, at_least_once: flags & flag::AT_LEAST_ONCE != 0, call: None, payload })
+    }
+
     fn parse(&mut self) -> Option<Frame<'a>> {
         let mut head = self.rest.chunk::<FRAME_HEAD>()?;
         let (kind, flags, len) = (head.u8()?, head.u8()?, head.u16()?);
