@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     ids::{Channel, ClientId, FlowId, Instance, MsgId, Seq},
+    limits::SEQ_SPAN,
     outcome::{Certainty, Reason},
     units::Time,
     wire::CallMark,
@@ -326,6 +327,12 @@ impl OutFlow {
     pub(crate) fn room_for(&self, seq: Seq) -> Option<u32> {
         let ahead = seq.since(self.floor)?;
         (ahead as usize >= self.ring.len()).then_some(ahead)
+    }
+
+    /// Whether the next message may have that number.
+    #[inline]
+    pub(crate) fn takes(&self, seq: Seq) -> bool {
+        self.room_for(seq).is_some_and(|ahead| ahead < SEQ_SPAN)
     }
 
     /// Adds a message. Numbers that are left out were given up by the sender's library.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     control::Arrival,
     ids::{Channel, ClientId, ConnId, Instance, MsgId, Seq},
-    limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES, MAX_USER_BYTES},
+    limits::{DELIVERY_WINDOW_BYTES, DELIVERY_WINDOW_MESSAGES, MAX_USER_BYTES, MSGID_SPAN},
     units::{Span, Time},
 };
 
@@ -167,6 +167,12 @@ impl SentMessages {
             None => Some(0),
             Some(base) => msgid.since(base).filter(|d| *d as usize >= self.ring.len()),
         }
+    }
+
+    /// Whether the next message may have that number.
+    #[inline]
+    pub(crate) fn takes(&self, msgid: MsgId) -> bool {
+        self.distance(msgid).is_some_and(|distance| distance < MSGID_SPAN)
     }
 
     #[inline]

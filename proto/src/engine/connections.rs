@@ -216,9 +216,14 @@ impl Engine {
                 Ok(Some((raw, len))) => {
                     used += len;
                     let result = match self.conns[key].state {
-                        ConnState::Ready(client) if local::is_submit(&raw) => Submit::parse(raw)
-                            .map_err(Violation::from)
-                            .and_then(|submit| self.on_submit(client, &submit)),
+                        ConnState::Ready(client) if local::is_submit(&raw) => {
+                            let submit = Submit::parse(raw).map_err(Violation::from);
+                            let taken = submit.and_then(|submit| self.on_submit(client, &submit));
+                            if taken.is_ok() {
+                                used += self.submit_run(client, &bytes[used..]);
+                            }
+                            taken
+                        }
                         _ => ClientFrame::parse(raw)
                             .map_err(Violation::from)
                             .and_then(|frame| self.on_client_frame(key, frame)),

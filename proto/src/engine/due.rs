@@ -102,20 +102,11 @@ impl DueLists {
     pub(crate) fn add(&mut self, entries: &mut Entries, key: EntryKey, life: Life, now: Time) {
         let Life { interval, sent_at } = life;
         let class = self.class(interval);
-        let c = &mut self.classes[class as usize];
-        c.scan_at.get_or_insert(now + interval.div(2));
-        let age = now.since(sent_at);
-        let passed = if age < interval { 0 } else { age.0 / interval.0.max(1) };
-        let entry = &mut entries[key];
-        // Of one that comes after its time nothing is left, and its outcome is due at once.
-        let passed = passed.min(u64::from(entry.retries_left));
-        let left = u64::from(entry.retries_left) - passed;
-        entry.retries_left = u8::try_from(left).unwrap_or(u8::MAX);
-        let (list, at) = match left {
-            // A copy of an earlier daemon may have left as late as half an interval behind its time, and is handed over for one
-            // more (I4).
-            0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(2)),
-            _ => (List::First, sent_at + interval.times(passed + 1)),
+        self.classes[class as usize].scan_at.get_or_insert(now + interval.div(2));
+        let (age, entry) = (now.since(sent_at), &mut entries[key]);
+        let (list, at) = match age < interval && entry.retries_left > 0 {
+            true => (List::First, sent_at + interval),
+            false => entry.place_late(life, age),
         };
         self.push(entries, key, Place { class, list, prev: None, next: None, at });
     }
@@ -221,6 +212,25 @@ impl DueLists {
             None => ends.tail = Some(key),
         }
         entries[key].place = Some(Place { prev: before, next: after, ..place });
+    }
+}
+
+impl Entry {
+    /// Where one stands that comes in so long after it was sent, or is sent once: which list, and when it is due.
+    #[cold]
+    fn place_late(&mut self, life: Life, age: Span) -> (List, Time) {
+        let Life { interval, sent_at } = life;
+        let passed = if age < interval { 0 } else { age.0 / interval.0.max(1) };
+        // Of one that comes after its time nothing is left, and its outcome is due at once.
+        let passed = passed.min(u64::from(self.retries_left));
+        let left = u64::from(self.retries_left) - passed;
+        self.retries_left = u8::try_from(left).unwrap_or(u8::MAX);
+        match left {
+            // A copy of an earlier daemon may have left as late as half an interval behind its time, and is handed over for one
+            // more (I4).
+            0 => (List::Last, sent_at + interval.times(passed + 1) + interval.div(2)),
+            _ => (List::First, sent_at + interval.times(passed + 1)),
+        }
     }
 }
 

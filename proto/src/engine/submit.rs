@@ -1,23 +1,26 @@
 //! A message's way in: into its client's chain (R3), and on towards an instance of its destination.
 
 use super::{
-    Engine,
+    Engine, LimitConfig,
     accept::Copy,
     address::CallCopy,
-    chain::{Entry, EntryKey, FlowKey, OutFlow, Target, Via},
+    buffers::BufferPool,
+    chain::{Chain, Entry, EntryKey, FlowKey, OutFlow, Stage, Target, Via},
     client::{Client, ClientKey},
     clock::Clock,
     connections::Violation,
     due::Life,
     fragments::Units,
     inbox::Source,
+    lives::Home,
+    transmit::MAX_BATCH_BYTES,
 };
 use crate::{
     control::LocalRule,
     counters::Counter,
     ids::{ClientId, FlowId, Instance, MsgId},
     limits,
-    local::{Addressee, Failed, Submit, put},
+    local::{self, Addressee, Failed, Submit, put},
     outcome::{Certainty, Reason, Verdict, lifetime},
     wire::{DatagramBuilder, Flow},
 };
@@ -31,12 +34,12 @@ impl Engine {
             return Ok(());
         }
         self.check_submit(client, submit)?;
-        if let Some(reason) = self.quota_reason(client, submit) {
+        if let Some(reason) = self.clients[client].quota_reason(submit, &self.config.limits) {
             self.fail_unentered(client, submit, reason);
             return Ok(());
         }
         let flow = self.flow_of(client, submit)?;
-        if self.chain.flows[flow].room_for(submit.seq).is_none_or(|ahead| ahead >= limits::SEQ_SPAN) {
+        if !self.chain.flows[flow].takes(submit.seq) {
             return Err(Violation::new(
                 LocalRule::BadSequence,
                 "sequence number: increasing, within 65,536 of the floor",
@@ -57,6 +60,51 @@ impl Engine {
             self.dispatch(key);
         }
         Ok(())
+    }
+
+    /// Messages that stand behind one that was taken in, go where that went, and follow it in order: to whom they go, and whether
+    /// they may, is looked at once. One that is in any way out of the ordinary ends them, and is for
+    /// [`on_submit`](Self::on_submit); most are not. Returns how many bytes they took.
+    pub(super) fn submit_run(&mut self, client: ClientKey, bytes: &[u8]) -> usize {
+        let Self { clients, chain, links, pool, clock, config, .. } = self;
+        let c = &mut clients[client];
+        let Some((id, flow)) = c.last_flow else { return 0 };
+        let f = &chain.flows[flow];
+        let Some(Target { via: Via::Link(key), .. }) = f.target else { return 0 };
+        let link = &mut links[key];
+        let Some(association) = &link.current else { return 0 };
+        let is_open = f.stage == Stage::Open && f.replay.is_none();
+        let may_send = c.may_send_to.as_ref().is_none_or(|ids| ids.contains(&id.0));
+        if !is_open || !may_send {
+            return 0;
+        }
+        let most = association.remote.max_message_bytes.min(DatagramBuilder::max_data(config.mtu));
+        let (mut used, mut count) = (0, 0);
+        while self.gathered < MAX_BATCH_BYTES {
+            let Ok(Some((raw, len))) = local::split(&bytes[used..]) else { break };
+            let Some(submit) = local::is_submit(&raw).then(|| Submit::parse(raw).ok()).flatten() else {
+                break;
+            };
+            let is_plain = (submit.dst, submit.channel) == id && submit.to.is_none();
+            let has_room = submit.payload.len() <= most
+                && c.sent.takes(submit.msgid)
+                && chain.flows[flow].takes(submit.seq)
+                && c.quota_reason(&submit, &config.limits).is_none();
+            if !is_plain || !has_room {
+                break;
+            }
+            let entry = chain.enter((client, c), flow, &submit, None, clock, pool);
+            chain.entries[entry].queued = true;
+            link.queue.push(client, entry, chain.entries[entry].serial);
+            self.gathered += DatagramBuilder::data_bytes(submit.payload.len());
+            used += len;
+            count += 1;
+        }
+        if count > 0 {
+            self.counters.add_n(Counter::MessagesSubmitted, count);
+            self.wake_link(key);
+        }
+        used
     }
 
     /// A message of the call layer is of no use any more. It ends here and now, with what is known; copies that left
@@ -92,27 +140,11 @@ impl Engine {
         if waiting > self.config.limits.client_queue_bytes {
             return Err(Violation::new(LocalRule::Quota, "it sends, and does not read"));
         }
-        match c.sent.distance(submit.msgid) {
-            Some(distance) if distance < limits::MSGID_SPAN => Ok(()),
-            _ => Err(Violation::new(
-                LocalRule::BadSequence,
-                "msgid: increasing, within 262,144 of the oldest unresolved",
-            )),
+        if !c.sent.takes(submit.msgid) {
+            let text = "msgid: increasing, within 262,144 of the oldest unresolved";
+            return Err(Violation::new(LocalRule::BadSequence, text));
         }
-    }
-
-    /// Why there is no room for a message (I7). A library keeps to the limits that it was granted, but it sends before
-    /// it was told any, and one that comes back from a daemon with larger ones may hold more.
-    fn quota_reason(&self, client: ClientKey, submit: &Submit<'_>) -> Option<Reason> {
-        let (c, limit) = (&self.clients[client], &self.config.limits);
-        let bytes = c.sent.bytes + cost(submit.payload.len(), submit.user.len());
-        if submit.payload.len() > limit.max_message_bytes {
-            Some(Reason::TooLarge)
-        } else if c.sent.count >= c.max_stored || bytes > limit.client_queue_bytes {
-            Some(Reason::QueueFull)
-        } else {
-            None
-        }
+        Ok(())
     }
 
     /// A message that does not even enter the chain fails. (Whether an earlier daemon sent it, its library knows.)
@@ -158,33 +190,9 @@ impl Engine {
     }
 
     fn enter(&mut self, client: ClientKey, flow: FlowKey, submit: &Submit<'_>) -> EntryKey {
-        let (now, serial) = (self.clock.steady(), self.chain.serial());
         let to = submit.to.and_then(|to| Some((self.home_of(to.node)?, instance_of(submit.dst, to))));
-        let sent_at = now.minus(self.clock.raw().since(submit.send_time));
-        let c = &mut self.clients[client];
-        let key = self.chain.entries.insert_with(Entry::BLANK, |entry| {
-            entry.serial = serial;
-            entry.client = client;
-            entry.flow = flow;
-            entry.msgid = submit.msgid;
-            entry.seq = submit.seq;
-            entry.at_least_once = submit.at_least_once;
-            entry.is_call = submit.is_call;
-            entry.to = to;
-            entry.bytes = self.pool.take(submit.user.len() + submit.payload.len());
-            entry.bytes.extend_from_slice(submit.user);
-            entry.bytes.extend_from_slice(submit.payload);
-            entry.user_len = u8::try_from(submit.user.len()).unwrap_or(0);
-            entry.sent_at = submit.send_time;
-            entry.retries_left = c.times;
-        });
-        self.chain.entries.touch_next();
-        c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
-        c.sent.addressed += u32::from(to.is_some());
-        c.totals.submitted += 1;
-        self.chain.flows[flow].push(submit.seq, key);
-        let life = Life { interval: c.interval, sent_at };
-        self.chain.due.add(&mut self.chain.entries, key, life, now);
+        let Self { chain, clients, pool, clock, .. } = self;
+        let key = chain.enter((client, &mut clients[client]), flow, submit, to, clock, pool);
         self.count(Counter::MessagesSubmitted);
         key
     }
@@ -263,6 +271,63 @@ impl Engine {
     pub(super) fn may_send_copy(&self, key: EntryKey) -> bool {
         let entry = &self.chain.entries[key];
         entry.may_leave(&self.clock, &self.clients[entry.client])
+    }
+}
+
+impl Client {
+    /// Why there is no room for a message (I7). A library keeps to the limits that it was granted, but it sends before
+    /// it was told any, and one that comes back from a daemon with larger ones may hold more.
+    #[inline]
+    fn quota_reason(&self, submit: &Submit<'_>, limit: &LimitConfig) -> Option<Reason> {
+        let bytes = self.sent.bytes + cost(submit.payload.len(), submit.user.len());
+        if submit.payload.len() > limit.max_message_bytes {
+            Some(Reason::TooLarge)
+        } else if self.sent.count >= self.max_stored || bytes > limit.client_queue_bytes {
+            Some(Reason::QueueFull)
+        } else {
+            None
+        }
+    }
+}
+
+impl Chain {
+    /// Puts a message into its client's chain (R3).
+    #[inline(always)]
+    fn enter(
+        &mut self,
+        (client, c): (ClientKey, &mut Client),
+        flow: FlowKey,
+        submit: &Submit<'_>,
+        to: Option<(Home, Instance)>,
+        clock: &Clock,
+        pool: &mut BufferPool,
+    ) -> EntryKey {
+        let serial = self.serial();
+        let key = self.entries.insert_with(Entry::BLANK, |entry| {
+            entry.serial = serial;
+            entry.client = client;
+            entry.flow = flow;
+            entry.msgid = submit.msgid;
+            entry.seq = submit.seq;
+            entry.at_least_once = submit.at_least_once;
+            entry.is_call = submit.is_call;
+            entry.to = to;
+            entry.bytes = pool.take(submit.user.len() + submit.payload.len());
+            entry.bytes.extend_from_slice(submit.user);
+            entry.bytes.extend_from_slice(submit.payload);
+            entry.user_len = u8::try_from(submit.user.len()).unwrap_or(0);
+            entry.sent_at = submit.send_time;
+            entry.retries_left = c.times;
+        });
+        self.entries.touch_next();
+        c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
+        c.sent.addressed += u32::from(to.is_some());
+        c.totals.submitted += 1;
+        self.flows[flow].push(submit.seq, key);
+        let sent_at = clock.steady().minus(clock.raw().since(submit.send_time));
+        let life = Life { interval: c.interval, sent_at };
+        self.due.add(&mut self.entries, key, life, clock.steady());
+        key
     }
 }
 

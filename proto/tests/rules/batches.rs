@@ -2,9 +2,11 @@
 //! the same as what comes one by one.
 
 use msg_proto::{
-    ids::{ConnId, MsgId, Seq},
+    counters::Counter,
+    engine::{ClientRule, EngineConfig},
+    ids::{Channel, ClientId, ConnId, Incarnation, MsgId, Seq},
     limits,
-    local::{DaemonFrame, put},
+    local::{Addressee, DaemonFrame, Submit, put, split},
     units::Time,
     wire::{Data, DatagramBuilder, Fragment, Frame, Frames, Header},
 };
@@ -221,4 +223,95 @@ fn who_takes_no_more_is_given_nothing_of_what_comes_together() {
     let (heard, acked) = given(&numbers, &[8], true, leave);
     assert_eq!((frames(&heard).len(), acked), (0, vec![]));
     assert_eq!(given(&numbers, &[8], false, leave), (heard, vec![]));
+}
+
+/// What an engine does with a client's stream, that comes at once or frame by frame: what its peer and the client hear, and what is
+/// left of the chain.
+fn carried(
+    stream: &[u8],
+    at_once: bool,
+    change: impl Fn(&mut EngineConfig),
+) -> (Vec<Vec<u8>>, Vec<u8>, usize, u64) {
+    let mut w = ByHand::with(change);
+    w.link_up(&[200, 201]);
+    w.client(0, &register(300));
+    let (conn, _) = w.try_client(0, &register(100));
+    for (n, dst, channel) in [
+        (1, 200, Channel::Ordered),
+        (2, 201, Channel::Ordered),
+        (3, 300, Channel::Ordered),
+        (4, 200, Channel::Unordered),
+    ] {
+        let now = w.now;
+        w.say(conn, |out| {
+            put::submit(out, &Submit { seq: Seq(1), channel, ..submit(dst, n, now, b"first") })
+        });
+        w.hear(conn);
+    }
+    w.datagrams();
+    let mut rest = stream;
+    while let Ok(Some((_, len))) = split(rest) {
+        let len = if at_once { rest.len() } else { len };
+        w.engine.handle_client_bytes(w.now, conn, &rest[..len]);
+        rest = &rest[len..];
+    }
+    assert_eq!(w.engine.check_invariants(), Ok(()));
+    let (datagrams, heard) = (w.datagrams(), w.hear(conn));
+    (datagrams, heard, w.engine.chain_depth(), w.engine.counters().value(Counter::MessagesSubmitted))
+}
+
+#[test]
+fn what_is_sent_at_once_goes_as_what_is_sent_one_by_one() {
+    let now = ByHand::new().now;
+    // Each change in the midst of messages that have none.
+    type Change = fn(u32, &mut Submit<'_>);
+    let changes: [(&str, Change); 12] = [
+        ("plain", |_, _| ()),
+        ("to two peers' clients and one of this node", |n, m| {
+            m.dst = ClientId([200, 201, 200, 300][n as usize / 3 % 4]);
+            m.seq = Seq(1000 + n);
+        }),
+        ("unordered among ordered", |n, m| {
+            m.channel = if n % 5 == 0 { Channel::Unordered } else { Channel::Ordered }
+        }),
+        ("at least once", |n, m| m.at_least_once = n % 3 == 0),
+        ("calls", |n, m| m.is_call = n % 4 == 0),
+        ("calls to one instance", |n, m| {
+            (m.is_call, m.channel) = (true, Channel::Unordered);
+            let node = ["b", "nobody"][n as usize / 3 % 2];
+            m.to = (n % 3 > 0).then_some(Addressee { incarnation: Incarnation(1), node });
+        }),
+        ("user data", |n, m| m.user = &[9; 64][..n as usize % 65]),
+        ("numbers left out", |n, m| (m.msgid, m.seq) = (MsgId(n + n / 9), Seq(n + n / 7))),
+        ("a number again", |n, m| m.seq = Seq(if n == 50 { 40 } else { n })),
+        ("a msgid again", |n, m| m.msgid = MsgId(if n == 50 { 40 } else { n })),
+        ("a number too far", |n, m| m.seq = Seq(if n < 50 { n } else { n + limits::SEQ_SPAN })),
+        ("a msgid too far", |n, m| m.msgid = MsgId(if n < 50 { n } else { n + limits::MSGID_SPAN })),
+    ];
+    let payload = [7; 70_000];
+    for (what, change) in changes {
+        for sizes in [&[20, 256][..], &[1000, 0, 60_000, 70_000]] {
+            let mut stream = Vec::new();
+            for n in 10..110 {
+                let mut message = submit(200, n, now, &payload[..sizes[n as usize % sizes.len()]]);
+                change(n, &mut message);
+                put::submit(&mut stream, &message);
+            }
+            // The last is for who has more room; the chain of 40 is full before the end.
+            for max_stored in [40, 1000] {
+                for max_message_bytes in [65_000, 1 << 20] {
+                    let limit = |config: &mut EngineConfig| {
+                        config.chain.max_stored = max_stored;
+                        config.limits.max_message_bytes = max_message_bytes;
+                        let may_send_to = Some(vec![ClientId(200), ClientId(300)]);
+                        config.clients =
+                            vec![ClientRule { id: ClientId(100), uid: None, gid: None, may_send_to }];
+                    };
+                    let one_by_one = carried(&stream, false, limit);
+                    assert!(one_by_one.2 >= 20, "{what}: {}", one_by_one.2);
+                    assert_eq!(carried(&stream, true, limit), one_by_one, "{what}");
+                }
+            }
+        }
+    }
 }
