@@ -230,7 +230,7 @@ impl Batch {
             }
             return;
         }
-        while self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES {
+        while self.has_room() {
             if let Some(message) = calls.take_stashed() {
                 let Received { src, msgid, channel, age, data } = message;
                 self.push(&Message { src, msgid, channel, age, data: &data });
@@ -238,6 +238,13 @@ impl Batch {
             }
             if calls.has_jobs() {
                 // They go before what came after them.
+                return;
+            }
+            link.session.take_messages(now, |message| {
+                self.push(message);
+                self.has_room()
+            });
+            if !self.has_room() {
                 return;
             }
             if let Some(delivery) = link.session.poll_delivery(now) {
@@ -256,6 +263,11 @@ impl Batch {
         }
     }
 
+    const fn has_room(&self) -> bool {
+        self.messages.len() < BATCH_MESSAGES && self.data.len() < BATCH_BYTES
+    }
+
+    #[inline]
     fn push(&mut self, message: &Message<'_>) {
         let Message { src, msgid, channel, age, data } = *message;
         let start = self.data.len().next_multiple_of(MESSAGE_ALIGN);

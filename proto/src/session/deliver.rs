@@ -3,13 +3,14 @@
 use super::{
     AckMode, CallMessage, Delivery, Message, Session, SessionCounters,
     in_flows::{InFlows, Place},
+    input::Input,
     output::Output,
     taken::Seen,
 };
 use crate::{
     ids::Channel,
     limits::SEQ_SPAN,
-    local::{Deliver, LocalError, Progress, is_addressed, is_delivery, put},
+    local::{Deliver, LocalError, Progress, is_addressed, is_call, is_delivery, put},
     units::Time,
 };
 
@@ -78,6 +79,41 @@ impl Session {
         })
     }
 
+    /// Takes messages as [`poll_message`](Self::poll_message) does, as long as they stand behind each other, are of one flow and
+    /// none of the call layer, and `take` wants another. One that is in any way out of the ordinary ends them, and is for
+    /// [`poll_delivery`](Self::poll_delivery); most are not, and what holds for all of them is looked at once.
+    pub fn take_messages(&mut self, now: Time, mut take: impl FnMut(&Message<'_>) -> bool) {
+        let is_plain = !self.is_draining
+            && self.subscriptions.is_quiet()
+            && self.deliveries.handling.is_none()
+            && self.deliveries.ack == AckMode::OnTake;
+        let Self { input, deliveries, .. } = self;
+        if !is_plain || input.deliveries() == 0 {
+            return;
+        }
+        let Some((mut d, mut len)) = next_plain(input) else { return };
+        let flow = deliveries.flows.of_delivery(d.src, d.channel, d.floor);
+        loop {
+            let is_fresh = now <= d.send_time + d.interval;
+            let is_in_turn = d.channel == Channel::Unordered || d.round >= flow.min_round;
+            flow.taken.advance(d.floor);
+            if !is_fresh || !is_in_turn || !flow.taken.take(d.seq) {
+                return;
+            }
+            deliveries.taken = d.number;
+            let age = now.since(d.send_time);
+            let wants_more =
+                take(&Message { src: d.src, msgid: d.msgid, channel: d.channel, age, data: d.payload });
+            input.skip(len);
+            input.forget_delivery();
+            if !wants_more || input.deliveries() == 0 {
+                return;
+            }
+            let Some(next) = next_plain(input).filter(|(d, _)| flow.is_of(d.src, d.channel)) else { return };
+            (d, len) = next;
+        }
+    }
+
     /// A message without its bytes, where it comes from, and how many bytes it has.
     fn next_taken(&mut self, now: Time) -> Option<(Message<'static>, Option<Origin>, usize)> {
         loop {
@@ -125,6 +161,14 @@ impl Session {
             }
         }
     }
+}
+
+/// The next frame, if it is a delivery that is none of the call layer's, and its length.
+#[inline]
+fn next_plain(input: &Input) -> Option<(Deliver<'_>, usize)> {
+    let (frame, len) = input.peek()?;
+    let is_plain = is_delivery(&frame) && !is_call(&frame);
+    is_plain.then(|| Deliver::parse(frame).ok()).flatten().map(|d| (d, len))
 }
 
 impl Deliveries {

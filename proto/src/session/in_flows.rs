@@ -48,6 +48,13 @@ impl Place {
     }
 }
 
+impl InFlow {
+    #[inline]
+    pub(super) fn is_of(&self, src: Instance, channel: Channel) -> bool {
+        self.src == src && self.channel == channel
+    }
+}
+
 impl InFlows {
     pub(super) const fn new() -> Self {
         Self { index: BTreeMap::new(), flows: Vec::new(), last: 0, uses: 0 }

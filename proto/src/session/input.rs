@@ -35,6 +35,10 @@ impl Input {
 
     /// Room for at least `min` bytes if the limit leaves it; less, or none, if not.
     pub(super) fn space(&mut self, min: usize) -> &mut [u8] {
+        if self.head == self.tail {
+            // Where it begins the memory is still in the cache.
+            (self.head, self.scanned, self.tail) = (0, 0, 0);
+        }
         if self.buf.len() - self.tail < min {
             self.make_room(min);
         }
@@ -72,6 +76,18 @@ impl Input {
         let (frame, len) = split(&self.buf[self.head..self.scanned]).ok().flatten()?;
         self.head += len;
         Some(frame)
+    }
+
+    /// The next scanned frame, which stays the next, and its length.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<(RawFrame<'_>, usize)> {
+        split(&self.buf[self.head..self.scanned]).ok().flatten()
+    }
+
+    /// [`peek`](Self::peek)'s frame is done with.
+    #[inline]
+    pub(super) const fn skip(&mut self, len: usize) {
+        self.head += len;
     }
 
     /// The next delivery, which stays the next.

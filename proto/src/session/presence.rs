@@ -98,6 +98,11 @@ impl Session {
 }
 
 impl Subscriptions {
+    /// Whether nothing was said that was not polled.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.pending.is_empty()
+    }
+
     /// SUBSCRIBE for each: a new stream begins.
     pub(super) fn report(&self, out: &mut Vec<u8>) {
         for client in self.known.keys() {

@@ -71,6 +71,21 @@ impl TakenSet {
         self.words[word] |= bit;
     }
 
+    /// Records a number that it can hold and was not taken; `false` for any other.
+    #[inline]
+    pub(super) fn take(&mut self, seq: Seq) -> bool {
+        if seq.since(self.floor).is_none_or(|n| n >= SEQ_SPAN) {
+            return false;
+        }
+        let (word, bit) = self.place(seq);
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        let before = self.words[word];
+        self.words[word] |= bit;
+        before & bit == 0
+    }
+
     pub(super) const fn floor(&self) -> Seq {
         self.floor
     }
@@ -99,10 +114,12 @@ impl TakenSet {
         self.words.capacity() * 8
     }
 
+    #[inline]
     const fn base(&self) -> Seq {
         Seq(self.floor.0 & !63)
     }
 
+    #[inline]
     fn place(&self, seq: Seq) -> (usize, u64) {
         let n = seq.0.wrapping_sub(self.base().0);
         ((n / 64) as usize, 1 << (n % 64))

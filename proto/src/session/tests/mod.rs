@@ -6,6 +6,7 @@ mod model;
 mod outcomes;
 mod presence;
 mod replay;
+mod runs;
 mod sets;
 mod stream;
 mod submits;

@@ -358,13 +358,24 @@ fn i4_a_message_that_is_written_but_for_a_byte_when_it_fails_is_never_written() 
 #[test]
 fn an_input_with_room_enough_does_not_grow() {
     let mut s = registered();
-    let len = s.input_space(1).len();
-    let memory = s.memory_bytes();
     // What was read is used up: its place is free again.
-    let all = s.input_space(len + 1).len();
-    assert!(all > len);
+    let all = s.input_space(1).len();
+    let memory = s.memory_bytes();
+    assert_eq!(s.input_space(all).len(), all);
+    assert_eq!(s.memory_bytes(), memory);
+    // A frame's beginning stays, behind what is used up.
+    let mut frames = Vec::new();
+    put::deliver(&mut frames, &delivery(1, 1));
+    put::deliver(&mut frames, &delivery(2, 2));
+    assert_eq!(s.handle_bytes(Time(0), &frames[..frames.len() - 1]), frames.len() - 1);
+    assert!(s.poll_message(Time(0)).is_some());
+    let (rest, memory) = (s.input_space(1).len(), s.memory_bytes());
+    assert!(rest < all);
+    assert!(s.input_space(rest + 1).len() > rest);
     assert_eq!(s.memory_bytes(), memory);
     assert!(s.input_space(all + 1).len() > all && s.memory_bytes() > memory);
+    assert_eq!(s.handle_bytes(Time(0), &frames[frames.len() - 1..]), 1);
+    assert_eq!(s.poll_message(Time(0)).map(|m| m.msgid), Some(MsgId(2)));
 }
 
 #[test]
