@@ -2,7 +2,7 @@
 
 mod check;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{
     Credentials, Fault,
@@ -11,6 +11,7 @@ use super::{
     chain::{EntryKey, FlowKey},
     inbox::InboxKey,
     lives::Home,
+    map::Map,
     target::Restored,
 };
 use crate::{
@@ -101,7 +102,7 @@ pub(crate) struct Client {
     /// Whom it may send to; `None`: everybody.
     pub(crate) may_send_to: Option<Vec<ClientId>>,
     pub(crate) sent: SentMessages,
-    pub(crate) flows: HashMap<(ClientId, Channel), FlowKey>,
+    pub(crate) flows: Map<(ClientId, Channel), FlowKey>,
     /// The flow of the last submission, found again without a look-up.
     pub(crate) last_flow: Option<((ClientId, Channel), FlowKey)>,
     /// Runs of msgids whose outcome is `Acked`, not told yet.
@@ -118,7 +119,7 @@ pub(crate) struct Client {
     /// Flows whose target its library knows then.
     pub(crate) told_targets: VecDeque<(u64, FlowKey)>,
     /// What it said of flows when it came back, until they are used.
-    pub(crate) restored: HashMap<(ClientId, Channel), Restored>,
+    pub(crate) restored: Map<(ClientId, Channel), Restored>,
     /// Without a connection: from when on it counts as gone for good.
     pub(crate) gone_at: Option<Time>,
     pub(crate) queue: ReceiveQueue,

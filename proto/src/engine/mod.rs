@@ -33,6 +33,7 @@ mod inbox;
 mod leave;
 mod link;
 mod lives;
+mod map;
 mod outcome;
 mod presence;
 mod register;
@@ -51,7 +52,7 @@ pub use config::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig,
 pub use reload::ReloadConfig;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
 };
 
@@ -63,6 +64,7 @@ use clock::{Clock, Step};
 use inbox::{Inbox, InboxKey};
 use link::{Link, LinkKey, recovery::Fates};
 use lives::Lives;
+use map::Map;
 use reload::Farewell;
 use routes::Routes;
 
@@ -141,7 +143,7 @@ pub struct Engine {
 
     clients: Arena<ClientKey, Client>,
     /// Every client incarnation that is known here: registered, or departed with messages in the chain.
-    by_instance: HashMap<Instance, ClientKey>,
+    by_instance: Map<Instance, ClientKey>,
     /// Those with a connection.
     registered: BTreeMap<Instance, ClientKey>,
     /// Client incarnations that departed, and when: oldest first.
@@ -152,7 +154,7 @@ pub struct Engine {
     pool: BufferPool,
 
     inboxes: Arena<InboxKey, Inbox>,
-    inbox_of: HashMap<FlowId, InboxKey>,
+    inbox_of: Map<FlowId, InboxKey>,
     /// Inboxes from clients of this node with acks or nacks.
     local_dirty: Vec<InboxKey>,
     /// Inboxes that hold something that can go stale.
@@ -161,7 +163,7 @@ pub struct Engine {
     /// When what departed clients and senders left behind is looked through.
     expire_at: Option<Time>,
     /// Who wants to know of which clientid's instances.
-    watchers: HashMap<ClientId, Vec<ClientKey>>,
+    watchers: Map<ClientId, Vec<ClientKey>>,
     /// When they can be told that nobody else comes back from before the start.
     settled_at: Option<Time>,
     /// When flows whose instance is out of reach are looked through.
@@ -172,7 +174,7 @@ pub struct Engine {
     lives: Lives,
 
     links: Arena<LinkKey, Link>,
-    link_of: HashMap<SessionId, LinkKey>,
+    link_of: Map<SessionId, LinkKey>,
     /// Links with something to send.
     ready_links: VecDeque<LinkKey>,
     /// Bytes that clients have brought for links since [`Engine::handle_client_batch`] last left off.
@@ -199,25 +201,25 @@ impl Engine {
             trim_at: None,
             closing: VecDeque::new(),
             clients: Arena::new(),
-            by_instance: HashMap::new(),
+            by_instance: Map::default(),
             registered: BTreeMap::new(),
             departed: VecDeque::new(),
             chain: Chain::new(),
             routes: Routes::default(),
             pool: BufferPool::default(),
             inboxes: Arena::new(),
-            inbox_of: HashMap::new(),
+            inbox_of: Map::default(),
             local_dirty: Vec::new(),
             sweeping: Vec::new(),
             sweep_at: None,
             expire_at: None,
-            watchers: HashMap::new(),
+            watchers: Map::default(),
             settled_at: None,
             lost_at: None,
             held_back_until: None,
             lives: Lives::default(),
             links: Arena::new(),
-            link_of: HashMap::new(),
+            link_of: Map::default(),
             ready_links: VecDeque::new(),
             gathered: 0,
             farewells: Vec::new(),

@@ -5,7 +5,7 @@ use std::mem;
 use super::{
     Engine,
     buffers::BufferPool,
-    chain::{Chain, EntryKey, FlowKey, Via},
+    chain::{Chain, Entry, EntryKey, FlowKey, Via},
     client::{Client, ClientKey},
     submit::cost,
 };
@@ -147,20 +147,18 @@ impl Client {
     /// Takes a message of its own out of the chain. Returns its flow.
     #[inline]
     fn remove(&mut self, key: EntryKey, chain: &mut Chain, pool: &mut BufferPool) -> FlowKey {
-        chain.unbind(key);
-        chain.due.remove(&mut chain.entries, key);
-        let entry = &mut chain.entries[key];
-        let (flow, seq, msgid) = (entry.flow, entry.seq, entry.msgid);
-        let (cost, is_addressed) = (cost(entry.payload().len(), entry.user().len()), entry.to.is_some());
-        pool.put(mem::take(&mut entry.bytes));
-        chain.entries.remove(key);
-        let f = &mut chain.flows[flow];
+        let Chain { entries, flows, due, .. } = chain;
+        due.remove(entries, key);
+        let Entry { flow, seq, msgid, bytes, to, in_doubt, .. } = entries.remove(key);
+        let f = &mut flows[flow];
+        f.in_doubt -= u32::from(in_doubt && to.is_none());
         f.resolve(seq);
         if !mem::replace(&mut f.is_moved, true) {
             self.moved_flows.push(flow);
         }
-        self.sent.remove(msgid, cost);
-        self.sent.addressed -= u32::from(is_addressed);
+        self.sent.remove(msgid, cost(bytes.len(), 0));
+        self.sent.addressed -= u32::from(to.is_some());
+        pool.put(bytes);
         flow
     }
 

@@ -1,9 +1,7 @@
 //! Registration: who may be a client, and what it is granted.
 
-use std::collections::HashMap;
-
 use super::{
-    Credentials, Engine,
+    Credentials, Engine, Map,
     client::{Client, ClientKey, ConnState, ReceiveQueue, SentMessages, Totals},
     connections::Violation,
 };
@@ -131,7 +129,7 @@ impl Engine {
             max_stored: 0,
             may_send_to: None,
             sent: SentMessages::default(),
-            flows: HashMap::new(),
+            flows: Map::default(),
             last_flow: None,
             resolved: Vec::new(),
             missed: Vec::new(),
@@ -139,7 +137,7 @@ impl Engine {
             moved_flows: Vec::new(),
             known_at: std::collections::VecDeque::new(),
             told_targets: std::collections::VecDeque::new(),
-            restored: HashMap::new(),
+            restored: Map::default(),
             gone_at: None,
             subscriptions: Vec::new(),
             presence_due: Vec::new(),

@@ -1,10 +1,11 @@
 //! Where clients are: which instances a clientid has, and which is active.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{
     chain::{FlowKey, Target, Via},
     link::LinkKey,
+    map::Map,
 };
 use crate::{
     ids::{ClientId, Instance},
@@ -15,11 +16,11 @@ use crate::{
 /// Instances of all clientids, and the flows that go to them.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    instances: HashMap<ClientId, Vec<Route>>,
+    instances: Map<ClientId, Vec<Route>>,
     /// Flows by destination, whether it has an instance or not.
-    flows: HashMap<ClientId, Vec<FlowKey>>,
+    flows: Map<ClientId, Vec<FlowKey>>,
     /// Whom instances ran as that are no routes any more: who leaves sends on, and what others sent still comes.
-    former: HashMap<Instance, u32>,
+    former: Map<Instance, u32>,
     /// Those, the first to be forgotten first.
     former_order: VecDeque<Instance>,
 }

@@ -151,7 +151,7 @@ fn given(
     let put = |b: &mut DatagramBuilder<'_>, n: u32| {
         let (msgid, seq, call) = (MsgId(n), Seq(n), None);
         let payload = &payload[..sizes[n as usize % sizes.len()]];
-        let total = u32::try_from(payload.len()).unwrap();
+        let total = u32::try_from(payload.len()).expect("small");
         match together {
             true => b.put_data(&Data { msgid, seq, at_least_once: false, call, payload }),
             false => b.put_fragment(&Fragment {

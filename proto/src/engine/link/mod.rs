@@ -13,7 +13,7 @@ pub(crate) mod received;
 pub(crate) mod recovery;
 pub(crate) mod sent;
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use control::{ControlIn, ControlOut};
 use path_mtu::PathMtu;
@@ -21,7 +21,7 @@ use queue::TransmitQueue;
 use received::Received;
 use recovery::Recovery;
 
-use super::{arena::key, chain::FlowKey, client::ClientKey, clock::PeerClock, inbox::InboxKey};
+use super::{arena::key, chain::FlowKey, client::ClientKey, clock::PeerClock, inbox::InboxKey, map::Map};
 use crate::{
     control::{Hello, VersionRange},
     ids::SessionId,
@@ -191,7 +191,7 @@ pub(crate) struct Association {
     /// The peer has announced everything that it had when the link came up.
     pub(crate) is_synced: bool,
     /// At which step of the control stream a client of this node was announced.
-    pub(crate) announced: HashMap<ClientKey, u32>,
+    pub(crate) announced: Map<ClientKey, u32>,
 }
 
 impl Association {
@@ -212,7 +212,7 @@ impl Association {
             recovery: Recovery::new(remote.window, small, now),
             goodbye: false,
             is_synced: false,
-            announced: HashMap::new(),
+            announced: Map::default(),
         }
     }
 

@@ -65,12 +65,15 @@ impl Engine {
         let (link, f) = (&mut links[key], &mut flows[flow]);
         let Some(association) = &mut link.current else { return };
         let client = &clients[f.client];
+        let is_ordered = f.channel == Channel::Ordered;
+        // Behind one that is unresolved there is no hole.
+        let mut before = None;
         while let Some((entry_key, serial)) = link.queue.front() {
             let Some(entry) = entries.get_mut(entry_key).filter(|e| e.serial == serial) else { return };
             let is_plain =
                 entry.flow == flow && !entry.is_call && entry.to.is_none() && entry.units.is_none();
             let may_go = f.stage == Stage::Open || entry.in_doubt;
-            let has_hole = f.channel == Channel::Ordered && f.hole_before(entry.seq).is_some();
+            let has_hole = is_ordered && before != Some(entry.seq) && f.hole_before(entry.seq).is_some();
             if !is_plain || !may_go || has_hole || !entry.may_leave(clock, client) {
                 return;
             }
@@ -80,6 +83,7 @@ impl Engine {
             if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call: None, payload }) {
                 return;
             }
+            before = Some(seq.next());
             entry.copies += 1;
             entry.queued = false;
             if !mem::replace(&mut entry.in_doubt, true) {
