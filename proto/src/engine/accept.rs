@@ -141,8 +141,13 @@ impl Engine {
         if !self.is_wanted(key, copy) {
             return;
         }
+        let Some(client) = self.inboxes[key].client else { return };
+        self.accept_whole(key, client, copy, payload);
+    }
+
+    /// The first copy of a message is whole.
+    fn accept_whole(&mut self, key: InboxKey, client: ClientKey, copy: &Copy, payload: &[u8]) {
         let inbox = &self.inboxes[key];
-        let Some(client) = inbox.client else { return };
         if inbox.is_next(copy.seq) && !inbox.is_blocked && self.may_give(key, client, payload.len()) {
             self.give(key, copy, payload);
             self.give_waiting(key);
@@ -177,9 +182,13 @@ impl Engine {
                     self.count(Counter::QueueFullRefusals);
                     return;
                 }
-                let bytes = self.pool.take(fragment.total as usize);
-                self.clients[client].queue.held_bytes += fragment.total as usize;
-                let reassembly = Reassembly::new(fragment, bytes, copy);
+                if fragment.bytes.len() == total {
+                    // Nothing is to be put together.
+                    return self.accept_whole(key, client, copy, fragment.bytes);
+                }
+                let bytes = self.pool.take_dirty(total);
+                self.clients[client].queue.held_bytes += total;
+                let reassembly = Reassembly::new(bytes, copy);
                 self.inboxes[key].partials.push((copy.seq, reassembly));
                 self.watch(key);
                 self.inboxes[key].partials.len() - 1

@@ -11,22 +11,33 @@ impl BufferPool {
     /// An empty buffer; it has room for `len` bytes.
     #[inline(always)]
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
-        let shelf = if len <= SMALL { &mut self.small } else { &mut self.large };
-        let mut buffer = shelf.pop().unwrap_or_default();
+        let mut buffer = self.shelf(len).pop().unwrap_or_default();
+        buffer.clear();
         buffer.reserve(len);
+        buffer
+    }
+
+    /// A buffer of `len` bytes, whatever they are: for who overwrites each.
+    pub(crate) fn take_dirty(&mut self, len: usize) -> Vec<u8> {
+        let mut buffer = self.shelf(len).pop().unwrap_or_default();
+        buffer.resize(len, 0);
         buffer
     }
 
     /// Takes a buffer back.
     #[inline(always)]
-    pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    pub(crate) fn put(&mut self, buffer: Vec<u8>) {
         match buffer.capacity() {
             0 => {}
             1..=SMALL_KEPT if self.small.len() < SMALL_BUFFERS => self.small.push(buffer),
             SMALL_BOUND..=LARGE if self.large.len() < LARGE_BUFFERS => self.large.push(buffer),
             _ => {}
         }
+    }
+
+    #[inline(always)]
+    fn shelf(&mut self, len: usize) -> &mut Vec<Vec<u8>> {
+        if len <= SMALL { &mut self.small } else { &mut self.large }
     }
 }
 
@@ -98,6 +109,20 @@ const COMPACT_FROM: usize = 64 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_is_empty_or_as_long_as_was_asked_for_whatever_it_was_used_for() {
+        let mut pool = BufferPool::default();
+        for len in [0, 3, SMALL, SMALL + 1, LARGE] {
+            pool.put(vec![7; 100]);
+            pool.put(vec![7; SMALL_BOUND]);
+            let buffer = pool.take(len);
+            assert!(buffer.is_empty() && buffer.capacity() >= len);
+            pool.put(vec![7; 100]);
+            pool.put(vec![7; SMALL_BOUND]);
+            assert_eq!(pool.take_dirty(len).len(), len);
+        }
+    }
 
     #[test]
     fn a_pool_keeps_so_many_of_each_size_and_no_more() {

@@ -178,11 +178,10 @@ pub(crate) struct Reassembly {
 }
 
 impl Reassembly {
-    /// For a message whose fragment came; `bytes` comes from the pool.
-    pub(crate) fn new(fragment: &Fragment<'_>, mut bytes: Vec<u8>, copy: &Copy) -> Self {
-        let total = fragment.total as usize;
-        bytes.resize(total, 0);
-        let (have, missing) = (UnitSet::empty(), total.div_ceil(FRAGMENT_UNIT));
+    /// For a message whose fragment came. `bytes` are as many as it has, whatever they are: it is not whole before each of them
+    /// has come.
+    pub(crate) fn new(bytes: Vec<u8>, copy: &Copy) -> Self {
+        let (have, missing) = (UnitSet::empty(), bytes.len().div_ceil(FRAGMENT_UNIT));
         let Copy { msgid, send_time, interval, call, .. } = *copy;
         Self { msgid, bytes, have, missing, send_time, interval, call, unreported: false }
     }
@@ -266,7 +265,7 @@ mod tests {
         };
         let (msgid, seq) = (MsgId(9), Seq(1));
         let copy = Copy { msgid, seq, send_time: Time(5), interval: Span(10), call: None };
-        let mut r = Reassembly::new(&piece(2048..2500), Vec::new(), &copy);
+        let mut r = Reassembly::new(vec![7; 2500], &copy);
         assert!(!r.add(&piece(2048..2500), Time(5)));
         assert!(!r.add(&piece(0..1024), Time(9)));
         assert!(!r.add(&piece(0..1024), Time(7)));
@@ -314,7 +313,7 @@ mod tests {
         };
         let (msgid, seq) = (MsgId(9), Seq(1));
         let copy = Copy { msgid, seq, send_time: Time(5), interval: Span(10), call: None };
-        let r = Reassembly::new(&piece(9, 2500), Vec::new(), &copy);
+        let r = Reassembly::new(vec![7; 2500], &copy);
         assert!(r.matches(&piece(9, 2500)));
         assert!(!r.matches(&piece(8, 2500)) && !r.matches(&piece(9, 2501)));
     }

@@ -186,19 +186,10 @@ fn r4_an_earlier_copy_that_is_late_makes_nothing_older() {
 
 #[test]
 fn what_is_next_and_comes_in_parts_is_no_backlog() {
-    let fragment = |seq| crate::wire::Fragment {
-        msgid: MsgId(seq),
-        seq: Seq(seq),
-        at_least_once: false,
-        call: None,
-        offset: 0,
-        total: 2000,
-        bytes: &[0; 1024],
-    };
     let partial = |seq| {
         let (msgid, send_time, interval) = (MsgId(seq), Time(100), Span(1000));
         let copy = crate::engine::accept::Copy { msgid, seq: Seq(seq), send_time, interval, call: None };
-        (Seq(seq), Reassembly::new(&fragment(seq), Vec::new(), &copy))
+        (Seq(seq), Reassembly::new(vec![0; 2000], &copy))
     };
     let mut inbox = inbox(Channel::Ordered, 0);
     assert!(!inbox.holds_anything());
