@@ -104,6 +104,11 @@ impl Pair {
         let (side, other) = if node == 0 { (a, b) } else { (b, a) };
         let Side { engine, session, conn } = side;
         let mut moved = false;
+        // As the library does it.
+        session.take_messages(*now, |_| {
+            *taken += 1;
+            true
+        });
         while let Some(event) = session.poll_event(*now) {
             match event {
                 Event::Message(_) => *taken += 1,

@@ -12,7 +12,7 @@ use crate::{
     ids::Channel,
     local::{self, CallOrigin, Deliver},
     units::{Span, Time},
-    wire::{Data, Frames},
+    wire::Frames,
 };
 
 impl Engine {
@@ -36,13 +36,11 @@ impl Engine {
         }
         let out = &mut conns[conn].out;
         let mut given = 0;
-        loop {
-            let mut rest = frames.clone();
-            let Some(Data { msgid, seq, payload, .. }) = rest.next_plain_data() else { break };
+        while let Some((_, msgid, seq, payload)) = frames.peek_plain() {
             if seq != inbox.next() || !client.queue.has_room(payload.len()) || !inbox.has_room() {
                 break;
             }
-            *frames = rest;
+            frames.skip_plain(payload.len());
             let copy = Copy { msgid, seq, send_time, interval, call: None };
             put_delivery(inbox, key, &mut client.queue, out, &copy, None, payload);
             inbox.record_next_given();

@@ -206,7 +206,8 @@ impl Inbox {
     /// The message with the next number goes to the client's library, where everything known [ends](Self::is_at_end).
     #[inline]
     pub(crate) fn record_next_given(&mut self) {
-        self.slots.push_back(Slot::Given);
+        // Written where it stands: one that is passed on is read wider than it was written.
+        self.slots.resize_with(self.slots.len() + 1, || Slot::Given);
         self.next = self.next.next();
     }
 

@@ -85,6 +85,15 @@ impl Session {
         self.unresolved.oldest().map(|(_, oldest)| self.granted.give_up_at(oldest.sent_at, self.state))
     }
 
+    /// A message of the call layer was taken.
+    fn resolve_call(&mut self, msgid: MsgId) {
+        let Some((dst, channel, to)) = self.unresolved.end(msgid, |e| (e.dst, e.channel, e.to.take())) else {
+            return;
+        };
+        let taker = to.or_else(|| self.out_flows.taker(dst, channel));
+        self.tell_call(msgid, Ok(taker));
+    }
+
     pub(super) fn on_resolved(&mut self, resolved: &Resolved<'_>) {
         for (first, count) in resolved.runs() {
             // A run is walked no further than the unresolved: what it says beyond is about nothing.
@@ -92,17 +101,18 @@ impl Session {
             self.counters.unmatched_outcomes += u64::from(count) - known.len() as u64;
             for n in known {
                 let msgid = first.plus(n);
-                let of_call = |e: &mut Entry| e.is_call.then(|| (e.dst, e.channel, e.to.take()));
-                let Some(call) = self.unresolved.end(msgid, of_call) else {
+                let Some(is_call) = self.unresolved.find(msgid).map(|entry| entry.is_call) else {
                     self.counters.unmatched_outcomes += 1;
                     continue;
                 };
                 self.counters.acked += 1;
-                if let Some((dst, channel, to)) = call {
-                    let taker = to.or_else(|| self.out_flows.taker(dst, channel));
-                    self.tell_call(msgid, Ok(taker));
-                } else if self.config.outcomes == Outcomes::All {
-                    self.notify(Notice::Acked(msgid));
+                if is_call {
+                    self.resolve_call(msgid);
+                } else {
+                    self.unresolved.end(msgid, |_| ());
+                    if self.config.outcomes == Outcomes::All {
+                        self.notify(Notice::Acked(msgid));
+                    }
                 }
             }
         }

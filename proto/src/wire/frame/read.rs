@@ -50,6 +50,14 @@ impl<'a> Frames<'a> {
     /// for [`next`](Iterator::next). What comes of it stays in registers, where an enum of all frames is built in memory.
     #[inline]
     pub fn next_plain_data(&mut self) -> Option<Data<'a>> {
+        let (flags, msgid, seq, payload) = self.peek_plain()?;
+        self.skip_plain(payload.len());
+        Some(Data { msgid, seq, at_least_once: flags & flag::AT_LEAST_ONCE != 0, call: None, payload })
+    }
+
+    /// The same, and it stays the next: its flags, numbers and payload.
+    #[inline(always)]
+    pub(crate) fn peek_plain(&self) -> Option<(u8, MsgId, Seq, &'a [u8])> {
         if self.place != Place::Flow {
             return None;
         }
@@ -60,9 +68,14 @@ impl<'a> Frames<'a> {
             return None;
         }
         let payload = rest.bytes(usize::from(len).checked_sub(DATA_HEAD)?)?;
-        self.rest = rest;
-        let (msgid, seq) = (MsgId(head.u32()?), Seq(head.u32()?));
-        Some(Data { msgid, seq, at_least_once: flags & flag::AT_LEAST_ONCE != 0, call: None, payload })
+        Some((flags, MsgId(head.u32()?), Seq(head.u32()?), payload))
+    }
+
+    /// What [`peek_plain`](Self::peek_plain) gave, with so long a payload, is done with.
+    #[inline(always)]
+    pub(crate) fn skip_plain(&mut self, payload: usize) {
+        // Its bytes are there: they were seen.
+        let _seen = self.rest.bytes(FRAME_HEAD + DATA_HEAD + payload);
     }
 
     fn parse(&mut self) -> Option<Frame<'a>> {
