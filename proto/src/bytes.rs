@@ -1,7 +1,5 @@
 //! Reading and writing little-endian fields, for the fixed layouts of `wire` and `local`.
 
-use std::hint;
-
 /// Reads fields from the front of a slice; `None` where it is too short.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a>(&'a [u8]);
@@ -61,18 +59,6 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 }
-
-/// Has the beginning of a buffer on its way into the cache while something else is done: who writes there, and then has to wait
-/// until it is written, as a lock does that is given back, waits for less.
-#[inline]
-pub(crate) fn touch(buffer: &[u8]) {
-    for line in buffer.chunks(CACHE_LINE).take(TOUCHED_LINES) {
-        hint::black_box(line[0]);
-    }
-}
-
-const CACHE_LINE: usize = 64;
-const TOUCHED_LINES: usize = 5;
 
 /// Appends fields to a buffer.
 pub(crate) trait Put {

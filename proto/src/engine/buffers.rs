@@ -1,7 +1,5 @@
 //! Byte buffers: a pool, so that a message in the steady state allocates nothing, and a connection's output.
 
-use crate::bytes;
-
 /// Hands out buffers and takes them back.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
@@ -13,11 +11,7 @@ impl BufferPool {
     /// An empty buffer; it has room for `len` bytes.
     #[inline(always)]
     pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
-        let shelf = self.shelf(len);
-        let mut buffer = shelf.pop().unwrap_or_default();
-        if let Some(next) = shelf.last() {
-            bytes::touch(next);
-        }
+        let mut buffer = self.shelf(len).pop().unwrap_or_default();
         buffer.clear();
         buffer.reserve(len);
         buffer

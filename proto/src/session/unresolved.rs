@@ -4,7 +4,6 @@ use std::{collections::VecDeque, hint, mem, ops::Range};
 
 use super::{Taker, UserBuf};
 use crate::{
-    bytes,
     ids::{Channel, ClientId, MsgId, Seq},
     local::put::{ADDRESSEE_HEAD, SUBMIT_HEAD},
     units::Time,
@@ -120,13 +119,12 @@ impl Unresolved {
         entry.sent_at = self.last_sent_at;
         entry.sent_raw = new.sent_raw;
         entry.start_at = new.start_at;
-        entry.data.clear();
         entry.data.extend_from_slice(new.user);
         entry.data.extend_from_slice(new.payload);
         self.ring.push_back(at);
         // It is on its way into the cache while the caller does what else it does.
         if let Some(next) = self.free.last() {
-            bytes::touch(&self.entries[*next as usize].data);
+            hint::black_box(self.entries[*next as usize].user_len);
         }
     }
 
@@ -151,7 +149,9 @@ impl Unresolved {
         self.bytes -= charge(0, entry.data.len());
         let told = tell(entry);
         entry.to = None;
-        if self.free_bytes + entry.data.capacity() > FREE_BYTES {
+        if self.free_bytes + entry.data.capacity() <= FREE_BYTES {
+            entry.data.clear();
+        } else {
             entry.data = Vec::new();
         }
         self.free_bytes += entry.data.capacity();
