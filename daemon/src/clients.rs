@@ -165,8 +165,9 @@ impl Clients {
         }
     }
 
-    /// Writes once to each connection that has output and takes it.
-    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<()> {
+    /// Writes once to each connection that has output and takes it. Returns whether there was any.
+    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<bool> {
+        let has_output = !self.to_write.is_empty();
         for _ in 0..self.to_write.len() {
             let Some(index) = self.to_write.pop_front() else { break };
             let token = self.token(index);
@@ -202,7 +203,7 @@ impl Clients {
                 self.resume_read(index);
             }
         }
-        Ok(())
+        Ok(has_output)
     }
 
     /// Writes what goes without waiting, then ends the connection.

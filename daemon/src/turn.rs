@@ -92,7 +92,7 @@ impl Daemon {
         Ok(stop)
     }
 
-    /// Does what there is to do. Returns when that was done.
+    /// Does what there is to do. Returns the time behind what came in.
     fn handle_input(&mut self) -> io::Result<Time> {
         let datagrams = self.udp.receive(&mut self.engine);
         let (udp, registry) = (&mut self.udp, self.poll.registry());
@@ -123,7 +123,9 @@ impl Daemon {
         while let Some(id) = self.engine.poll_writable() {
             self.clients.on_output(id);
         }
-        self.clients.write(registry, now, &mut self.engine)?;
+        if self.clients.write(registry, now, &mut self.engine)? {
+            now = clock::now();
+        }
         let sending = self.udp.transmit(registry, &mut now, &mut self.engine)?;
         self.turned_at = now;
         let mut closed = false;

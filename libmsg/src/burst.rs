@@ -3,8 +3,8 @@
 use msg_proto::units::Time;
 
 /// [`SendFlags::MORE`](crate::SendFlags::MORE) promises that another call follows at once. If that is a send, it has the time of
-/// the one before: reading the clock is among the dearest things that a send does. Whoever breaks the promise pays little, since
-/// the clock is read for each [`SENDS`]th anyhow.
+/// the one before: reading the clock is among the dearest things that a send does. It is read for each [`SENDS`]th anyhow, and
+/// whenever another thread has brought the session a later time meanwhile: the session's never goes back.
 #[derive(Debug, Default)]
 pub(crate) struct Burst {
     at: Time,
@@ -12,14 +12,20 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// The time of a send that begins now.
+    /// The time of a send that begins now, to a session whose time is `known`.
     #[inline]
-    pub(crate) fn time(&mut self, clock: impl FnOnce() -> Time) -> Time {
-        if self.left == 0 {
+    pub(crate) fn time(&mut self, known: Time, clock: impl FnOnce() -> Time) -> Time {
+        if self.left == 0 || self.at < known {
             *self = Self { at: clock(), left: SENDS };
         }
         self.left -= 1;
         self.at
+    }
+
+    /// Whether a send shares the time of the one before.
+    #[inline]
+    pub(crate) const fn is_open(&self) -> bool {
+        self.left > 0
     }
 
     /// Nothing says that what comes next follows at once.
@@ -42,7 +48,7 @@ mod tests {
         let mut clock = 0;
         let mut send = |burst: &mut Burst| {
             clock += 1;
-            burst.time(|| Time(clock)).0
+            burst.time(Time(0), || Time(clock)).0
         };
         assert_eq!([send(&mut burst), send(&mut burst), send(&mut burst)], [1, 1, 1]);
         burst.end();
@@ -50,5 +56,17 @@ mod tests {
         burst.end();
         let times: Vec<_> = (0..2 * SENDS).map(|_| send(&mut burst)).collect();
         assert_eq!((times[0], times[15], times[16], times[31]), (6, 6, 22, 22));
+    }
+
+    #[test]
+    fn a_send_is_no_earlier_than_what_another_thread_brought() {
+        let mut burst = Burst::default();
+        assert_eq!(burst.time(Time(0), || Time(10)), Time(10));
+        assert_eq!(burst.time(Time(10), || Time(11)), Time(10));
+        assert_eq!(burst.time(Time(12), || Time(13)), Time(13));
+        assert!(burst.is_open());
+        assert_eq!(burst.time(Time(13), || Time(14)), Time(13));
+        // A clock that went back is what it is.
+        assert_eq!(burst.time(Time(99), || Time(15)), Time(15));
     }
 }

@@ -169,7 +169,9 @@ impl Client {
             inner.link.handle_time(&self.poller, clock::now());
         }
         // What follows a send in a callback is the dispatch that runs it, which may wait for long before the next.
-        let mut now = if inner.in_callback() { clock::now() } else { inner.burst.time(clock::now) };
+        let known = inner.link.session.time();
+        let is_shared = inner.burst.is_open();
+        let mut now = if inner.in_callback() { clock::now() } else { inner.burst.time(known, clock::now) };
         let sent = match inner.try_send(now, dst, payload, user, flags) {
             Ok(msgid) if more && is_behind && !inner.link.has_a_chunk() => {
                 // It stands behind others in all that is watched, and nobody waits for it.
@@ -184,7 +186,8 @@ impl Client {
         inner.burst.end();
         if !inner.in_callback() {
             if !more || sent.is_err() || inner.link.has_a_chunk() {
-                inner.write(now);
+                // A daemon that is found gone is gone now.
+                inner.write(if is_shared { clock::now() } else { now });
             }
             if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {
                 return self.send_when_room(inner, dst, payload, user, flags);

@@ -267,10 +267,17 @@ impl Client {
             self.poller.clear_wake();
         }
         let now = clock::now();
-        if woken.by_socket && !inner.link.read(now) && woken.by_hang_up {
-            inner.link.handle_hang_up(now);
+        if !woken.by_socket {
+            return (inner, now);
         }
-        (inner, now)
+        if !inner.link.read(now) {
+            if woken.by_hang_up {
+                inner.link.handle_hang_up(now);
+            }
+            return (inner, now);
+        }
+        // What was read is judged by a time behind the read (R6): this process may have been stopped before it.
+        (inner, clock::now())
     }
 
     /// Another thread sleeps in the poller, or runs callbacks: it tells when it is done.

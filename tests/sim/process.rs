@@ -155,6 +155,9 @@ impl World {
         loop {
             let Some(event) = p.session.poll_notice() else {
                 let takes = takes && p.backlog_until.is_none();
+                if takes && self.take_messages(c, p)? {
+                    continue;
+                }
                 match takes.then(|| p.session.poll_delivery(raw)).flatten() {
                     None => return Ok(()),
                     Some(Delivery::Call(call)) => {
@@ -210,6 +213,25 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Takes messages as libmsg does, those that follow each other in one go. Returns whether any was taken.
+    fn take_messages(&mut self, c: usize, p: &mut Process) -> Result<bool, Violation> {
+        let n = self.clients[c].plan.node;
+        let raw = self.nodes[n].clock.at(self.now);
+        let (mut taken, mut slow, mut found) = (false, 0, Ok(()));
+        p.session.take_messages(raw, |message| {
+            taken = true;
+            self.stats.taken += 1;
+            found = self.check.on_taken(self.now, p.life, message);
+            slow = self.slowness(c);
+            found.is_ok() && slow == 0
+        });
+        if slow > 0 {
+            p.backlog_until = Some(self.now + slow);
+            p.session.record_backlog(1);
+        }
+        found.map(|()| taken)
     }
 
     /// A handler returns when it is time, and so do other threads.

@@ -183,10 +183,9 @@ impl Client {
         if self.is_forked() {
             return Err(CallError::NotSent(SendError::Forked));
         }
-        let now = clock::now();
         let mut inner = self.lock();
         if !inner.link.is_connected() {
-            inner.link.handle_time(&self.poller, now);
+            inner.link.handle_time(&self.poller, clock::now());
         }
         let started = inner.begin_call((dst, procedure), request, options, on_done);
         self.finish_turn(&mut inner);

@@ -62,7 +62,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Messages that stand behind one that was taken in, go where that went, and follow it in order: to whom they go, and whether
+    /// Messages of the flow that the client last submitted to, which follow each other in its stream: to whom they go, and whether
     /// they may, is looked at once. One that is in any way out of the ordinary ends them, and is for
     /// [`on_submit`](Self::on_submit); most are not. Returns how many bytes they took.
     pub(super) fn submit_run(&mut self, client: ClientKey, bytes: &[u8]) -> usize {

@@ -193,7 +193,8 @@ impl Engine {
         self.finish(key, draft)
     }
 
-    /// Whether there is anything to write a datagram for. That is asked three times for each that is written.
+    /// Whether there is anything to write a datagram for. For each that goes alone that is asked twice more: whether another of its size
+    /// follows it, and whether the link has anything left.
     fn has_output(&self, key: LinkKey) -> bool {
         let link = &self.links[key];
         let Some(association) = &link.current else { return false };

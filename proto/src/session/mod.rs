@@ -330,6 +330,13 @@ impl Session {
         self.next_timer().zip(self.clock.as_ref()).map(|(at, clock)| clock.to_raw(at))
     }
 
+    /// The latest time that its driver has passed. A driver that remembers an earlier one must not pass that: it would be taken for
+    /// a clock that went back.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.clock.as_ref().map_or(Time(0), Clock::raw)
+    }
+
     /// Where the session stands.
     #[must_use]
     pub const fn state(&self) -> State {

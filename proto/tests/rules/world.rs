@@ -107,6 +107,11 @@ impl Client {
             while let Some(event) = self.session.poll_presence() {
                 self.presence.push((event, self.taken.len()));
             }
+            let taken = &mut self.taken;
+            self.session.take_messages(now, |m| {
+                taken.push((m.msgid.0, m.data.to_vec(), at));
+                true
+            });
             if let Some(delivery) = self.session.poll_delivery(now) {
                 match delivery {
                     Delivery::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),

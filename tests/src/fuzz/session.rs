@@ -154,6 +154,10 @@ impl Library {
             self.outcomes += 1;
         }
         while self.session.poll_gone().is_some() {}
+        self.session.take_messages(now, |message| {
+            polled += 1;
+            message.data.len() <= limits::MAX_MESSAGE_BYTES
+        });
         while let Some(event) = self.session.poll_event(now) {
             polled += 1;
             match event {
