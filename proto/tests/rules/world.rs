@@ -108,10 +108,7 @@ impl Client {
                 self.presence.push((event, self.taken.len()));
             }
             let taken = &mut self.taken;
-            self.session.take_messages(now, |m| {
-                taken.push((m.msgid.0, m.data.to_vec(), at));
-                true
-            });
+            self.session.take_messages(now, |m| (taken.push((m.msgid.0, m.data.to_vec(), at)), true).1);
             if let Some(delivery) = self.session.poll_delivery(now) {
                 match delivery {
                     Delivery::Message(m) => self.taken.push((m.msgid.0, m.data.to_vec(), at)),
