@@ -3,19 +3,25 @@
 use super::*;
 use crate::{
     control::{Arrival, Register, VersionRange},
-    ids::MsgId,
+    ids::{Channel, MsgId, Seq},
     limits,
-    local::put,
+    local::{Submit, put},
     units::Span,
+    wire::{Frame, Frames, Header},
 };
+use client::ConnState;
 
 fn engine(start: u64, seed: u64) -> Engine {
+    engine_of("vm", start, seed, Vec::new())
+}
+
+fn engine_of(node: &str, start: u64, seed: u64, peers: Vec<PeerConfig>) -> Engine {
     let config = EngineConfig {
-        node: "vm".to_owned(),
+        node: node.to_owned(),
         start,
         seed,
         listeners: 1,
-        peers: Vec::new(),
+        peers,
         chain: ChainConfig {
             interval: Span::from_millis(100),
             times: 1,
@@ -124,4 +130,97 @@ fn a_run_of_outcomes_is_no_longer_than_the_span_of_msgids() {
     }
     let last = (MsgId(limits::MSGID_SPAN + 1), 1);
     assert_eq!(engine.clients[client].resolved, [(MsgId(1), limits::MSGID_SPAN), last]);
+}
+
+/// Two nodes, each with a client, 100 and 200, that were told of each other; and their connections.
+fn pair() -> ([Engine; 2], [ConnId; 2], Time) {
+    let address = |n: u16| SocketAddr::from(([127, 0, 0, 1], 7400 + n));
+    let peer = |name: &str, n| vec![PeerConfig { name: name.to_owned(), addresses: vec![address(n)] }];
+    let mut nodes = [engine_of("a", 1000, 1, peer("b", 1)), engine_of("b", 2000, 2, peer("a", 0))];
+    let mut now = Time(1_000_000);
+    let conns = [0, 1].map(|n| {
+        let peer = Credentials { pid: 1, uid: 0, gid: 0 };
+        let conn = nodes[n].handle_connect(now, peer).expect("few connections");
+        let mut hello = Vec::new();
+        let client = ClientId([100, 200][n]);
+        let register = Register {
+            versions: VersionRange { lowest: 1, highest: 1 },
+            client,
+            incarnation: Incarnation::NONE,
+            interval_ms: 0,
+            times: None,
+            max_stored: 0,
+            priority: 0,
+            arrival: Arrival::Alone,
+            name: "test".to_owned(),
+        };
+        put::register(&mut hello, &register);
+        put::ready(&mut hello);
+        nodes[n].handle_client_bytes(now, conn, &hello);
+        conn
+    });
+    // What is written to a client counts as read.
+    let settle = |node: &mut Engine, now| {
+        while let Some(conn) = node.poll_writable() {
+            let len = node.output(conn).len();
+            node.consume_output(now, conn, len);
+        }
+    };
+    for turn in 0..200 {
+        if turn == 100 {
+            let mut first = Vec::new();
+            put::submit(&mut first, &message(1, now));
+            nodes[0].handle_client_bytes(now, conns[0], &first);
+        }
+        now = now + Span(500);
+        for n in 0..2 {
+            let [a, b] = &mut nodes;
+            let (from, to) = if n == 0 { (a, b) } else { (b, a) };
+            from.handle_timeout(now);
+            settle(from, now);
+            let mut out = Vec::new();
+            while let Some(transmit) = from.poll_transmit(now, &mut out, 1) {
+                to.handle_datagram(now, 0, address(n), &out[..transmit.len]);
+                out.clear();
+            }
+            settle(to, now);
+        }
+    }
+    (nodes, conns, now)
+}
+
+fn message(n: u32, now: Time) -> Submit<'static> {
+    Submit {
+        dst: ClientId(200),
+        msgid: MsgId(n),
+        seq: Seq(n),
+        channel: Channel::Ordered,
+        at_least_once: false,
+        is_call: false,
+        to: None,
+        send_time: now,
+        user: &[],
+        payload: b"message",
+    }
+}
+
+/// That runs come to what looking at each message comes to is shown elsewhere. This is that there are any.
+#[test]
+fn plain_messages_are_taken_in_and_given_in_one_go() {
+    let ([mut a, mut b], conns, now) = pair();
+    let ConnState::Ready(client) = a.conns[conns[0]].state else { panic!("it is ready") };
+    let mut stream = Vec::new();
+    (2..9).for_each(|n| put::submit(&mut stream, &message(n, now)));
+    assert_eq!(a.submit_run(client, &stream), stream.len());
+
+    let mut out = Vec::new();
+    a.poll_transmit(now, &mut out, 1).expect("seven messages");
+    let (header, frames) = Header::parse(&out).expect("our own");
+    let mut frames = Frames::new(header.kind, frames);
+    let flow = frames.by_ref().find_map(|f| if let Ok(Frame::Flow(flow)) = f { Some(flow) } else { None });
+    let flow = flow.expect("it says whose they are");
+    let inbox = b.inbox_of[&flow.id];
+    b.advance(now);
+    assert_eq!(b.give_run(inbox, flow.send_time, flow.interval, &mut frames), 7);
+    assert!(frames.next().is_none() && !b.output(conns[1]).is_empty());
 }
