@@ -81,15 +81,8 @@ impl Engine {
         let mut reading = Reading { context: None, skips_left: MAX_SKIPS };
         let mut rest = Frames::new(header.kind, frames);
         loop {
-            if let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context {
-                loop {
-                    if self.give_run(inbox, send_time, interval, &mut rest) > 0 {
-                        handled = Handled::Wanted;
-                    }
-                    let Some(Data { msgid, seq, payload, .. }) = rest.next_plain_data() else { break };
-                    handled = Handled::Wanted;
-                    self.accept(inbox, &Copy { msgid, seq, send_time, interval, call: None }, payload);
-                }
+            if self.on_plain_data(&reading, &mut rest) {
+                handled = Handled::Wanted;
             }
             let Some(frame) = rest.next() else { break };
             let frame = match frame {
@@ -120,6 +113,18 @@ impl Engine {
                     self.wake_link(key);
                 }
             }
+        }
+    }
+
+    /// Messages that no call layer marked, of a flow that was checked: what most frames are. Returns whether there were any.
+    fn on_plain_data(&mut self, reading: &Reading, frames: &mut Frames<'_>) -> bool {
+        let Some(Context { inbox: Some(inbox), send_time, interval }) = reading.context else { return false };
+        let mut were_any = false;
+        loop {
+            were_any |= self.give_run(inbox, send_time, interval, frames) > 0;
+            let Some(Data { msgid, seq, payload, .. }) = frames.next_plain_data() else { return were_any };
+            were_any = true;
+            self.accept(inbox, &Copy { msgid, seq, send_time, interval, call: None }, payload);
         }
     }
 

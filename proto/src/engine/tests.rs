@@ -42,6 +42,27 @@ fn engine_of(node: &str, start: u64, seed: u64, peers: Vec<PeerConfig>) -> Engin
     Engine::new(config, Time(1_000_000))
 }
 
+/// A client that has registered, and is ready.
+fn client(engine: &mut Engine, now: Time, id: u32) -> ConnId {
+    let conn = engine.handle_connect(now, Credentials { pid: 1, uid: 0, gid: 0 }).expect("few connections");
+    let body = Register {
+        versions: VersionRange { lowest: 1, highest: 1 },
+        client: ClientId(id),
+        incarnation: Incarnation::NONE,
+        interval_ms: 0,
+        times: None,
+        max_stored: 0,
+        priority: 0,
+        arrival: Arrival::Alone,
+        name: String::new(),
+    };
+    let mut bytes = Vec::new();
+    put::register(&mut bytes, &body);
+    put::ready(&mut bytes);
+    engine.handle_client_bytes(now, conn, &bytes);
+    conn
+}
+
 #[test]
 fn chance_is_split_mix() {
     let mut engine = engine(1, 1_234_567);
@@ -109,21 +130,7 @@ fn room_of_an_output_is_given_back_when_it_was_not_used_for_a_while() {
 fn a_run_of_outcomes_is_no_longer_than_the_span_of_msgids() {
     let mut engine = engine(1, 1);
     let now = Time(1_000_000);
-    let conn = engine.handle_connect(now, Credentials { pid: 1, uid: 0, gid: 0 }).expect("few connections");
-    let body = Register {
-        versions: VersionRange { lowest: 1, highest: 1 },
-        client: ClientId(7),
-        incarnation: Incarnation::NONE,
-        interval_ms: 0,
-        times: None,
-        max_stored: 0,
-        priority: 0,
-        arrival: Arrival::Alone,
-        name: String::new(),
-    };
-    let mut bytes = Vec::new();
-    put::register(&mut bytes, &body);
-    engine.handle_client_bytes(now, conn, &bytes);
+    let conn = client(&mut engine, now, 7);
     let client = engine.conns[conn].state.client().expect("registered");
     for n in 1..limits::MSGID_SPAN + 2 {
         engine.clients[client].push_resolved(MsgId(n));
@@ -138,27 +145,7 @@ fn pair() -> ([Engine; 2], [ConnId; 2], Time) {
     let peer = |name: &str, n| vec![PeerConfig { name: name.to_owned(), addresses: vec![address(n)] }];
     let mut nodes = [engine_of("a", 1000, 1, peer("b", 1)), engine_of("b", 2000, 2, peer("a", 0))];
     let mut now = Time(1_000_000);
-    let conns = [0, 1].map(|n| {
-        let peer = Credentials { pid: 1, uid: 0, gid: 0 };
-        let conn = nodes[n].handle_connect(now, peer).expect("few connections");
-        let mut hello = Vec::new();
-        let client = ClientId([100, 200][n]);
-        let register = Register {
-            versions: VersionRange { lowest: 1, highest: 1 },
-            client,
-            incarnation: Incarnation::NONE,
-            interval_ms: 0,
-            times: None,
-            max_stored: 0,
-            priority: 0,
-            arrival: Arrival::Alone,
-            name: "test".to_owned(),
-        };
-        put::register(&mut hello, &register);
-        put::ready(&mut hello);
-        nodes[n].handle_client_bytes(now, conn, &hello);
-        conn
-    });
+    let conns = [0, 1].map(|n| client(&mut nodes[n], now, [100, 200][n]));
     // What is written to a client counts as read.
     let settle = |node: &mut Engine, now| {
         while let Some(conn) = node.poll_writable() {
