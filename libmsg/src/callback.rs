@@ -1,6 +1,6 @@
 //! Running callbacks, with the lock released.
 
-use std::{collections::HashMap, fmt, iter, mem, ops::Range, ptr, sync::MutexGuard};
+use std::{collections::HashMap, fmt, iter, ops::Range, ptr, sync::MutexGuard};
 
 use msg_proto::{
     call::Procedure,
@@ -51,7 +51,8 @@ pub(crate) struct Callbacks {
     new_on_drain: bool,
     takes_messages: bool,
     handlers: HashMap<Procedure, OnCall>,
-    batch: Batch,
+    /// The next batch's memory.
+    batch: Option<Box<Batch>>,
     /// The last batch took so long that what was taken had better be acked before the next.
     slow: bool,
 }
@@ -109,12 +110,12 @@ impl Client {
     ) -> (MutexGuard<'a, Inner>, usize) {
         let mut count = 0;
         let mut written = *now;
-        while inner.running.is_none() {
+        while inner.running.is_none() && inner.may_have_for(kinds) {
             let begun = *now;
-            let mut batch = mem::take(&mut inner.callbacks.batch);
+            let mut batch = inner.callbacks.batch.take().unwrap_or_default();
             batch.fill(&mut inner, kinds, begun);
             if batch.is_empty() {
-                inner.callbacks.batch = batch;
+                inner.callbacks.batch = Some(batch);
                 break;
             }
             inner.handing_over = batch.messages.len() + usize::from(batch.call.is_some());
@@ -150,9 +151,18 @@ impl Client {
                 written = ended;
             }
             batch.clear();
-            inner.callbacks.batch = batch;
+            inner.callbacks.batch = Some(batch);
         }
         (inner, count)
+    }
+}
+
+impl Inner {
+    /// Whether there may be something for a callback. Most times that one looks there is nothing.
+    fn may_have_for(&self, kinds: Kinds) -> bool {
+        let session = &self.link.session;
+        let may_have_messages = || kinds == Kinds::All && (session.has_messages() || !self.calls.is_quiet());
+        session.has_notices() || session.has_presence() || may_have_messages()
     }
 }
 

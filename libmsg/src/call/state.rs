@@ -166,6 +166,11 @@ impl CallState {
         !self.ended.is_empty() || self.calls.server.has_jobs()
     }
 
+    /// Whether a dispatch would find nothing of calls, nor any message that waits because of one.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.has_work() && self.stash.is_empty() && self.calls.is_idle() && self.calls.server.was_asked()
+    }
+
     /// Whether messages of the call layer are looked for behind others.
     pub(crate) const fn is_used(&self) -> bool {
         self.is_used
@@ -207,9 +212,12 @@ impl CallState {
     }
 
     fn turn(&mut self, session: &mut Session, now: Time) {
-        let dropped = mem::take(&mut *sync::lock(&self.dropped));
-        for run in dropped {
-            self.give_up(now, run);
+        // Only what is served is ever given to a handler, to be dropped.
+        if self.is_used {
+            let dropped = mem::take(&mut *sync::lock(&self.dropped));
+            for run in dropped {
+                self.give_up(now, run);
+            }
         }
         self.calls.turn(session, now);
         while let Some(Done { call, xid, result }) = self.calls.poll_done() {

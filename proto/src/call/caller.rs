@@ -392,6 +392,16 @@ impl Caller {
         self.calls.is_empty()
     }
 
+    /// Whether there is nothing to do, and nothing to wait for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+            && self.to_send.is_empty()
+            && self.to_withdraw.is_empty()
+            && self.to_cancel.is_empty()
+            && self.to_watch.is_empty()
+            && self.done.is_empty()
+    }
+
     /// Whether requests wait for room.
     #[must_use]
     pub fn has_unsent(&self) -> bool {

@@ -12,7 +12,17 @@ impl Calls {
     /// replies and cancellations. To be called when bytes have come, when [`poll_timeout`](super::Caller::poll_timeout)'s
     /// time has, after calls were made or answered, and when there may be room again; not between a message that the
     /// session gave and [`handle_message`](Self::handle_message).
+    #[inline]
     pub fn turn(&mut self, session: &mut Session, now: Time) {
+        if self.is_idle() && !session.has_call_news() {
+            self.turned_at = now;
+            self.server.record_leaving(session.is_draining());
+        } else {
+            self.do_turn(session, now);
+        }
+    }
+
+    fn do_turn(&mut self, session: &mut Session, now: Time) {
         // As long to wait as before, by a clock that went back.
         let back = std::mem::replace(&mut self.turned_at, now).since(now);
         if back > Span::ZERO {

@@ -154,6 +154,12 @@ impl Calls {
         Self { caller, server, counters: CallCounters::default(), turned_at: Time(0) }
     }
 
+    /// Whether there is no call, neither made nor to be answered, and nothing to be told of one.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.caller.is_idle() && self.server.is_idle()
+    }
+
     /// An instance that [`poll_watch`](Self::poll_watch) named is gone: see [`crate::session::Session::poll_gone`].
     pub fn handle_gone(&mut self, instance: Instance) {
         self.caller.handle_gone(instance);

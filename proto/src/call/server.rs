@@ -203,6 +203,12 @@ impl Server {
         self.to_watch.pop_front()
     }
 
+    /// Whether its process has asked for what comes: see [`refuse_unserved`](Self::refuse_unserved).
+    #[must_use]
+    pub const fn was_asked(&self) -> bool {
+        self.was_asked
+    }
+
     /// The process asks for what comes: from now on, and of what has come, what is not served is refused.
     pub fn refuse_unserved(&mut self) {
         if std::mem::replace(&mut self.was_asked, true) {
@@ -300,6 +306,11 @@ impl Server {
     }
 
     /// Whether a request has its answer already, or will get it from the run that is under way.
+    /// Whether there is nothing to do, and nothing to wait for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.runs.is_empty() && self.to_watch.is_empty() && self.replies.is_empty() && self.sent.is_empty()
+    }
+
     fn is_answered(
         &mut self,
         now: Time,

@@ -210,6 +210,12 @@ impl Session {
         Some(notice.into())
     }
 
+    /// Whether [`poll_notice`](Self::poll_notice) has something.
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
     /// Takes nothing more, but for what is for this instance only: what was delivered and not taken goes to another instance, or
     /// fails *not started*. What was sent goes on, and outcomes come. Close the session when there is nothing unresolved any more.
     pub fn drain(&mut self, _now: Time) {
@@ -251,6 +257,12 @@ impl Session {
         let outcome = self.call_outcomes.pop_front()?;
         self.outcomes_waiting -= 1;
         Some(outcome)
+    }
+
+    /// Whether [`poll_call_outcome`](Self::poll_call_outcome) or [`poll_gone`](Self::poll_gone) has something.
+    #[must_use]
+    pub fn has_call_news(&self) -> bool {
+        !self.call_outcomes.is_empty() || self.has_gone()
     }
 
     /// Whether the next delivery is a message of the call layer.
