@@ -178,7 +178,7 @@ impl DueLists {
     /// When something may be due next: the next scan, or the end of a last copy's interval.
     pub(crate) fn next_at(&self, entries: &Entries) -> Option<Time> {
         let last = |c: &Class| c.lists[List::Last as usize].head.and_then(|k| entries[k].place).map(|p| p.at);
-        self.classes.iter().flat_map(|c| [c.scan_at, last(c)]).flatten().min()
+        self.classes.iter().fold(None, |first, c| Time::first_of([first, c.scan_at, last(c)]))
     }
 
     fn move_on(&mut self, entries: &mut Entries, key: EntryKey, index: usize, now: Time) {

@@ -4,7 +4,7 @@ use super::{
     Engine, Recovery,
     chain::Via,
     due::Due,
-    link::{HeartbeatDue, LinkKey, recovery::Fates, sent::Item},
+    link::{HeartbeatDue, Link, LinkKey, recovery::Fates, sent::Item},
 };
 use crate::{
     counters::Counter,
@@ -58,20 +58,34 @@ impl Engine {
 
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
-        let (register, settling) = (self.next_register_timeout(), self.next_settling());
-        let lost = [self.lost_at, self.next_lost(), self.held_back_until];
-        let own = [chain, self.trim_at, self.sweep_at, self.expire_at, register, settling];
-        let links = self.links.iter().filter_map(|(_, link)| match &link.current {
+        let own = Time::first_of([
+            chain,
+            self.trim_at,
+            self.sweep_at,
+            self.expire_at,
+            self.next_register_timeout(),
+            self.next_settling(),
+            self.lost_at,
+            self.next_lost(),
+            self.held_back_until,
+        ]);
+        self.links.iter().fold(own, |first, (_, link)| Time::first_of([first, self.next_link_timer(link)]))
+    }
+
+    #[inline]
+    fn next_link_timer(&self, link: &Link) -> Option<Time> {
+        match &link.current {
             None if self.is_shutting_down || link.is_removed => None,
             None => Some(link.hello_at),
-            Some(a) => {
-                let lost = a.heard_at + Span::from_millis(limits::LINK_LOST_MS);
-                let recovery = [a.recovery.timeout(), a.recovery.congestion.timeout()];
-                let others = [a.control_out.resend_at, recovery[0], recovery[1], a.received.ack_at];
-                others.into_iter().flatten().chain([a.heartbeat_at, lost]).min()
-            }
-        });
-        own.into_iter().chain(lost).flatten().chain(links).min()
+            Some(a) => Time::first_of([
+                Some(a.heard_at + Span::from_millis(limits::LINK_LOST_MS)),
+                Some(a.heartbeat_at),
+                a.recovery.timeout(),
+                a.recovery.congestion.timeout(),
+                a.control_out.resend_at,
+                a.received.ack_at,
+            ]),
+        }
     }
 
     /// Goes through what is due in the chain (R2): retransmits (R4), fails (R5).
