@@ -124,7 +124,8 @@ impl Clients {
     }
 
     /// Gives each readable connection its turn, as far as this one goes. Whenever a client has brought as much as goes at a
-    /// time, `transmit` is called, so that peers begin with it. Returns how many bytes came.
+    /// time, `transmit` is called, so that peers begin with it. Returns when the last
+    /// bytes had come, if any have.
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl Clients {
         &mut self,
         engine: &mut Engine,
         mut transmit: impl FnMut(&mut Engine) -> io::Result<()>,
-    ) -> io::Result<usize> {
-        let mut total = 0;
+    ) -> io::Result<Option<Time>> {
+        let (mut total, mut came) = (0, None);
         for _ in 0..self.to_read.len() {
             if total >= READ_BYTES_PER_TURN {
                 break;
@@ -145,7 +146,7 @@ impl Clients {
                 client.read = Reading::Paused;
                 continue;
             }
-            let (count, progress) = read_turn(client, &mut self.buffer, engine, &mut transmit)?;
+            let (count, progress) = read_turn(client, &mut self.buffer, engine, &mut came, &mut transmit)?;
             total += count;
             match progress {
                 Progress::More => self.to_read.push_back(index),
@@ -153,7 +154,7 @@ impl Clients {
                 Progress::Wait | Progress::End => self.disconnect(engine, index),
             }
         }
-        Ok(total)
+        Ok(came)
     }
 
     /// Notes that a connection has output.
@@ -165,9 +166,8 @@ impl Clients {
         }
     }
 
-    /// Writes once to each connection that has output and takes it. Returns whether there was any.
-    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<bool> {
-        let has_output = !self.to_write.is_empty();
+    /// Writes once to each connection that has output and takes it.
+    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<()> {
         for _ in 0..self.to_write.len() {
             let Some(index) = self.to_write.pop_front() else { break };
             let token = self.token(index);
@@ -203,7 +203,7 @@ impl Clients {
                 self.resume_read(index);
             }
         }
-        Ok(has_output)
+        Ok(())
     }
 
     /// Writes what goes without waiting, then ends the connection.
@@ -264,6 +264,7 @@ fn read_turn(
     client: &mut Client,
     buffer: &mut [u8],
     engine: &mut Engine,
+    came: &mut Option<Time>,
     transmit: &mut impl FnMut(&mut Engine) -> io::Result<()>,
 ) -> io::Result<(usize, Progress)> {
     let mut total = 0;
@@ -274,7 +275,9 @@ fn read_turn(
                 total += count;
                 let mut rest = buffer.get(..count).unwrap_or_default();
                 loop {
-                    let taken = engine.handle_client_batch(clock::now(), client.id, rest);
+                    let now = clock::now();
+                    *came = Some(now);
+                    let taken = engine.handle_client_batch(now, client.id, rest);
                     rest = rest.get(taken..).unwrap_or_default();
                     if rest.is_empty() {
                         break;

@@ -55,6 +55,24 @@ pub(crate) fn set_send_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<us
     Ok(getsockopt(socket, sockopt::SndBuf)? / 2)
 }
 
+/// Has datagrams come without what `quinn-udp` asks to be told with each and nobody here looks at: when it came, for which
+/// address, and with which class of traffic. What coalesces datagrams stays. Where the system refuses, they come with it.
+pub(crate) fn forgo_ancillary_data(socket: &impl AsFd, is_ipv6: bool) {
+    let outcomes = if is_ipv6 {
+        [
+            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false),
+            setsockopt(socket, sockopt::Ipv6RecvTClass, &false),
+        ]
+    } else {
+        [setsockopt(socket, sockopt::Ipv4PacketInfo, &false), setsockopt(socket, sockopt::IpRecvTos, &false)]
+    };
+    for outcome in outcomes.into_iter().chain([setsockopt(socket, sockopt::ReceiveTimestampns, &false)]) {
+        if let Err(error) = outcome {
+            tracing::debug!("a socket's ancillary data stay: {error}");
+        }
+    }
+}
+
 /// Raises the soft limit of open files to `wanted`, or as far as the hard limit goes. Returns what it is then.
 pub(crate) fn raise_open_files(wanted: u64) -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

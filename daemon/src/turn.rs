@@ -62,9 +62,9 @@ impl Daemon {
             return Ok(Some(Duration::ZERO));
         }
         let accept = acceptor.and_then(|it| it.paused_until());
-        let own = [self.udp.blocked_until(), accept, self.desk.due(), self.watchdog.due(), deadline];
-        let next = own.into_iter().chain([self.due]);
-        match next.flatten().min() {
+        let own = [self.udp.blocked_until(), accept, self.desk.due(), self.watchdog.due()];
+        let [blocked, accept, desk, watchdog] = own;
+        match Time::first_of([blocked, accept, desk, watchdog, deadline, self.due]) {
             Some(next) if next <= now => return Ok(Some(Duration::ZERO)),
             Some(next) => self.alarm.set(next)?,
             None => {}
@@ -80,8 +80,10 @@ impl Daemon {
                 STOP => stop = true,
                 // Whatever is due is done in every turn.
                 ALARM => self.alarm.on_event(),
-                // Questions are looked at in every turn.
-                WAKER => self.take_reload(),
+                WAKER => {
+                    self.take_reload();
+                    self.desk.on_event();
+                }
                 ACCEPT => self.acceptor.iter_mut().for_each(|acceptor| acceptor.on_event()),
                 token if token.0 < FIRST_CLIENT => {
                     self.udp.on_event(self.poll.registry(), token.0 - FIRST_LISTENER, event)?;
@@ -92,19 +94,20 @@ impl Daemon {
         Ok(stop)
     }
 
-    /// Does what there is to do. Returns the time behind what came in.
+    /// Does what there is to do. Returns a time behind what came in.
     fn handle_input(&mut self) -> io::Result<Time> {
-        let datagrams = self.udp.receive(&mut self.engine);
+        let datagrams_came = self.udp.receive(&mut self.engine);
         let (udp, registry) = (&mut self.udp, self.poll.registry());
-        let bytes = self.clients.read(&mut self.engine, |engine| {
+        let bytes_came = self.clients.read(&mut self.engine, |engine| {
             udp.transmit_once(registry, clock::now(), engine)?;
             Ok(())
         })?;
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.accept(self.poll.registry(), &mut self.engine, &mut self.clients);
         }
-        let now = clock::now();
-        if datagrams > 0 || bytes > 0 {
+        let came = bytes_came.or(datagrams_came);
+        let now = came.unwrap_or_else(clock::now);
+        if came.is_some() {
             self.spin_until = now + self.spin;
         }
         // What has become due since is due in the next turn, which comes at once.
@@ -123,9 +126,7 @@ impl Daemon {
         while let Some(id) = self.engine.poll_writable() {
             self.clients.on_output(id);
         }
-        if self.clients.write(registry, now, &mut self.engine)? {
-            now = clock::now();
-        }
+        self.clients.write(registry, now, &mut self.engine)?;
         let sending = self.udp.transmit(registry, &mut now, &mut self.engine)?;
         self.turned_at = now;
         let mut closed = false;

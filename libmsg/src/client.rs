@@ -367,7 +367,7 @@ impl Client {
                     Err(errno) => return Err(connect::explain(&path, errno)),
                 }
             }
-            inner.link.read(now);
+            inner.link.read();
             if let Some(nack) = inner.link.session.refusal() {
                 return Err(ConnectError::Refused { path, nack: nack.clone() });
             }
@@ -473,7 +473,7 @@ impl Inner {
     pub(crate) fn take_in(&mut self, poller: &Poller) -> Time {
         let now = clock::now();
         self.link.handle_time(poller, now);
-        self.link.read(now);
+        let now = self.link.read().unwrap_or(now);
         self.turn_calls(now);
         now
     }

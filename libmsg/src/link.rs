@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use crate::{
-    connect,
+    clock, connect,
     poller::{Interest, Poller},
 };
 
@@ -121,17 +121,27 @@ impl Link {
         }
     }
 
-    /// Reads once, what there is. Returns whether anything came, the end included.
-    pub(crate) fn read(&mut self, now: Time) -> bool {
+    /// Reads once, what there is. Returns when anything had come, the end included: what was read is judged by a time behind the read
+    /// (R6), as this process may have been stopped before it.
+    pub(crate) fn read(&mut self) -> Option<Time> {
+        self.read_at(clock::now)
+    }
+
+    fn read_at(&mut self, clock: impl FnOnce() -> Time) -> Option<Time> {
         self.more = false;
-        let Some(socket) = &self.socket else { return false };
+        let socket = self.socket.as_ref()?;
         let space = self.session.input_space(READ_BYTES);
         self.full = space.is_empty();
         if self.full {
-            return false;
+            return None;
         }
         let len = space.len();
-        match recv(socket, space, RecvFlags::DONTWAIT) {
+        let read = recv(socket, space, RecvFlags::DONTWAIT);
+        if matches!(read, Err(Errno::AGAIN | Errno::INTR)) {
+            return None;
+        }
+        let now = clock();
+        match read {
             Ok((_, n)) if n > 0 => {
                 self.more = n == len;
                 self.last_read = now;
@@ -141,14 +151,10 @@ impl Link {
                     self.away_since = None;
                 }
                 self.close_unusable(now);
-                true
             }
-            Err(Errno::AGAIN | Errno::INTR) => false,
-            Ok(_) | Err(_) => {
-                self.on_lost(now);
-                true
-            }
+            Ok(_) | Err(_) => self.on_lost(now),
         }
+        Some(now)
     }
 
     /// Whether so much waits, and would go, that the daemon had better begin with it.
@@ -165,7 +171,12 @@ impl Link {
                 return;
             }
             match send(socket, output, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(n) => self.session.consume_output(now, n),
+                Ok(n) => {
+                    self.session.consume_output(now, n);
+                    if self.session.output_len() == 0 {
+                        return;
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     self.blocked = true;
@@ -173,7 +184,7 @@ impl Link {
                 }
                 // What the daemon has said is read before its end is believed.
                 Err(_) => {
-                    while self.read(now) {}
+                    while self.read_at(|| now).is_some() {}
                     return self.on_lost(now);
                 }
             }
@@ -227,8 +238,8 @@ impl Link {
                 self.watched = wanted;
             }
         }
-        let due = [self.session.poll_timeout(), self.connect_at(), self.tell_until, call_due, self.wake_by];
-        let due = due.into_iter().flatten().min();
+        let session_due = self.session.poll_timeout();
+        let due = Time::first_of([session_due, self.connect_at(), self.tell_until, call_due, self.wake_by]);
         if let Some(at) = due {
             // A timer that fires early does no harm, and is cheaper than one that is set for each message and each wait.
             if self.armed.is_none_or(|armed| at < armed) {

@@ -223,10 +223,11 @@ impl Client {
             }
             let left = deadline.map(|deadline| deadline.since(now));
             if inner.link.more() || left == Some(Span::ZERO) {
-                if !inner.link.read(now) && left == Some(Span::ZERO) {
+                let read = inner.link.read();
+                if read.is_none() && left == Some(Span::ZERO) {
                     break Ok(None);
                 }
-                now = clock::now();
+                now = read.unwrap_or_else(clock::now);
             } else {
                 (inner, now) = self.sleep(inner, now, left, kinds);
             }
@@ -266,18 +267,12 @@ impl Client {
             inner.woken = false;
             self.poller.clear_wake();
         }
-        let now = clock::now();
-        if !woken.by_socket {
-            return (inner, now);
+        let read = if woken.by_socket { inner.link.read() } else { None };
+        let now = read.unwrap_or_else(clock::now);
+        if read.is_none() && woken.by_hang_up {
+            inner.link.handle_hang_up(now);
         }
-        if !inner.link.read(now) {
-            if woken.by_hang_up {
-                inner.link.handle_hang_up(now);
-            }
-            return (inner, now);
-        }
-        // What was read is judged by a time behind the read (R6): this process may have been stopped before it.
-        (inner, clock::now())
+        (inner, now)
     }
 
     /// Another thread sleeps in the poller, or runs callbacks: it tells when it is done.
@@ -299,7 +294,7 @@ impl Client {
             if now > inner.link.last_read() + self.spin || longest.is_some_and(|at| at <= now) {
                 return (inner, false);
             }
-            if inner.link.read(now) {
+            if inner.link.read().is_some() {
                 return (inner, true);
             }
             drop(inner);

@@ -54,6 +54,8 @@ pub(crate) struct Visitor {
 #[derive(Debug)]
 pub(crate) struct Desk {
     questions: Receiver<Slip>,
+    /// There may be some: each is put in before the event that says so.
+    may_be_asked: bool,
     started: Time,
     last: Option<Time>,
     reloads: u64,
@@ -63,7 +65,14 @@ pub(crate) struct Desk {
 /// The two sides.
 pub(crate) fn bridge(waker: Arc<Waker>, started: Time) -> (Visitor, Desk) {
     let (sender, receiver) = bounded(STATUS_CONNECTIONS);
-    let desk = Desk { questions: receiver, started, last: None, reloads: 0, reload_error: None };
+    let desk = Desk {
+        questions: receiver,
+        may_be_asked: false,
+        started,
+        last: None,
+        reloads: 0,
+        reload_error: None,
+    };
     (Visitor { questions: sender, waker }, desk)
 }
 
@@ -78,9 +87,14 @@ impl Visitor {
 }
 
 impl Desk {
+    /// The waker's event has come.
+    pub(crate) const fn on_event(&mut self) {
+        self.may_be_asked = true;
+    }
+
     /// When to answer, if somebody asks.
     pub(crate) fn due(&self) -> Option<Time> {
-        if self.questions.is_empty() {
+        if !self.may_be_asked || self.questions.is_empty() {
             return None;
         }
         Some(self.last.map_or(Time(0), |last| last + Span(STATUS_GAP_US)))
@@ -118,6 +132,8 @@ impl Desk {
                 }
             }
         }
+        // What is asked from here on has an event of its own.
+        self.may_be_asked = !self.questions.is_empty();
     }
 
     fn document(&self, now: Time, engine: &Engine, own: &[(&str, u64)]) -> StatusDocument {

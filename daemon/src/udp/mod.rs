@@ -13,7 +13,7 @@ use msg_proto::{
     units::{Span, Time},
 };
 use nix::errno::Errno;
-use quinn_udp::{UdpSockRef, UdpSocketState};
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -24,8 +24,11 @@ use crate::{
     sys,
 };
 
-/// Datagrams, or runs of them, that one system call brings.
+/// Datagrams, or runs of them, that one system call brings at most...
 const BATCH: usize = 16;
+
+/// ... and where few come: for each that is asked for, some 300 bytes are made ready. With two, one that comes alone is known to.
+const FEW: usize = 2;
 
 /// The most that one datagram, or a run of them that the kernel put together, can hold.
 const MAX_DATAGRAM_BYTES: usize = 64 << 10;
@@ -36,6 +39,8 @@ pub(crate) struct Udp {
     listeners: Vec<Listener>,
     /// `BATCH` buffers in a row, reused for every receive.
     buffer: Vec<u8>,
+    /// What came in each.
+    metas: [RecvMeta; BATCH],
     /// What is being sent.
     out: Vec<u8>,
     /// What stands in `out` because its listener would have blocked.
@@ -52,6 +57,8 @@ struct Listener {
     token: Token,
     /// Something may be there to receive: set by an event, cleared by "would block".
     readable: bool,
+    /// Several came the last time.
+    many: bool,
     /// Since when it takes nothing.
     blocked: Option<Time>,
     /// Datagrams in one system call when it was bound.
@@ -87,6 +94,7 @@ impl Udp {
         Ok(Self {
             listeners: listeners.collect::<Result<_, _>>()?,
             buffer: vec![0; BATCH * MAX_DATAGRAM_BYTES],
+            metas: [RecvMeta::default(); BATCH],
             out: Vec::with_capacity(MAX_DATAGRAM_BYTES),
             held: None,
             mtu,
@@ -188,14 +196,15 @@ impl Listener {
         let receive_buffer = sys::set_receive_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         let send_buffer = sys::set_send_buffer(&socket, SOCKET_BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        let segments = state.max_gso_segments();
         let socket = UdpSocket::from_std(socket.into());
+        let state = new_state(&socket)?;
+        let segments = state.max_gso_segments();
         Ok(Self {
             socket,
             state,
             token,
             readable: false,
+            many: false,
             blocked: None,
             segments,
             no_offload: None,
@@ -212,9 +221,42 @@ impl Listener {
         let since = *self.no_offload.get_or_insert(now);
         if now.since(since) >= Span(OFFLOAD_RETRY_US) {
             self.no_offload = None;
-            if let Ok(state) = UdpSocketState::new(UdpSockRef::from(&self.socket)) {
+            if let Ok(state) = new_state(&self.socket) {
                 self.state = state;
             }
+        }
+    }
+}
+
+/// What `quinn-udp` knows of a socket, and has it do.
+fn new_state(socket: &UdpSocket) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(UdpSockRef::from(socket))?;
+    sys::forgo_ancillary_data(socket, socket.local_addr()?.is_ipv6());
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_comes_with_nothing_that_nobody_looks_at() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = match Listener::bind(address.parse().expect("an address"), Token(0)) {
+                Ok(listener) => listener,
+                // A machine without IPv6.
+                Err(error) if error.raw_os_error() == Some(Errno::EADDRNOTAVAIL as i32) => continue,
+                Err(error) => panic!("{address}: {error}"),
+            };
+            let to = listener.socket.local_addr().expect("bound");
+            listener.socket.send_to(b"a datagram", to).expect("sent");
+            let mut buffer = [0; 64];
+            let mut metas = [RecvMeta::default()];
+            let mut buffers = [io::IoSliceMut::new(&mut buffer)];
+            let came = listener.state.recv(UdpSockRef::from(&listener.socket), &mut buffers, &mut metas);
+            assert_eq!((came.expect("it is there"), metas[0].len, metas[0].addr), (1, 10, to));
+            let beside = (metas[0].ecn, metas[0].dst_ip, metas[0].interface_index, metas[0].timestamp);
+            assert_eq!(beside, (None, None, None, None), "{address}");
         }
     }
 }

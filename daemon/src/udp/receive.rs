@@ -2,37 +2,42 @@
 
 use std::io::{self, IoSliceMut};
 
-use msg_proto::engine::Engine;
+use msg_proto::{engine::Engine, units::Time};
 use quinn_udp::{RecvMeta, UdpSockRef};
 
-use super::{BATCH, MAX_DATAGRAM_BYTES, Udp};
+use super::{BATCH, FEW, Listener, MAX_DATAGRAM_BYTES, Udp};
 use crate::{clock, limits::DATAGRAMS_PER_TURN};
 
 /// Errors in a row after which a listener's turn is over.
 const MAX_ERRORS: usize = 16;
 
 impl Udp {
-    /// Gives each listener that has something its turn. Returns how many datagrams came.
-    pub(crate) fn receive(&mut self, engine: &mut Engine) -> usize {
-        (0..self.listeners.len()).map(|index| self.receive_from(index, engine)).sum()
+    /// Gives each listener that has something its turn. Returns when the last datagram had come, if any has.
+    pub(crate) fn receive(&mut self, engine: &mut Engine) -> Option<Time> {
+        let mut came = None;
+        for index in 0..self.listeners.len() {
+            came = self.receive_from(index, engine).or(came);
+        }
+        came
     }
 
-    fn receive_from(&mut self, index: usize, engine: &mut Engine) -> usize {
-        let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.readable) else {
-            return 0;
-        };
-        let mut chunks = self.buffer.chunks_exact_mut(MAX_DATAGRAM_BYTES);
-        let mut buffers: [IoSliceMut<'_>; BATCH] =
-            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let mut metas = [RecvMeta::default(); BATCH];
-        let (mut count, mut errors) = (0, 0);
+    fn receive_from(&mut self, index: usize, engine: &mut Engine) -> Option<Time> {
+        let listener = self.listeners.get_mut(index).filter(|listener| listener.readable)?;
+        let (mut count, mut errors, mut came) = (0, 0, None);
         while listener.readable && count < DATAGRAMS_PER_TURN && errors < MAX_ERRORS {
-            match listener.state.recv(UdpSockRef::from(&listener.socket), &mut buffers, &mut metas) {
+            let (received, asked) = match listener.many {
+                true => (receive_batch::<BATCH>(listener, &mut self.buffer, &mut self.metas), BATCH),
+                false => (receive_batch::<FEW>(listener, &mut self.buffer, &mut self.metas), FEW),
+            };
+            match received {
                 Ok(filled) => {
                     let now = clock::now();
+                    came = Some(now);
                     // Fewer than asked for: there were no more, and the next one will be an event.
-                    listener.readable = filled == BATCH;
-                    for (buffer, meta) in buffers.iter().zip(&metas).take(filled) {
+                    listener.readable = filled == asked;
+                    listener.many = filled >= FEW;
+                    let buffers = self.buffer.chunks_exact(MAX_DATAGRAM_BYTES);
+                    for (buffer, meta) in buffers.zip(&self.metas).take(filled) {
                         let bytes = buffer.get(..meta.len).unwrap_or_default();
                         // An empty datagram counts too, so that a flood of them ends the turn.
                         count += meta.len.div_ceil(meta.stride.max(1)).max(1);
@@ -55,6 +60,17 @@ impl Udp {
                 }
             }
         }
-        count
+        came
     }
+}
+
+/// One system call for `N` datagrams, or runs of them, at most: as many of `buffer` and `metas` are filled as it returns.
+fn receive_batch<const N: usize>(
+    listener: &Listener,
+    buffer: &mut [u8],
+    metas: &mut [RecvMeta],
+) -> io::Result<usize> {
+    let mut chunks = buffer.chunks_exact_mut(MAX_DATAGRAM_BYTES);
+    let mut buffers: [_; N] = std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+    listener.state.recv(UdpSockRef::from(&listener.socket), &mut buffers, &mut metas[..N])
 }

@@ -26,7 +26,7 @@ pub(crate) enum Sending {
 }
 
 impl Udp {
-    /// Sends what the engine has, as far as a turn goes. `now` is later afterwards, if anything was sent.
+    /// Sends what the engine has, as far as a turn goes. `now` is later afterwards, if several were sent.
     pub(crate) fn transmit(
         &mut self,
         registry: &Registry,
@@ -34,9 +34,15 @@ impl Udp {
         engine: &mut Engine,
     ) -> io::Result<Sending> {
         self.listeners.iter_mut().for_each(|listener| listener.retry_offload(*now));
-        for _ in 0..TRANSMITS_PER_TURN {
+        for sent in 0..TRANSMITS_PER_TURN {
+            if self.held.is_none() && !engine.has_transmit() {
+                return Ok(Sending::Drained);
+            }
+            if sent > 0 {
+                *now = clock::now();
+            }
             match self.transmit_once(registry, *now, engine)? {
-                Some(Sending::Drained) => *now = clock::now(),
+                Some(Sending::Drained) => {}
                 Some(Sending::Unfinished) => return Ok(Sending::Unfinished),
                 None => return Ok(Sending::Drained),
             }
@@ -148,6 +154,10 @@ fn send_one(
     contents: &[u8],
     segment_size: Option<usize>,
 ) -> io::Result<()> {
+    if segment_size.is_none() {
+        // Nothing goes with it that would have to be said in ancillary data.
+        return listener.socket.send_to(contents, transmit.to).map(|_| ());
+    }
     let transmit =
         quinn_udp::Transmit { destination: transmit.to, ecn: None, contents, segment_size, src_ip: None };
     listener.state.try_send(UdpSockRef::from(&listener.socket), &transmit)
