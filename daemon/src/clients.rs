@@ -14,7 +14,7 @@ use msg_proto::{
 
 use crate::{
     clock,
-    limits::{CLIENT_BYTES_PER_TURN, MAX_UNREAD_OUTPUT_BYTES, READ_BUFFER_BYTES, READ_BYTES_PER_TURN},
+    limits::{CLIENT_BYTES_PER_TURN, MAX_UNREAD_OUTPUT_BYTES, READ_BYTES_PER_TURN},
 };
 
 /// All connections.
@@ -28,8 +28,6 @@ pub(crate) struct Clients {
     table: Vec<Option<Client>>,
     to_read: VecDeque<usize>,
     to_write: VecDeque<usize>,
-    /// What any client sends is read here first.
-    buffer: Vec<u8>,
     /// The token of the connection with index 0.
     base: usize,
 }
@@ -79,8 +77,7 @@ enum Progress {
 
 impl Clients {
     pub(crate) fn new(base: usize) -> Self {
-        let buffer = vec![0; READ_BUFFER_BYTES];
-        Self { table: Vec::new(), to_read: VecDeque::new(), to_write: VecDeque::new(), buffer, base }
+        Self { table: Vec::new(), to_read: VecDeque::new(), to_write: VecDeque::new(), base }
     }
 
     /// A connection that the engine has accepted.
@@ -146,7 +143,7 @@ impl Clients {
                 client.read = Reading::Paused;
                 continue;
             }
-            let (count, progress) = read_turn(client, &mut self.buffer, engine, &mut came, &mut transmit)?;
+            let (count, progress) = read_turn(client, engine, &mut came, &mut transmit)?;
             total += count;
             match progress {
                 Progress::More => self.to_read.push_back(index),
@@ -262,31 +259,29 @@ impl Clients {
 
 fn read_turn(
     client: &mut Client,
-    buffer: &mut [u8],
     engine: &mut Engine,
     came: &mut Option<Time>,
     transmit: &mut impl FnMut(&mut Engine) -> io::Result<()>,
 ) -> io::Result<(usize, Progress)> {
     let mut total = 0;
     while total < CLIENT_BYTES_PER_TURN {
-        match client.stream.read(buffer) {
+        let space = engine.read_space();
+        let room = space.len();
+        match client.stream.read(space) {
             Ok(0) => return Ok((total, Progress::End)),
             Ok(count) => {
                 total += count;
-                let mut rest = buffer.get(..count).unwrap_or_default();
-                loop {
-                    let now = clock::now();
-                    *came = Some(now);
-                    let taken = engine.handle_client_batch(now, client.id, rest);
-                    rest = rest.get(taken..).unwrap_or_default();
-                    if rest.is_empty() {
-                        break;
-                    }
+                let mut now = clock::now();
+                let mut is_more = engine.handle_client_read(now, client.id, count);
+                while is_more {
                     transmit(engine)?;
+                    now = clock::now();
+                    is_more = engine.handle_client_read(now, client.id, 0);
                 }
+                *came = Some(now);
                 // A stream that gave less than it could has no more, and what comes next will be an event; so will
                 // its end, unless that has been one already.
-                if count < buffer.len() && !client.ending && client.write != Writing::Broken {
+                if count < room && !client.ending && client.write != Writing::Broken {
                     return Ok((total, Progress::Wait));
                 }
             }

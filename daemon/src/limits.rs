@@ -44,10 +44,6 @@ pub const TRANSMITS_PER_TURN: usize = 256;
 /// delivery and a whole delivery window, so that a client that reads is never held up.
 pub const MAX_UNREAD_OUTPUT_BYTES: usize = 4 << 20;
 
-/// The buffer that clients are read into: one, shared. About what a socket holds: one read takes it all. That keeps no peer
-/// waiting: what fills a transmission leaves while the rest is handled.
-pub const READ_BUFFER_BYTES: usize = 256 << 10;
-
 /// What is asked of the kernel for each listener's buffers, and that is how much the link may have under way.
 pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
@@ -97,4 +93,3 @@ pub const LOG_GAP_US: u64 = 10_000_000;
 const _: () = assert!(MAX_UNREAD_OUTPUT_BYTES > msg_proto::limits::MAX_LOCAL_FRAME_BYTES * 2);
 const _: () = assert!(STATUS_HEAD_MS < STATUS_CONNECTION_MS);
 const _: () = assert!(READ_BYTES_PER_TURN >= CLIENT_BYTES_PER_TURN);
-const _: () = assert!(CLIENT_BYTES_PER_TURN >= READ_BUFFER_BYTES);

@@ -11,6 +11,7 @@ use super::{
     fragments::Units,
     link::LinkKey,
     lives::Home,
+    reads::{Bytes, Reads},
 };
 use crate::{
     ids::{Channel, ClientId, FlowId, Instance, MsgId, Seq},
@@ -44,8 +45,8 @@ pub(crate) struct Entry {
     pub(crate) is_call: bool,
     /// The only instance that may be given it, and whose client that is. Its flow's target is nothing to it.
     pub(crate) to: Option<(Home, Instance)>,
-    /// The user data, then the payload.
-    pub(crate) bytes: Vec<u8>,
+    /// The user data, then the payload: [`Chain::payload`].
+    pub(crate) bytes: Bytes,
     pub(crate) user_len: u8,
     /// When its client sent it, by the raw clock, as the library counts it.
     pub(crate) sent_at: Time,
@@ -118,7 +119,7 @@ impl Entry {
         at_least_once: false,
         is_call: false,
         to: None,
-        bytes: Vec::new(),
+        bytes: Bytes::EMPTY,
         user_len: 0,
         sent_at: Time(0),
         retries_left: 0,
@@ -131,14 +132,20 @@ impl Entry {
         units: None,
     };
 
+    /// The length of the message itself.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.bytes.len() - usize::from(self.user_len)
+    }
+
     /// The message itself.
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[usize::from(self.user_len)..]
+    #[inline]
+    pub(crate) fn payload<'a>(&'a self, reads: &'a Reads) -> &'a [u8] {
+        &reads.get(&self.bytes)[usize::from(self.user_len)..]
     }
 
     /// The sender's user data.
-    pub(crate) fn user(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.user_len)]
+    pub(crate) fn user<'a>(&'a self, reads: &'a Reads) -> &'a [u8] {
+        &reads.get(&self.bytes)[..usize::from(self.user_len)]
     }
 
     /// Of a message of the call layer: how long ago its client sent it, and whether it is for one instance.
@@ -160,12 +167,19 @@ pub(crate) struct Chain {
     pub(crate) entries: Arena<EntryKey, Entry>,
     pub(crate) due: DueLists,
     pub(crate) flows: Arena<FlowKey, OutFlow>,
+    pub(crate) reads: Reads,
     next_serial: u32,
 }
 
 impl Chain {
     pub(crate) fn new() -> Self {
-        Self { entries: Arena::new(), due: DueLists::default(), flows: Arena::new(), next_serial: 0 }
+        Self {
+            entries: Arena::new(),
+            due: DueLists::default(),
+            flows: Arena::new(),
+            reads: Reads::new(),
+            next_serial: 0,
+        }
     }
 
     /// A number that tells this entry from others with the same key.

@@ -50,6 +50,8 @@ impl Engine {
             let at_sender = self.chain.flows.get(entry.flow).map(|f| f.client);
             same("an entry's client and its flow's", Some(entry.client), at_sender)?;
         }
+        let bytes = self.chain.entries.iter().map(|(key, entry)| (key, &entry.bytes));
+        holds("a segment knows its messages", self.chain.reads.agrees(bytes))?;
         self.chain.due.check(&self.chain.entries)?;
         same("flows and flows by destination", self.chain.flows.len(), self.routes.flow_count())?;
         for (key, flow) in self.chain.flows.iter() {
@@ -118,7 +120,7 @@ impl Engine {
 
     fn entry_cost(&self, key: EntryKey) -> usize {
         let entry = &self.chain.entries[key];
-        cost(entry.payload().len(), entry.user().len())
+        cost(entry.bytes.len(), 0)
     }
 
     fn check_inbox(&self, key: InboxKey) -> Check {

@@ -2,7 +2,9 @@
 
 use super::{
     ConnectionRefused, Credentials, Engine, Fault,
+    chain::Chain,
     client::{Conn, ConnState},
+    reads::{Batch, Origin},
     transmit::MAX_BATCH_BYTES,
 };
 use crate::{
@@ -69,39 +71,74 @@ impl Engine {
     /// [`handle_client_bytes`](Self::handle_client_bytes), but it leaves off where as much has come for peers as goes in one
     /// transmission. Returns how many bytes it took, of some at least one. Who calls
     /// [`poll_transmit`](Self::poll_transmit) once before it comes with the rest has a peer begin while this daemon reads on.
+    ///
+    /// The same as reading into [`read_space`](Self::read_space), by copying.
     #[must_use]
     pub fn handle_client_batch(&mut self, now: Time, conn: ConnId, bytes: &[u8]) -> usize {
+        let space = self.read_space();
+        let n = bytes.len().min(space.len());
+        space[..n].copy_from_slice(&bytes[..n]);
+        if self.handle_client_read(now, conn, n) { n - self.chain.reads.forget_rest_of(conn) } else { n }
+    }
+
+    /// Where to read what a client sends: room for 64 KiB at least. Messages stay there until their outcome.
+    pub fn read_space(&mut self) -> &mut [u8] {
+        if !self.chain.reads.has_room() {
+            if let Some((conn, rest)) = self.chain.reads.turn_over() {
+                self.conns[conn].partial.extend_from_slice(rest.bytes());
+            }
+            let Chain { entries, reads, .. } = &mut self.chain;
+            reads.condense(entries, &mut self.pool);
+        }
+        self.chain.reads.space()
+    }
+
+    /// `n` bytes of a client's stream were read into [`read_space`](Self::read_space): frames may begin and end anywhere in
+    /// them. Returns whether it has left off where as much has come for peers as goes in one transmission. Then call
+    /// [`poll_transmit`](Self::poll_transmit) once, so that a peer begins while this daemon reads on, and this again with `n`
+    /// 0, before anything else is read.
+    pub fn handle_client_read(&mut self, now: Time, conn: ConnId, n: usize) -> bool {
         self.advance(now);
-        let Some(c) = self.conns.get_mut(conn) else { return bytes.len() };
-        let (all, mut bytes) = (bytes.len(), bytes);
         if self.gathered >= MAX_BATCH_BYTES {
             // Others have brought it about, and it has left or will.
             self.gathered = 0;
         }
-        if !c.partial.is_empty() {
+        if let Some((other, rest)) = self.chain.reads.take_rest_of_others(conn) {
+            self.conns[other].partial.extend_from_slice(rest);
+        }
+        let batch = self.chain.reads.begin(conn, n);
+        if self.conns.get(conn).is_none() {
+            self.chain.reads.end(conn, batch.bytes().len());
+            return false;
+        }
+        let used = self.read_batch(conn, &batch);
+        self.chain.reads.end(conn, used);
+        let is_enough = self.gathered >= MAX_BATCH_BYTES;
+        if is_enough {
+            self.gathered = 0;
+        }
+        self.flush_local();
+        is_enough && used < batch.bytes().len()
+    }
+
+    /// Returns how many bytes of a batch were handled: those of whole frames.
+    fn read_batch(&mut self, conn: ConnId, batch: &Batch) -> usize {
+        let (all, mut bytes) = (batch.bytes().len(), batch.bytes());
+        if !self.conns[conn].partial.is_empty() {
             // Only the frame that had begun is put together; those behind it are read where they are.
-            let mut partial = std::mem::take(&mut c.partial);
+            let mut partial = std::mem::take(&mut self.conns[conn].partial);
             while !bytes.is_empty() && local::missing(&partial) > 0 {
                 let (its, others) = bytes.split_at(local::missing(&partial).min(bytes.len()));
                 partial.extend_from_slice(its);
                 bytes = others;
             }
-            if self.read_frames(conn, &partial) > 0 {
+            if self.read_frames(conn, &partial, None) > 0 {
                 partial.clear();
                 partial.shrink_to(KEPT_PARTIAL);
             }
             self.conns[conn].partial = partial;
         }
-        let used = self.read_frames(conn, bytes);
-        bytes = &bytes[used..];
-        if self.gathered >= MAX_BATCH_BYTES {
-            self.gathered = 0;
-        } else {
-            self.conns[conn].partial.extend_from_slice(bytes);
-            bytes = &[];
-        }
-        self.flush_local();
-        all - bytes.len()
+        all - bytes.len() + self.read_frames(conn, bytes, Some(batch.origin))
     }
 
     /// A client's connection has ended (end of file or error). The id is no longer valid.
@@ -118,6 +155,7 @@ impl Engine {
         self.writable.retain(|k| *k != conn);
         self.closing.retain(|k| *k != conn);
         self.roomy.retain(|k| *k != conn);
+        self.chain.reads.forget_rest_of(conn);
         self.conns.remove(conn);
         self.flush_local();
     }
@@ -205,7 +243,7 @@ impl Engine {
     }
 
     /// Reads whole frames until there is a batch for peers; returns how many bytes they took (all, when the connection ends).
-    fn read_frames(&mut self, key: ConnId, bytes: &[u8]) -> usize {
+    fn read_frames(&mut self, key: ConnId, bytes: &[u8], origin: Option<Origin>) -> usize {
         let mut used = 0;
         while self.conns[key].state != ConnState::Closing {
             if self.gathered >= MAX_BATCH_BYTES {
@@ -218,9 +256,9 @@ impl Engine {
                     let result = match self.conns[key].state {
                         ConnState::Ready(client) if local::is_submit(&raw) => {
                             let submit = Submit::parse(raw).map_err(Violation::from);
-                            let taken = submit.and_then(|submit| self.on_submit(client, &submit));
+                            let taken = submit.and_then(|submit| self.on_submit(client, &submit, origin));
                             if taken.is_ok() {
-                                used += self.submit_run(client, &bytes[used..]);
+                                used += self.submit_run(client, &bytes[used..], origin);
                             }
                             taken
                         }

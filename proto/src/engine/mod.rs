@@ -5,7 +5,7 @@
 //! order of a message's way:
 //!
 //! * `connections`: bytes of clients become frames; registration;
-//! * `submit`: into the chain, and on towards an instance;
+//! * `reads`: where those bytes are read to, and messages stay; `submit`: into the chain, and on towards an instance;
 //! * `transmit`: datagrams; `handshake`: hellos;
 //! * `datagram`: frames of peers; `accept`: into an inbox; `give`: on to the client;
 //! * `target`: to which instance a flow's messages go, and when to another one; `address`: those for one instance only;
@@ -36,6 +36,7 @@ mod lives;
 mod map;
 mod outcome;
 mod presence;
+mod reads;
 mod register;
 mod reload;
 mod report;

@@ -65,7 +65,13 @@ impl Engine {
             self.wake_conn(conn);
         }
         let entry = &self.chain.entries[key];
-        let failed = Failed { msgid: entry.msgid, dst, tries: entry.copies, verdict, user: entry.user() };
+        let failed = Failed {
+            msgid: entry.msgid,
+            dst,
+            tries: entry.copies,
+            verdict,
+            user: entry.user(&self.chain.reads),
+        };
         local::put::failed(
             conn.map_or(&mut self.clients[client].missed, |c| self.conns[c].out.tail()),
             &failed,
@@ -147,7 +153,7 @@ impl Client {
     /// Takes a message of its own out of the chain. Returns its flow.
     #[inline]
     fn remove(&mut self, key: EntryKey, chain: &mut Chain, pool: &mut BufferPool) -> FlowKey {
-        let Chain { entries, flows, due, .. } = chain;
+        let Chain { entries, flows, due, reads, .. } = chain;
         due.remove(entries, key);
         let Entry { flow, seq, msgid, bytes, to, in_doubt, .. } = entries.remove(key);
         let f = &mut flows[flow];
@@ -158,7 +164,7 @@ impl Client {
         }
         self.sent.remove(msgid, cost(bytes.len(), 0));
         self.sent.addressed -= u32::from(to.is_some());
-        pool.put(bytes);
+        reads.release(bytes, pool);
         flow
     }
 

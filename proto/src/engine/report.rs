@@ -145,12 +145,12 @@ impl Engine {
             client: self.clients[e.client].instance.client.0,
             msgid: e.msgid.0,
             dst: flow.dst.0,
-            len: e.payload().len() as u64,
+            len: e.payload_len() as u64,
             age_ms: now.since(e.sent_at).as_millis(),
             copies: e.copies,
             times_left: u32::from(e.retries_left),
             waits_for: waits_for.to_owned(),
-            user_buff: printable(e.user()),
+            user_buff: printable(e.user(&self.chain.reads)),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     fragments::Units,
     inbox::Source,
     lives::Home,
+    reads::{Bytes, Origin},
     transmit::MAX_BATCH_BYTES,
 };
 use crate::{
@@ -26,7 +27,13 @@ use crate::{
 };
 
 impl Engine {
-    pub(super) fn on_submit(&mut self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
+    /// `origin`: where it was read to, if it is to stay there.
+    pub(super) fn on_submit(
+        &mut self,
+        client: ClientKey,
+        submit: &Submit<'_>,
+        origin: Option<Origin>,
+    ) -> Result<(), Violation> {
         let c = &self.clients[client];
         if c.sent.find(submit.msgid).is_some() || (c.has_returned && c.sent.distance(submit.msgid).is_none())
         {
@@ -45,7 +52,7 @@ impl Engine {
                 "sequence number: increasing, within 65,536 of the floor",
             ));
         }
-        let key = self.enter(client, flow, submit);
+        let key = self.enter(client, flow, submit, origin);
         if let Some(upto) = self.chain.flows[flow].replay {
             self.on_replayed(key, upto);
         }
@@ -65,7 +72,7 @@ impl Engine {
     /// Messages of the flow that the client last submitted to, which follow each other in its stream: to whom they go, and whether
     /// they may, is looked at once. One that is in any way out of the ordinary ends them, and is for
     /// [`on_submit`](Self::on_submit); most are not. Returns how many bytes they took.
-    pub(super) fn submit_run(&mut self, client: ClientKey, bytes: &[u8]) -> usize {
+    pub(super) fn submit_run(&mut self, client: ClientKey, bytes: &[u8], origin: Option<Origin>) -> usize {
         let Self { clients, chain, links, pool, clock, config, .. } = self;
         let c = &mut clients[client];
         let Some((id, flow)) = c.last_flow else { return 0 };
@@ -93,7 +100,7 @@ impl Engine {
             if !is_plain || !has_room {
                 break;
             }
-            let entry = chain.enter((client, c), flow, &submit, None, clock, pool);
+            let entry = chain.enter((client, c), flow, (&submit, origin), None, clock, pool);
             chain.entries[entry].queued = true;
             link.queue.push(client, entry, chain.entries[entry].serial);
             self.gathered += DatagramBuilder::data_bytes(submit.payload.len());
@@ -189,10 +196,16 @@ impl Engine {
         Ok(flow)
     }
 
-    fn enter(&mut self, client: ClientKey, flow: FlowKey, submit: &Submit<'_>) -> EntryKey {
+    fn enter(
+        &mut self,
+        client: ClientKey,
+        flow: FlowKey,
+        submit: &Submit<'_>,
+        origin: Option<Origin>,
+    ) -> EntryKey {
         let to = submit.to.and_then(|to| Some((self.home_of(to.node)?, instance_of(submit.dst, to))));
         let Self { chain, clients, pool, clock, .. } = self;
-        let key = chain.enter((client, &mut clients[client]), flow, submit, to, clock, pool);
+        let key = chain.enter((client, &mut clients[client]), flow, (submit, origin), to, clock, pool);
         self.count(Counter::MessagesSubmitted);
         key
     }
@@ -215,7 +228,7 @@ impl Engine {
             Via::Local if !self.may_send_copy(key) => {}
             Via::Local => self.hand_over(key, target),
             Via::Link(link) => {
-                let (client, serial, len) = (entry.client, entry.serial, entry.payload().len());
+                let (client, serial, len) = (entry.client, entry.serial, entry.payload_len());
                 let Some(association) = &self.links[link].current else { return false };
                 if len > association.remote.max_message_bytes {
                     self.fail(key, Reason::TooLarge);
@@ -253,7 +266,15 @@ impl Engine {
         // By the clock that judges: this node's, so nothing is lost in between.
         let call = entry.call(self.clock.raw()).map(|mark| CallCopy::of(mark, self.clock.raw()));
         let (msgid, seq, user_len) = (entry.msgid, entry.seq, usize::from(entry.user_len));
-        let bytes = std::mem::take(&mut entry.bytes);
+        let (mut own, mut read) = (Vec::new(), None);
+        match &mut entry.bytes {
+            Bytes::Own(bytes) => own = std::mem::take(bytes),
+            Bytes::Read { segment, at, len } => read = Some((self.chain.reads.share(*segment), *at, *len)),
+        }
+        let bytes = match &read {
+            Some((segment, at, len)) => &segment[*at as usize..][..*len as usize],
+            None => &own,
+        };
         self.chain.bind(key);
         if let Some(inbox) = self.open_inbox(&context, Source::Local) {
             if let Some((first, count)) = hole {
@@ -263,7 +284,9 @@ impl Engine {
             let copy = Copy { msgid, seq, send_time, interval, call };
             self.accept(inbox, &copy, &bytes[user_len..]);
         }
-        self.chain.entries[key].bytes = bytes;
+        if read.is_none() {
+            self.chain.entries[key].bytes = Bytes::Own(own);
+        }
     }
 
     /// Whether a copy that leaves now is stale before the outcome is due (I4): as this daemon counts, and as the
@@ -297,7 +320,7 @@ impl Chain {
         &mut self,
         (client, c): (ClientKey, &mut Client),
         flow: FlowKey,
-        submit: &Submit<'_>,
+        (submit, origin): (&Submit<'_>, Option<Origin>),
         to: Option<(Home, Instance)>,
         clock: &Clock,
         pool: &mut BufferPool,
@@ -312,13 +335,11 @@ impl Chain {
             entry.at_least_once = submit.at_least_once;
             entry.is_call = submit.is_call;
             entry.to = to;
-            entry.bytes = pool.take(submit.user.len() + submit.payload.len());
-            entry.bytes.extend_from_slice(submit.user);
-            entry.bytes.extend_from_slice(submit.payload);
             entry.user_len = u8::try_from(submit.user.len()).unwrap_or(0);
             entry.sent_at = submit.send_time;
             entry.retries_left = c.times;
         });
+        self.entries[key].bytes = self.reads.keep(key, submit, origin, pool);
         self.entries.touch_next();
         c.sent.push(submit.msgid, key, cost(submit.payload.len(), submit.user.len()));
         c.sent.addressed += u32::from(to.is_some());

@@ -11,7 +11,7 @@ use crate::{
 };
 use client::ConnState;
 
-fn engine(start: u64, seed: u64) -> Engine {
+pub(super) fn engine(start: u64, seed: u64) -> Engine {
     engine_of("vm", start, seed, Vec::new())
 }
 
@@ -43,7 +43,7 @@ fn engine_of(node: &str, start: u64, seed: u64, peers: Vec<PeerConfig>) -> Engin
 }
 
 /// A client that has registered, and is ready.
-fn client(engine: &mut Engine, now: Time, id: u32) -> ConnId {
+pub(super) fn client(engine: &mut Engine, now: Time, id: u32) -> ConnId {
     let conn = engine.handle_connect(now, Credentials { pid: 1, uid: 0, gid: 0 }).expect("few connections");
     let body = Register {
         versions: VersionRange { lowest: 1, highest: 1 },
@@ -220,7 +220,7 @@ fn plain_messages_are_taken_in_and_given_in_one_go() {
     let ConnState::Ready(client) = a.conns[conns[0]].state else { panic!("it is ready") };
     let mut stream = Vec::new();
     (2..9).for_each(|n| put::submit(&mut stream, &message(n, now)));
-    assert_eq!(a.submit_run(client, &stream), stream.len());
+    assert_eq!(a.submit_run(client, &stream, None), stream.len());
 
     let mut out = Vec::new();
     a.poll_transmit(now, &mut out, 1).expect("seven messages");

@@ -61,7 +61,7 @@ impl Engine {
     /// is in any way out of the ordinary ends them, and is for [`put_messages`](Self::put_messages); most are not.
     fn put_more_of(&mut self, key: LinkKey, draft: &mut Draft<'_>, flow: FlowKey) {
         let is_adaptive = self.is_adaptive();
-        let Self { links, chain: Chain { entries, flows, .. }, clients, clock, .. } = self;
+        let Self { links, chain: Chain { entries, flows, reads, .. }, clients, clock, .. } = self;
         let (link, f) = (&mut links[key], &mut flows[flow]);
         let Some(association) = &mut link.current else { return };
         let client = &clients[f.client];
@@ -78,7 +78,7 @@ impl Engine {
                 return;
             }
             let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
-            let payload = entry.payload();
+            let payload = entry.payload(reads);
             let bytes = DatagramBuilder::data_bytes(payload.len());
             if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call: None, payload }) {
                 return;
@@ -111,13 +111,13 @@ impl Engine {
     ) -> Written {
         let entry = &self.chain.entries[entry_key];
         let age_bytes = DatagramBuilder::age_bytes(entry.is_call);
-        let (serial, needed) = (entry.serial, DatagramBuilder::data_bytes(entry.payload().len()) + age_bytes);
+        let (serial, needed) = (entry.serial, DatagramBuilder::data_bytes(entry.payload_len()) + age_bytes);
         if !self.put_flow_for(key, draft, entry_key, flow, needed) {
             return Written::Full;
         }
         let entry = &self.chain.entries[entry_key];
         let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
-        let (call, payload) = (entry.call(self.clock.raw()), entry.payload());
+        let (call, payload) = (entry.call(self.clock.raw()), entry.payload(&self.chain.reads));
         if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call, payload }) {
             return Written::Full;
         }
@@ -147,7 +147,7 @@ impl Engine {
             let max = draft.builder.fragment_room(is_call) / FRAGMENT_UNIT;
             let entry = &mut self.chain.entries[entry_key];
             let Some(run) = entry.units.as_mut().and_then(|u| u.next_run(max)) else { return Written::Full };
-            let (serial, payload) = (entry.serial, entry.payload());
+            let (serial, payload) = (entry.serial, entry.payload(&self.chain.reads));
             let (from, to) = (run.start * FRAGMENT_UNIT, (run.end * FRAGMENT_UNIT).min(payload.len()));
             let fragment = Fragment {
                 msgid: entry.msgid,
