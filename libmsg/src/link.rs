@@ -158,7 +158,7 @@ impl Link {
     }
 
     /// Whether so much waits, and would go, that the daemon had better begin with it.
-    pub(crate) const fn has_a_chunk(&self) -> bool {
+    pub(crate) fn has_a_chunk(&self) -> bool {
         !self.blocked && self.session.output_len() >= CHUNK_BYTES
     }
 

@@ -321,7 +321,7 @@ impl Session {
 
     /// How much of [`output`](Self::output) waits already; reports of what was taken come on top.
     #[must_use]
-    pub const fn output_len(&self) -> usize {
+    pub fn output_len(&self) -> usize {
         self.output.len()
     }
 

@@ -26,7 +26,7 @@ impl Session {
                 // None of it must be written once it has failed (I4).
                 self.break_stream(Gone::Silent);
             }
-            if let Some(ended) = self.unresolved.remove(msgid) {
+            if let Some(ended) = self.unresolved.remove(msgid, &mut self.output) {
                 self.counters.given_up += 1;
                 let written = ended.was_written(consumed);
                 let verdict = if written {
@@ -65,7 +65,7 @@ impl Session {
         if self.state.takes_submits() && may_be_read {
             self.write_through(msgid);
             put::withdraw(self.output.frames(), msgid);
-        } else if !may_be_read && let Some(ended) = self.unresolved.remove(msgid) {
+        } else if !may_be_read && let Some(ended) = self.unresolved.remove(msgid, &mut self.output) {
             let verdict = Verdict { reason: Reason::Cancelled, certainty: Certainty::NotStarted };
             self.fail(&ended, verdict, 0);
         }
@@ -87,9 +87,8 @@ impl Session {
 
     /// A message of the call layer was taken.
     fn resolve_call(&mut self, msgid: MsgId) {
-        let Some((dst, channel, to)) = self.unresolved.end(msgid, |e| (e.dst, e.channel, e.to.take())) else {
-            return;
-        };
+        let ended = self.unresolved.end(msgid, &mut self.output, |e, _| (e.dst, e.channel, e.to.take()));
+        let Some((dst, channel, to)) = ended else { return };
         let taker = to.or_else(|| self.out_flows.taker(dst, channel));
         self.tell_call(msgid, Ok(taker));
     }
@@ -109,7 +108,7 @@ impl Session {
                 if is_call {
                     self.resolve_call(msgid);
                 } else {
-                    self.unresolved.end(msgid, |_| ());
+                    self.unresolved.end(msgid, &mut self.output, |_, _| ());
                     if self.config.outcomes == Outcomes::All {
                         self.notify(Notice::Acked(msgid));
                     }
@@ -119,7 +118,7 @@ impl Session {
     }
 
     pub(super) fn on_failed(&mut self, failed: &Failed<'_>) {
-        let Some(ended) = self.unresolved.remove(failed.msgid) else {
+        let Some(ended) = self.unresolved.remove(failed.msgid, &mut self.output) else {
             self.counters.unmatched_outcomes += 1;
             return;
         };
@@ -155,7 +154,7 @@ impl Session {
         let chosen: Vec<MsgId> =
             self.unresolved.iter().filter(|(_, e)| choose(e.written_before)).map(|(id, _)| id).collect();
         for msgid in chosen {
-            if let Some(ended) = self.unresolved.remove(msgid) {
+            if let Some(ended) = self.unresolved.remove(msgid, &mut self.output) {
                 let verdict = verdict(&ended);
                 self.fail(&ended, verdict, u32::from(verdict.certainty == Certainty::Unknown));
             }

@@ -1,6 +1,8 @@
-//! What is to be written to the stream.
+//! What is to be written to the stream, and messages that stay there until their outcome.
 
-use super::unresolved::NewEntry;
+use std::collections::VecDeque;
+
+use super::unresolved::{Entry, NewEntry, charge};
 use crate::{
     ids::MsgId,
     local::{Addressee, Submit, put},
@@ -9,65 +11,205 @@ use crate::{
 
 /// A queue of bytes that knows how many ever went through it, so that a frame's place tells whether any of
 /// it was written.
+///
+/// ```text
+/// segments   | frames | frames |            all written: there for the messages that have no outcome
+///            | frames | frames | frames |   queued
+///                 ^ head
+///            | frames |                     the current one: what comes is appended
+/// ```
+///
+/// A message whose outcome takes long would keep a whole segment: see [`is_sparse`](Self::is_sparse).
 #[derive(Debug)]
 pub(super) struct Output {
-    bytes: Vec<u8>,
+    segments: Vec<Segment>,
+    /// Those before the current one that are not wholly written.
+    queue: VecDeque<u32>,
+    /// What of those is not written.
+    queued: usize,
+    /// What of the first one, or of the current one where none is queued, was written.
     head: usize,
+    current: u32,
+    /// Those that hold nothing; the one that was used last is used first.
+    free: Vec<u32>,
+    /// What the messages in segments are charged.
+    charged: usize,
     consumed: u64,
 }
 
-impl Output {
-    pub(super) const fn new() -> Self {
-        Self { bytes: Vec::new(), head: 0, consumed: 0 }
+#[derive(Debug, Default)]
+struct Segment {
+    bytes: Vec<u8>,
+    /// Messages that stay in it, and what they are charged.
+    messages: usize,
+    charged: usize,
+    /// Which they may be, by their place among the entries: who was there is not taken out.
+    entries: Vec<u32>,
+}
+
+/// Where a message's user data and payload stay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    segment: u32,
+    at: u32,
+    len: u32,
+}
+
+impl Kept {
+    /// Nowhere: they are the entry's own.
+    pub(super) const NOWHERE: Self = Self { segment: u32::MAX, at: 0, len: 0 };
+
+    pub(super) const fn is_somewhere(self) -> bool {
+        self.segment != u32::MAX
     }
 
-    /// Forgets what was not written; the stream is gone.
+    pub(super) const fn is_in(self, segment: u32) -> bool {
+        self.segment == segment
+    }
+
+    pub(super) const fn len(self) -> usize {
+        self.len as usize
+    }
+}
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Self {
+            segments: vec![Segment::default()],
+            queue: VecDeque::new(),
+            queued: 0,
+            head: 0,
+            current: 0,
+            free: Vec::new(),
+            charged: 0,
+            consumed: 0,
+        }
+    }
+
+    /// Forgets what was not written; the stream is gone. Messages stay.
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEEP_BYTES);
-        self.head = 0;
+        for segment in std::mem::take(&mut self.queue) {
+            self.recycle_empty(segment);
+        }
+        (self.queued, self.head) = (0, 0);
+        if self.segments[self.current as usize].messages > 0 {
+            self.current = self.next_segment();
+        }
+        self.reset_current();
     }
 
     /// For appending frames.
+    #[inline]
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
-        if self.head >= MOVE_BYTES && self.head >= self.bytes.len() / 2 {
-            self.bytes.drain(..self.head);
-            self.head = 0;
+        if self.segments[self.current as usize].bytes.len() >= SEGMENT_BYTES {
+            self.turn_over();
         }
-        &mut self.bytes
+        &mut self.segments[self.current as usize].bytes
     }
 
     /// `send_time`: of the message, by the raw clock.
     #[inline(always)]
     pub(super) fn submit(&mut self, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
-        let NewEntry { dst, seq, channel, at_least_once, is_call, user, payload, .. } = *m;
-        let to = m.to.map(|to| Addressee { incarnation: to.instance.incarnation, node: &to.node });
-        put::submit(
-            self.frames(),
-            &Submit { dst, msgid, seq, channel, at_least_once, is_call, to, send_time, user, payload },
-        );
+        put_submit(self.frames(), msgid, send_time, m);
     }
 
-    pub(super) fn consume(&mut self, n: usize) {
-        debug_assert!(n <= self.len());
-        let n = n.min(self.len());
-        self.head += n;
-        self.consumed += n as u64;
-        if self.head == self.bytes.len() {
-            self.clear();
+    /// The same of a message that may stay in a segment.
+    pub(super) fn submit_again(&mut self, msgid: MsgId, send_time: Time, entry: &Entry) {
+        let mut frames = std::mem::take(self.frames());
+        debug_assert!(
+            !entry.kept().is_in(self.current),
+            "what stands in this stream is not written to it again"
+        );
+        put_submit(&mut frames, msgid, send_time, &entry.as_sent(self));
+        self.segments[self.current as usize].bytes = frames;
+    }
+
+    /// Has the last `len` bytes stay, which are a message's.
+    #[inline]
+    pub(super) fn keep_last(&mut self, entry: u32, len: usize) -> Kept {
+        if len == 0 {
+            return Kept::NOWHERE;
+        }
+        let s = &mut self.segments[self.current as usize];
+        s.messages += 1;
+        s.charged += charge(0, len);
+        s.entries.push(entry);
+        self.charged += charge(0, len);
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(0);
+        Kept { segment: self.current, at: narrow(s.bytes.len() - len), len: narrow(len) }
+    }
+
+    /// What stays there.
+    #[inline]
+    pub(super) fn kept(&self, kept: Kept) -> &[u8] {
+        &self.segments[kept.segment as usize].bytes[kept.at as usize..][..kept.len as usize]
+    }
+
+    /// It need not stay any longer.
+    #[inline]
+    pub(super) fn release(&mut self, kept: Kept) {
+        let s = &mut self.segments[kept.segment as usize];
+        s.messages -= 1;
+        s.charged -= charge(0, kept.len());
+        self.charged -= charge(0, kept.len());
+        if s.messages == 0 {
+            s.entries.clear();
+            if kept.segment == self.current {
+                self.settle_current();
+            } else if !self.queue.contains(&kept.segment) {
+                self.recycle_empty(kept.segment);
+            }
         }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[self.head..]
+    /// Whether segments hold less than half of what they could: then [`emptiest`](Self::emptiest) should hold nothing.
+    #[inline]
+    pub(super) fn is_sparse(&self) -> bool {
+        (self.segments.len() - self.free.len()) * SEGMENT_BYTES > SPARE_BYTES + 2 * self.charged
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.bytes.len() - self.head
+    /// The segment that only a few messages keep, and the entries that these may be.
+    pub(super) fn emptiest(&mut self) -> Option<(u32, Vec<u32>)> {
+        let segments = (0..).zip(&self.segments);
+        let kept = segments.filter(|(i, s)| s.messages > 0 && *i != self.current && !self.queue.contains(i));
+        let (emptiest, _) = kept.min_by_key(|(_, s)| s.charged)?;
+        Some((emptiest, std::mem::take(&mut self.segments[emptiest as usize].entries)))
+    }
+
+    #[inline]
+    pub(super) fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        let mut n = n.min(self.len());
+        self.consumed += n as u64;
+        while let Some(first) = self.queue.front().copied().filter(|_| n > 0) {
+            let left = self.segments[first as usize].bytes.len() - self.head;
+            let written = n.min(left);
+            (self.head, self.queued, n) = (self.head + written, self.queued - written, n - written);
+            if written == left {
+                self.queue.pop_front();
+                self.head = 0;
+                self.recycle_empty(first);
+            }
+        }
+        self.head += n;
+        self.settle_current();
+    }
+
+    /// What waits, or its first part.
+    pub(super) fn bytes(&self) -> &[u8] {
+        let first = self.queue.front().copied().unwrap_or(self.current);
+        &self.segments[first as usize].bytes[self.head..]
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        let current = self.segments[self.current as usize].bytes.len();
+        if self.queue.is_empty() { current - self.head } else { self.queued + current }
     }
 
     /// Where the next frame will begin, counted over all streams.
-    pub(super) const fn position(&self) -> u64 {
+    #[inline]
+    pub(super) fn position(&self) -> u64 {
         self.consumed + self.len() as u64
     }
 
@@ -76,41 +218,95 @@ impl Output {
         self.consumed
     }
 
-    pub(super) const fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+    pub(super) fn memory_bytes(&self) -> usize {
+        let of = |s: &Segment| s.bytes.capacity() + s.entries.capacity() * size_of::<u32>();
+        self.segments.iter().map(of).sum()
+    }
+
+    /// The current segment, if all of it is written: it begins anew if no message stays in it, and another one does if it has no room
+    /// for as much as is written at a time.
+    fn settle_current(&mut self) {
+        let s = &self.segments[self.current as usize];
+        if !self.queue.is_empty() || self.head < s.bytes.len() {
+            return;
+        }
+        if s.messages == 0 {
+            self.reset_current();
+            self.head = 0;
+        } else if s.bytes.len() + CHUNK_BYTES > SEGMENT_BYTES {
+            self.turn_over();
+        }
+    }
+
+    fn reset_current(&mut self) {
+        let s = &mut self.segments[self.current as usize];
+        s.bytes.clear();
+        s.bytes.shrink_to(2 * SEGMENT_BYTES);
+    }
+
+    /// Another segment is the current one.
+    #[cold]
+    fn turn_over(&mut self) {
+        let (old, len) = (self.current, self.segments[self.current as usize].bytes.len());
+        self.current = self.next_segment();
+        if !self.queue.is_empty() {
+            self.queue.push_back(old);
+            self.queued += len;
+        } else if self.head < len {
+            self.queue.push_back(old);
+            self.queued = len - self.head;
+        } else {
+            self.head = 0;
+            self.recycle_empty(old);
+        }
+    }
+
+    fn next_segment(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.segments.push(Segment::default());
+            u32::try_from(self.segments.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// A segment that is written is free if no message stays in it.
+    fn recycle_empty(&mut self, segment: u32) {
+        let s = &mut self.segments[segment as usize];
+        if s.messages > 0 {
+            return;
+        }
+        s.bytes.clear();
+        s.bytes.shrink_to(2 * SEGMENT_BYTES);
+        if self.free.len() < FREE_SEGMENTS {
+            self.free.push(segment);
+        } else {
+            *s = Segment::default();
+            self.free.insert(0, segment);
+        }
     }
 }
 
-/// Capacity kept when nothing waits.
-const KEEP_BYTES: usize = 1 << 20;
+#[inline(always)]
+fn put_submit(out: &mut Vec<u8>, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
+    let NewEntry { dst, seq, channel, at_least_once, is_call, user, payload, .. } = *m;
+    let to = m.to.map(|to| Addressee { incarnation: to.instance.incarnation, node: &to.node });
+    put::submit(
+        out,
+        &Submit { dst, msgid, seq, channel, at_least_once, is_call, to, send_time, user, payload },
+    );
+}
 
-/// What was written is cut off the front when it is this much, and more than what waits.
-const MOVE_BYTES: usize = 64 << 10;
+/// Beyond it another segment begins.
+const SEGMENT_BYTES: usize = 64 << 10;
+
+/// What drivers gather before they write.
+const CHUNK_BYTES: usize = 48 << 10;
+
+/// Segments that are kept with their memory for what comes.
+const FREE_SEGMENTS: usize = 16;
+
+/// So much in segments is not worth looking at what they hold.
+const SPARE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_written_is_cut_off_when_it_is_much_and_more_than_what_waits() {
-        let mut out = Output::new();
-        out.frames().resize(4 * MOVE_BYTES, 7);
-        out.consume(2 * MOVE_BYTES - 1);
-        assert_eq!(out.frames().len(), 4 * MOVE_BYTES, "more waits");
-        out.consume(1);
-        assert_eq!((out.frames().len(), out.len()), (2 * MOVE_BYTES, 2 * MOVE_BYTES));
-        out.consume(MOVE_BYTES - 1);
-        assert_eq!(out.frames().len(), 2 * MOVE_BYTES, "it is not much");
-        assert_eq!((out.consumed(), out.position()), (3 * MOVE_BYTES as u64 - 1, 4 * MOVE_BYTES as u64));
-        out.consume(MOVE_BYTES + 1);
-        assert_eq!((out.bytes.len(), out.head, out.consumed()), (0, 0, 4 * MOVE_BYTES as u64));
-    }
-
-    #[test]
-    fn an_output_without_a_backlog_keeps_little_room() {
-        let mut out = Output::new();
-        out.frames().resize(4 * KEEP_BYTES, 7);
-        out.consume(4 * KEEP_BYTES);
-        assert_eq!(out.memory_bytes(), KEEP_BYTES);
-    }
-}
+#[path = "output_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Sending: which of the unresolved messages stand in the stream.
 //!
-//! Not more of them are written to the output than the socket takes at a time. The others are where they have to be kept
-//! anyhow: a daemon that does not read costs no second copy, and one that fails meanwhile is simply not written.
+//! Those that go at once are kept where they were written, in the output. Not more are written than the socket takes at a time: the
+//! others are kept by themselves, and one that fails meanwhile is simply not written.
 
 use super::{
     SendError, SendFlags, Session, Taker,
@@ -61,11 +61,15 @@ impl Session {
             user,
             payload,
         };
-        self.unresolved.push(&new);
         if goes_now {
             self.output.submit(msgid, now, &new);
+            self.unresolved.push(&new, Some(&mut self.output));
             self.next_to_write = msgid.next();
+            if self.output.is_sparse() {
+                self.unresolved.condense(&mut self.output);
+            }
         } else {
+            self.unresolved.push(&new, None);
             self.write_submits(OUTPUT_BYTES);
         }
         Ok(msgid)
@@ -94,7 +98,7 @@ impl Session {
             // which nothing is left out.
             let send_time =
                 if entry.is_call { entry.sent_raw } else { now.minus(steady.since(entry.sent_at)) };
-            self.output.submit(msgid, send_time, &entry.as_sent());
+            self.output.submit_again(msgid, send_time, entry);
             self.next_to_write = msgid.next();
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, hint, mem, ops::Range};
 
-use super::{Taker, UserBuf};
+use super::{
+    Taker, UserBuf,
+    output::{Kept, Output},
+};
 use crate::{
     ids::{Channel, ClientId, MsgId, Seq},
     local::put::{ADDRESSEE_HEAD, SUBMIT_HEAD},
@@ -54,6 +57,8 @@ pub(super) struct Entry {
     pub(super) sent_raw: Time,
     /// Where its SUBMIT begins in the output, or [`NOWHERE`].
     pub(super) start_at: u64,
+    /// Where its user data and payload stay: in the output, or in its own `data`.
+    kept: Kept,
     data: Vec<u8>,
 }
 
@@ -97,7 +102,8 @@ impl Unresolved {
         }
     }
 
-    pub(super) fn push(&mut self, new: &NewEntry<'_>) {
+    /// `written`: the output, if the message was just written to it, and is to stay there.
+    pub(super) fn push(&mut self, new: &NewEntry<'_>, written: Option<&mut Output>) {
         self.bytes += charge(new.user.len(), new.payload.len());
         // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
         self.last_sent_at = self.last_sent_at.max(new.sent_at);
@@ -119,8 +125,13 @@ impl Unresolved {
         entry.sent_at = self.last_sent_at;
         entry.sent_raw = new.sent_raw;
         entry.start_at = new.start_at;
-        entry.data.extend_from_slice(new.user);
-        entry.data.extend_from_slice(new.payload);
+        entry.kept = Kept::NOWHERE;
+        if let Some(output) = written {
+            entry.kept = output.keep_last(at, new.user.len() + new.payload.len());
+        } else {
+            entry.data.extend_from_slice(new.user);
+            entry.data.extend_from_slice(new.payload);
+        }
         self.ring.push_back(at);
         // It is on its way into the cache while the caller does what else it does.
         if let Some(next) = self.free.last() {
@@ -129,11 +140,11 @@ impl Unresolved {
     }
 
     /// Ends a message. `None` if it is not unresolved.
-    pub(super) fn remove(&mut self, msgid: MsgId) -> Option<Ended> {
-        self.end(msgid, |entry| Ended {
+    pub(super) fn remove(&mut self, msgid: MsgId, output: &mut Output) -> Option<Ended> {
+        self.end(msgid, output, |entry, output| Ended {
             msgid,
             dst: entry.dst,
-            user: entry.user_of(&entry.data),
+            user: entry.user_of(entry.bytes(output)),
             is_call: entry.is_call,
             written_before: entry.written_before,
             other_daemon: entry.other_daemon,
@@ -143,12 +154,20 @@ impl Unresolved {
 
     /// Ends a message, and tells what is to be known of it. `None` if it is not unresolved.
     #[inline]
-    pub(super) fn end<T>(&mut self, msgid: MsgId, tell: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+    pub(super) fn end<T>(
+        &mut self,
+        msgid: MsgId,
+        output: &mut Output,
+        tell: impl FnOnce(&mut Entry, &Output) -> T,
+    ) -> Option<T> {
         let at = mem::replace(self.ring.get_mut(msgid.since(self.base)? as usize)?, GONE);
         let entry = self.entries.get_mut(at as usize)?;
-        self.bytes -= charge(0, entry.data.len());
-        let told = tell(entry);
+        self.bytes -= charge(0, entry.len());
+        let told = tell(entry, output);
         entry.to = None;
+        if entry.kept.is_somewhere() {
+            output.release(mem::replace(&mut entry.kept, Kept::NOWHERE));
+        }
         if self.free_bytes + entry.data.capacity() <= FREE_BYTES {
             entry.data.clear();
         } else {
@@ -165,6 +184,21 @@ impl Unresolved {
             self.base = self.base.next();
         }
         Some(told)
+    }
+
+    /// Has messages move to memory of their own as long as the output's segments hold too little.
+    #[cold]
+    pub(super) fn condense(&mut self, output: &mut Output) {
+        while output.is_sparse() {
+            let Some((segment, entries)) = output.emptiest() else { return };
+            for at in entries {
+                let Some(entry) = self.entries.get_mut(at as usize).filter(|e| e.kept.is_in(segment)) else {
+                    continue;
+                };
+                entry.data.extend_from_slice(output.kept(entry.kept));
+                output.release(mem::replace(&mut entry.kept, Kept::NOWHERE));
+            }
+        }
     }
 
     /// A message, if it is unresolved.
@@ -278,12 +312,28 @@ impl Entry {
         sent_at: Time(0),
         sent_raw: Time(0),
         start_at: NOWHERE,
+        kept: Kept::NOWHERE,
         data: Vec::new(),
     };
 
+    /// The user data, then the payload.
+    fn bytes<'a>(&'a self, output: &'a Output) -> &'a [u8] {
+        if self.kept.is_somewhere() { output.kept(self.kept) } else { &self.data }
+    }
+
+    const fn len(&self) -> usize {
+        if self.kept.is_somewhere() { self.kept.len() } else { self.data.len() }
+    }
+
+    /// Where they stay, if that is in the output.
+    pub(super) const fn kept(&self) -> Kept {
+        self.kept
+    }
+
     /// The message as it was sent.
-    pub(super) fn as_sent(&self) -> NewEntry<'_> {
-        let (user, payload) = self.data.split_at(usize::from(self.user_len).min(self.data.len()));
+    pub(super) fn as_sent<'a>(&'a self, output: &'a Output) -> NewEntry<'a> {
+        let bytes = self.bytes(output);
+        let (user, payload) = bytes.split_at(usize::from(self.user_len).min(bytes.len()));
         NewEntry {
             dst: self.dst,
             seq: self.seq,
@@ -307,7 +357,7 @@ impl Entry {
     /// Whether some of its SUBMIT was not written yet, when `consumed` bytes of output were.
     pub(super) fn waits_in_output(&self, consumed: u64) -> bool {
         let addressee = self.to.as_ref().map_or(0, |to| ADDRESSEE_HEAD + to.node.len());
-        let len = (SUBMIT_HEAD + addressee + self.data.len()) as u64;
+        let len = (SUBMIT_HEAD + addressee + self.len()) as u64;
         self.start_at != NOWHERE && self.start_at + len > consumed
     }
 

@@ -1,0 +1,210 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::{super::unresolved::Unresolved, *};
+use crate::ids::{Channel, ClientId, Seq};
+
+fn message<'a>(n: u32, user: &'a [u8], payload: &'a [u8]) -> NewEntry<'a> {
+    NewEntry {
+        dst: ClientId(7),
+        seq: Seq(n),
+        channel: Channel::Ordered,
+        at_least_once: false,
+        is_call: false,
+        to: None,
+        sent_at: Time(1),
+        sent_raw: Time(1),
+        start_at: 0,
+        user,
+        payload,
+    }
+}
+
+fn fill(n: u32, len: u32) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 + n).to_le_bytes()[0]).collect()
+}
+
+impl Output {
+    /// Each segment knows its messages, and what waits is what it says.
+    fn check(&self, unresolved: &Unresolved) {
+        let mut found = vec![(0, 0); self.segments.len()];
+        for (_, entry) in unresolved.iter().filter(|(_, e)| e.kept().is_somewhere()) {
+            let of = &mut found[entry.kept().segment as usize];
+            *of = (of.0 + 1, of.1 + charge(0, entry.kept().len()));
+        }
+        let known: Vec<_> = self.segments.iter().map(|s| (s.messages, s.charged)).collect();
+        assert_eq!(known, found);
+        assert_eq!(self.charged, found.iter().map(|(_, charged)| charged).sum::<usize>());
+        let of = |i: &u32| self.segments[*i as usize].bytes.len();
+        let waits = self.queue.iter().map(of).sum::<usize>() + of(&self.current) - self.head;
+        assert_eq!(self.len(), waits);
+        assert!(self.free.iter().all(|i| *i != self.current && !self.queue.contains(i) && of(i) == 0));
+        assert!(self.len() == 0 || !self.bytes().is_empty(), "its first part is not nothing");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Send {
+        user: u32,
+        payload: u32,
+        is_now: bool,
+    },
+    Frames(usize),
+    Write(usize),
+    End(u32),
+    /// The stream is gone, and all that has no outcome is written to the next.
+    Anew,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let payload = prop_oneof![4 => 0..300_u32, 3 => 300..20_000_u32, 1 => Just(100_000)];
+    let most = prop_oneof![1..40_usize, 40..50_000_usize, Just(usize::MAX)];
+    prop_oneof![
+        8 => (0..=64_u32, payload, any::<bool>())
+            .prop_map(|(user, payload, is_now)| Op::Send { user, payload, is_now }),
+        1 => (1..100_usize).prop_map(Op::Frames),
+        6 => most.prop_map(Op::Write),
+        6 => (0..40_u32).prop_map(Op::End),
+        1 => Just(Op::Anew),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_what_was_put_in_and_what_stays_is_what_was_sent(
+        ops in proptest::collection::vec(op(), 1..300),
+    ) {
+        let (mut out, mut unresolved) = (Output::new(), Unresolved::new(MsgId(1)));
+        let (mut stream, mut sent) = (VecDeque::new(), BTreeMap::new());
+        let mut written = 0;
+        for op in ops {
+            match op {
+                Op::Send { user, payload, is_now } => {
+                    let msgid = unresolved.next_msgid();
+                    let (user, payload) = (fill(msgid.0, user), fill(msgid.0 + 1, payload));
+                    let new = message(msgid.0, &user, &payload);
+                    if is_now {
+                        let mut frame = Vec::new();
+                        put_submit(&mut frame, msgid, Time(1), &new);
+                        prop_assert_eq!(out.position(), written + stream.len() as u64);
+                        stream.extend(frame);
+                        out.submit(msgid, Time(1), &new);
+                    }
+                    unresolved.push(&new, is_now.then_some(&mut out));
+                    sent.insert(msgid.0, (user, payload));
+                    if out.is_sparse() {
+                        unresolved.condense(&mut out);
+                        prop_assert!(!out.is_sparse());
+                    }
+                }
+                Op::Frames(len) => {
+                    out.frames().extend(vec![9; len]);
+                    stream.extend(vec![9; len]);
+                }
+                Op::Write(most) => {
+                    let n = most.min(out.bytes().len());
+                    let bytes: Vec<_> = stream.drain(..n).collect();
+                    prop_assert!(out.bytes()[..n] == bytes[..]);
+                    out.consume(n);
+                    written += n as u64;
+                }
+                Op::End(nth) => {
+                    let msgid = sent.keys().nth(nth as usize % sent.len().max(1)).map(|n| MsgId(*n));
+                    let Some(msgid) = msgid else { continue };
+                    let (user, _) = sent.remove(&msgid.0).expect("it was sent");
+                    let ended = unresolved.remove(msgid, &mut out).expect("it is unresolved");
+                    prop_assert_eq!(ended.user.as_bytes(), &user[..]);
+                }
+                Op::Anew => {
+                    out.clear();
+                    stream.clear();
+                    let mut next = MsgId(1);
+                    while let Some((msgid, entry)) = unresolved.next_mut(next) {
+                        out.submit_again(msgid, Time(2), entry);
+                        let (user, payload) = &sent[&msgid.0];
+                        let mut frame = Vec::new();
+                        put_submit(&mut frame, msgid, Time(2), &message(msgid.0, user, payload));
+                        stream.extend(frame);
+                        next = msgid.next();
+                    }
+                }
+            }
+            prop_assert_eq!((out.len(), out.consumed()), (stream.len(), written));
+            out.check(&unresolved);
+        }
+        for (msgid, entry) in unresolved.iter() {
+            let (user, payload) = &sent[&msgid.0];
+            let found = entry.as_sent(&out);
+            prop_assert!(found.user == &user[..] && found.payload == &payload[..]);
+        }
+    }
+}
+
+#[test]
+fn a_message_stays_where_it_was_written_and_its_room_is_used_again() {
+    let (mut out, mut unresolved) = (Output::new(), Unresolved::new(MsgId(1)));
+    for n in 1..2000 {
+        let payload = fill(n, 1000);
+        let new = message(n, &[], &payload);
+        out.submit(MsgId(n), Time(1), &new);
+        unresolved.push(&new, Some(&mut out));
+        if out.len() > CHUNK_BYTES {
+            out.consume(out.len());
+            assert_eq!(out.len(), 0, "what is written at a time is in one piece");
+        }
+        if n > 100 {
+            let ended = MsgId(n - 100);
+            assert!(unresolved.find(ended).is_some_and(|entry| entry.kept().is_somewhere()));
+            unresolved.remove(ended, &mut out);
+        }
+    }
+    assert!(out.segments.len() < 5, "{} segments", out.segments.len());
+    assert!(out.memory_bytes() < 5 * 2 * SEGMENT_BYTES);
+}
+
+/// Of a message in two hundred the outcome takes long: each would keep a segment.
+#[test]
+fn messages_that_stay_do_not_keep_the_room_of_those_that_went() {
+    const STUCK: u32 = 200;
+    const ALL: u32 = 30_000;
+    let (mut out, mut unresolved) = (Output::new(), Unresolved::new(MsgId(1)));
+    for n in 1..=ALL {
+        let (user, payload) = (n.to_le_bytes(), fill(n, 1500));
+        let new = message(n, &user, &payload);
+        out.submit(MsgId(n), Time(1), &new);
+        unresolved.push(&new, Some(&mut out));
+        if out.is_sparse() {
+            unresolved.condense(&mut out);
+        }
+        if n % 20 == 0 {
+            out.consume(out.bytes().len());
+        }
+        if n > 3 && (n - 3) % STUCK != 0 {
+            unresolved.remove(MsgId(n - 3), &mut out);
+        }
+        let most = 2 * (SPARE_BYTES + 2 * out.charged + (FREE_SEGMENTS + 2) * SEGMENT_BYTES);
+        assert!(out.memory_bytes() <= most, "{} of {most}", out.memory_bytes());
+    }
+    assert_eq!(unresolved.len(), ((ALL - 3) / STUCK + 3) as usize);
+    for (msgid, entry) in unresolved.iter() {
+        let sent = entry.as_sent(&out);
+        assert_eq!((sent.user, sent.payload), (&msgid.0.to_le_bytes()[..], &fill(msgid.0, 1500)[..]));
+    }
+    let own = unresolved.iter().filter(|(_, entry)| !entry.kept().is_somewhere()).count();
+    assert!(own > 100, "{own} have memory of their own");
+}
+
+#[test]
+fn an_output_without_a_backlog_keeps_little_room() {
+    let mut out = Output::new();
+    for _ in 0..100 {
+        out.frames().resize(SEGMENT_BYTES, 7);
+    }
+    out.frames().resize(4 << 20, 7);
+    while out.len() > 0 {
+        out.consume(out.bytes().len());
+    }
+    assert!(out.memory_bytes() <= (FREE_SEGMENTS + 1) * 2 * SEGMENT_BYTES, "{}", out.memory_bytes());
+}
