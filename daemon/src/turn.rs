@@ -106,7 +106,8 @@ impl Daemon {
             acceptor.accept(self.poll.registry(), &mut self.engine, &mut self.clients);
         }
         let came = bytes_came.or(datagrams_came);
-        let now = came.unwrap_or_else(clock::now);
+        // Clients that came or went meanwhile did so later, perhaps, and no engine is passed an earlier time than it knows.
+        let now = came.unwrap_or_else(clock::now).max(self.engine.time());
         if came.is_some() {
             self.spin_until = now + self.spin;
         }

@@ -1,6 +1,6 @@
-//! Nodes whose clocks differ by a day.
+//! Nodes whose clocks differ by a day, and daemons that read theirs at the right time.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, os::unix::net::UnixStream};
 
 use msg::Incarnation;
 use msg_proto::units::Span;
@@ -70,4 +70,26 @@ fn talk(test: &str, wrapper: Vec<OsString>, env: Vec<(OsString, OsString)>) -> (
         Last { incarnation: taken.incarnation, at: taken.at }
     };
     (last(&here, there.id()), last(&there, here.id()))
+}
+
+/// Times that are read for who comes and goes are later than that of what came before in the same turn of the daemon.
+#[test]
+fn clients_that_come_and_go_under_traffic_are_no_step_of_the_clock() {
+    let seed = report::seed("clients that come and go", 20_261_128);
+    let (mut a, mut b) = (NodeSpec::new("a"), NodeSpec::new("b"));
+    join(&mut a, &mut b);
+    let (a, b) = (Node::start(&a), Node::start(&b));
+    let sender = Party::join(100, a.client(100), seed, 4..=300);
+    let receiver = Party::join(200, b.client(200), seed, 4..=300);
+    for n in 1..=300 {
+        sender.send(200, 20);
+        for node in [&a, &b] {
+            drop(UnixStream::connect(node.socket()).expect("it listens"));
+        }
+        if n % 10 == 0 {
+            receiver.wait_for_taken(20 * n);
+        }
+    }
+    assert_eq!([&a, &b].map(|node| node.counter("clock_steps")), [0, 0]);
+    assert_eq!([&a, &b].map(|node| node.counter("links_up")), [1, 1]);
 }
