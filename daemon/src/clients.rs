@@ -121,8 +121,7 @@ impl Clients {
     }
 
     /// Gives each readable connection its turn, as far as this one goes. Whenever a client has brought as much as goes at a
-    /// time, `transmit` is called, so that peers begin with it. Returns when the last
-    /// bytes had come, if any have.
+    /// time, `transmit` is called, so that peers begin with it. Returns how many bytes came.
     ///
     /// # Errors
     ///
@@ -131,8 +130,8 @@ impl Clients {
         &mut self,
         engine: &mut Engine,
         mut transmit: impl FnMut(&mut Engine) -> io::Result<()>,
-    ) -> io::Result<Option<Time>> {
-        let (mut total, mut came) = (0, None);
+    ) -> io::Result<usize> {
+        let mut total = 0;
         for _ in 0..self.to_read.len() {
             if total >= READ_BYTES_PER_TURN {
                 break;
@@ -143,7 +142,7 @@ impl Clients {
                 client.read = Reading::Paused;
                 continue;
             }
-            let (count, progress) = read_turn(client, engine, &mut came, &mut transmit)?;
+            let (count, progress) = read_turn(client, engine, &mut transmit)?;
             total += count;
             match progress {
                 Progress::More => self.to_read.push_back(index),
@@ -151,7 +150,7 @@ impl Clients {
                 Progress::Wait | Progress::End => self.disconnect(engine, index),
             }
         }
-        Ok(came)
+        Ok(total)
     }
 
     /// Notes that a connection has output.
@@ -163,8 +162,9 @@ impl Clients {
         }
     }
 
-    /// Writes once to each connection that has output and takes it.
-    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<()> {
+    /// Writes once to each connection that has output and takes it. Returns whether there was any.
+    pub(crate) fn write(&mut self, registry: &Registry, now: Time, engine: &mut Engine) -> io::Result<bool> {
+        let has_output = !self.to_write.is_empty();
         for _ in 0..self.to_write.len() {
             let Some(index) = self.to_write.pop_front() else { break };
             let token = self.token(index);
@@ -200,7 +200,7 @@ impl Clients {
                 self.resume_read(index);
             }
         }
-        Ok(())
+        Ok(has_output)
     }
 
     /// Writes what goes without waiting, then ends the connection.
@@ -260,7 +260,6 @@ impl Clients {
 fn read_turn(
     client: &mut Client,
     engine: &mut Engine,
-    came: &mut Option<Time>,
     transmit: &mut impl FnMut(&mut Engine) -> io::Result<()>,
 ) -> io::Result<(usize, Progress)> {
     let mut total = 0;
@@ -271,14 +270,11 @@ fn read_turn(
             Ok(0) => return Ok((total, Progress::End)),
             Ok(count) => {
                 total += count;
-                let mut now = clock::now();
-                let mut is_more = engine.handle_client_read(now, client.id, count);
+                let mut is_more = engine.handle_client_read(clock::now(), client.id, count);
                 while is_more {
                     transmit(engine)?;
-                    now = clock::now();
-                    is_more = engine.handle_client_read(now, client.id, 0);
+                    is_more = engine.handle_client_read(clock::now(), client.id, 0);
                 }
-                *came = Some(now);
                 // A stream that gave less than it could has no more, and what comes next will be an event; so will
                 // its end, unless that has been one already.
                 if count < room && !client.ending && client.write != Writing::Broken {

@@ -53,7 +53,7 @@ pub struct Daemon {
     pub(crate) spin: Span,
     /// Until when to poll instead of sleeping.
     pub(crate) spin_until: Time,
-    /// The time as last read: behind what the last turn was brought, or of the last of several sends.
+    /// The time as last read: behind what the last turn wrote and sent, if it did.
     pub(crate) turned_at: Time,
     /// When the engine wants to be called, as of the beginning of the turn.
     pub(crate) due: Option<Time>,

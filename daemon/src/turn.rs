@@ -94,21 +94,19 @@ impl Daemon {
         Ok(stop)
     }
 
-    /// Does what there is to do. Returns a time behind what came in.
+    /// Does what there is to do. Returns the time behind what came in.
     fn handle_input(&mut self) -> io::Result<Time> {
-        let datagrams_came = self.udp.receive(&mut self.engine);
+        let datagrams = self.udp.receive(&mut self.engine);
         let (udp, registry) = (&mut self.udp, self.poll.registry());
-        let bytes_came = self.clients.read(&mut self.engine, |engine| {
+        let bytes = self.clients.read(&mut self.engine, |engine| {
             udp.transmit_once(registry, clock::now(), engine)?;
             Ok(())
         })?;
         if let Some(acceptor) = &mut self.acceptor {
             acceptor.accept(self.poll.registry(), &mut self.engine, &mut self.clients);
         }
-        let came = bytes_came.or(datagrams_came);
-        // Clients that came or went meanwhile did so later, perhaps, and no engine is passed an earlier time than it knows.
-        let now = came.unwrap_or_else(clock::now).max(self.engine.time());
-        if came.is_some() {
+        let now = clock::now();
+        if datagrams > 0 || bytes > 0 {
             self.spin_until = now + self.spin;
         }
         // What has become due since is due in the next turn, which comes at once.
@@ -127,7 +125,9 @@ impl Daemon {
         while let Some(id) = self.engine.poll_writable() {
             self.clients.on_output(id);
         }
-        self.clients.write(registry, now, &mut self.engine)?;
+        if self.clients.write(registry, now, &mut self.engine)? {
+            now = clock::now();
+        }
         let sending = self.udp.transmit(registry, &mut now, &mut self.engine)?;
         self.turned_at = now;
         let mut closed = false;

@@ -275,9 +275,7 @@ impl World {
                 break;
             }
             let batch = self.turns.pick(&[1, 8, 64]);
-            // As the daemon does: it asks first.
-            let engine = self.nodes[n].engine.as_mut().filter(|engine| engine.has_transmit());
-            let transmit = engine.and_then(|engine| engine.poll_transmit(raw, &mut out, batch));
+            let transmit = self.nodes[n].engine.as_mut().and_then(|e| e.poll_transmit(raw, &mut out, batch));
             let Some(Transmit { listener, to, len, segment }) = transmit else { break };
             debug_assert_eq!(len, out.len());
             let (to, path) = Network::place(to);

@@ -129,9 +129,6 @@ impl Pair {
         }
         loop {
             out.clear();
-            if !engine.has_transmit() {
-                break;
-            }
             let Some(transmit) = engine.poll_transmit(*now, out, RUN) else { break };
             for datagram in out.chunks(transmit.segment) {
                 other.engine.handle_datagram(*now, 0, address(node), datagram);

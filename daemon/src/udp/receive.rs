@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 
-use msg_proto::{engine::Engine, units::Time};
+use msg_proto::engine::Engine;
 use quinn_udp::{RecvMeta, UdpSockRef};
 
 use super::{BATCH, FEW, Listener, MAX_DATAGRAM_BYTES, Udp};
@@ -12,18 +12,16 @@ use crate::{clock, limits::DATAGRAMS_PER_TURN};
 const MAX_ERRORS: usize = 16;
 
 impl Udp {
-    /// Gives each listener that has something its turn. Returns when the last datagram had come, if any has.
-    pub(crate) fn receive(&mut self, engine: &mut Engine) -> Option<Time> {
-        let mut came = None;
-        for index in 0..self.listeners.len() {
-            came = self.receive_from(index, engine).or(came);
-        }
-        came
+    /// Gives each listener that has something its turn. Returns how many datagrams came.
+    pub(crate) fn receive(&mut self, engine: &mut Engine) -> usize {
+        (0..self.listeners.len()).map(|index| self.receive_from(index, engine)).sum()
     }
 
-    fn receive_from(&mut self, index: usize, engine: &mut Engine) -> Option<Time> {
-        let listener = self.listeners.get_mut(index).filter(|listener| listener.readable)?;
-        let (mut count, mut errors, mut came) = (0, 0, None);
+    fn receive_from(&mut self, index: usize, engine: &mut Engine) -> usize {
+        let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.readable) else {
+            return 0;
+        };
+        let (mut count, mut errors) = (0, 0);
         while listener.readable && count < DATAGRAMS_PER_TURN && errors < MAX_ERRORS {
             let (received, asked) = match listener.many {
                 true => (receive_batch::<BATCH>(listener, &mut self.buffer, &mut self.metas), BATCH),
@@ -32,7 +30,6 @@ impl Udp {
             match received {
                 Ok(filled) => {
                     let now = clock::now();
-                    came = Some(now);
                     // Fewer than asked for: there were no more, and the next one will be an event.
                     listener.readable = filled == asked;
                     listener.many = filled >= FEW;
@@ -60,7 +57,7 @@ impl Udp {
                 }
             }
         }
-        came
+        count
     }
 }
 

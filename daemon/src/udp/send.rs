@@ -26,7 +26,7 @@ pub(crate) enum Sending {
 }
 
 impl Udp {
-    /// Sends what the engine has, as far as a turn goes. `now` is later afterwards, if several were sent.
+    /// Sends what the engine has, as far as a turn goes. `now` is later afterwards, if anything was sent.
     pub(crate) fn transmit(
         &mut self,
         registry: &Registry,
@@ -34,15 +34,9 @@ impl Udp {
         engine: &mut Engine,
     ) -> io::Result<Sending> {
         self.listeners.iter_mut().for_each(|listener| listener.retry_offload(*now));
-        for sent in 0..TRANSMITS_PER_TURN {
-            if self.held.is_none() && !engine.has_transmit() {
-                return Ok(Sending::Drained);
-            }
-            if sent > 0 {
-                *now = clock::now();
-            }
+        for _ in 0..TRANSMITS_PER_TURN {
             match self.transmit_once(registry, *now, engine)? {
-                Some(Sending::Drained) => {}
+                Some(Sending::Drained) => *now = clock::now(),
                 Some(Sending::Unfinished) => return Ok(Sending::Unfinished),
                 None => return Ok(Sending::Drained),
             }

@@ -101,10 +101,6 @@ impl Engine {
         self.farewells.push(Farewell { listener: path.listener, to: path.remote, datagram });
     }
 
-    pub(super) const fn has_farewells(&self) -> bool {
-        !self.farewells.is_empty()
-    }
-
     /// The next goodbye to a peer that is no longer one.
     pub(super) fn poll_farewell(&mut self, out: &mut Vec<u8>) -> Option<Transmit> {
         let Farewell { listener, to, datagram } = self.farewells.pop()?;

@@ -191,28 +191,6 @@ fn message(n: u32, now: Time) -> Submit<'static> {
     }
 }
 
-#[test]
-fn a_link_that_has_sent_all_of_it_is_not_asked_again() {
-    let ([mut a, _], conns, now) = pair();
-    assert!(!a.has_transmit());
-    let mut stream = Vec::new();
-    (2..9).for_each(|n| put::submit(&mut stream, &message(n, now)));
-    a.handle_client_bytes(now, conns[0], &stream);
-    assert!(a.has_transmit());
-    a.poll_transmit(now, &mut Vec::new(), 1).expect("seven messages");
-    assert!(!a.has_transmit());
-    assert_eq!(a.check_invariants(), Ok(()));
-
-    // What does not go with the first stays announced.
-    let ([mut a, _], conns, now) = pair();
-    let mut stream = Vec::new();
-    (2..9).for_each(|n| put::submit(&mut stream, &Submit { payload: &[7; 500], ..message(n, now) }));
-    a.handle_client_bytes(now, conns[0], &stream);
-    a.poll_transmit(now, &mut Vec::new(), 1).expect("a datagram's worth");
-    assert!(a.has_transmit());
-    a.poll_transmit(now, &mut Vec::new(), 1).expect("more of it");
-}
-
 /// That runs come to what looking at each message comes to is shown elsewhere. This is that there are any.
 #[test]
 fn plain_messages_are_taken_in_and_given_in_one_go() {

@@ -56,13 +56,6 @@ impl Engine {
         self.next_timer().map(|at| self.clock.to_raw(at))
     }
 
-    /// The latest time that its driver has passed. A driver that remembers an earlier one must not pass that: it would be taken for
-    /// a clock that went back.
-    #[must_use]
-    pub const fn time(&self) -> Time {
-        self.clock.raw()
-    }
-
     pub(super) fn next_timer(&self) -> Option<Time> {
         let chain = self.chain.due.next_at(&self.chain.entries);
         let own = Time::first_of([

@@ -51,12 +51,8 @@ impl Engine {
         }
         while let Some(key) = self.ready_links.pop_front() {
             if let Some(transmit) = self.write_link(key, out, max_datagrams.max(1)) {
-                if self.may_have_more(key) {
-                    // Another link's turn comes first.
-                    self.ready_links.push_back(key);
-                } else {
-                    self.links[key].is_ready = false;
-                }
+                // Another link's turn comes first.
+                self.ready_links.push_back(key);
                 let datagrams = transmit.len.div_ceil(transmit.segment) as u64;
                 self.counters.add_n(Counter::DatagramsSent, datagrams);
                 self.counters.add_n(Counter::BytesSent, transmit.len as u64);
@@ -65,23 +61,6 @@ impl Engine {
             self.links[key].is_ready = false;
         }
         None
-    }
-
-    /// Whether [`poll_transmit`](Self::poll_transmit) may have something, as of the time of the last `handle_*`. Most times that a datagram goes out it is the only one, and
-    /// to ask for the next takes as long as a tenth of writing it.
-    #[must_use]
-    pub fn has_transmit(&self) -> bool {
-        !self.ready_links.is_empty() || self.has_farewells()
-    }
-
-    /// Whether a link may have something to send behind what it has just written.
-    fn may_have_more(&self, key: LinkKey) -> bool {
-        let (now, link) = (self.clock.steady(), &self.links[key]);
-        let is_probing = self.is_adaptive() && link.paths[link.active].mtu.is_searching(now);
-        !link.hellos.is_empty()
-            || is_probing
-            || link.paths.iter().any(|path| path.heartbeat.is_some())
-            || self.has_output(key)
     }
 
     fn write_link(&mut self, key: LinkKey, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {

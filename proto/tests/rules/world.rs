@@ -429,8 +429,7 @@ impl World {
             is_busy |= n > 0;
         }
         let mut out = Vec::new();
-        while self.engines[node].has_transmit() {
-            let Some(transmit) = self.engines[node].poll_transmit(now, &mut out, 10) else { break };
+        while let Some(transmit) = self.engines[node].poll_transmit(now, &mut out, 10) {
             let Transmit { len, segment, to, .. } = transmit;
             assert!(len == out.len() && len <= limits::MAX_MTU, "as much as one send takes");
             // An address that is nobody's leads to the other one, too.

@@ -277,7 +277,7 @@ impl World {
     fn transmit(&mut self, node: usize) -> bool {
         let mut out = Vec::new();
         let mut datagrams = 0;
-        while self.nodes[node].engine.has_transmit() {
+        loop {
             let now = self.nodes[node].now;
             let Some(transmit) = self.nodes[node].engine.poll_transmit(now, &mut out, 10) else { break };
             assert_eq!(transmit.len, out.len());
