@@ -305,12 +305,12 @@ impl Server {
         self.len() == 0
     }
 
-    /// Whether a request has its answer already, or will get it from the run that is under way.
     /// Whether there is nothing to do, and nothing to wait for.
     pub(super) fn is_idle(&self) -> bool {
         self.runs.is_empty() && self.to_watch.is_empty() && self.replies.is_empty() && self.sent.is_empty()
     }
 
+    /// Whether a request has its answer already, or will get it from the run that is under way.
     fn is_answered(
         &mut self,
         now: Time,
