@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::unresolved::{Entry, NewEntry, charge};
+use super::unresolved::{Entry, NewEntry, charge, submit_frame_len};
 use crate::{
     ids::MsgId,
     local::{Addressee, Submit, put},
@@ -19,7 +19,8 @@ use crate::{
 ///            | frames |                     the current one: what comes is appended
 /// ```
 ///
-/// A message whose outcome takes long would keep a whole segment: see [`is_sparse`](Self::is_sparse).
+/// A message that a segment has no room for begins another one, so a longer one stands alone, and goes with its outcome. One
+/// whose outcome takes long would keep a whole segment with others in it: see [`is_sparse`](Self::is_sparse).
 #[derive(Debug)]
 pub(super) struct Output {
     segments: Vec<Segment>,
@@ -32,6 +33,8 @@ pub(super) struct Output {
     current: u32,
     /// Those that hold nothing; the one that was used last is used first.
     free: Vec<u32>,
+    /// Which is looked at next by who looks for one that holds little.
+    next: usize,
     /// What the messages in segments are charged.
     charged: usize,
     consumed: u64,
@@ -81,6 +84,7 @@ impl Output {
             head: 0,
             current: 0,
             free: Vec::new(),
+            next: 0,
             charged: 0,
             consumed: 0,
         }
@@ -98,10 +102,17 @@ impl Output {
         self.reset_current();
     }
 
-    /// For appending frames.
+    /// For appending frames that no message stays in.
     #[inline]
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
-        if self.segments[self.current as usize].bytes.len() >= SEGMENT_BYTES {
+        self.room_for(0)
+    }
+
+    /// For appending `len` bytes: in the current segment, or in one that begins with them.
+    #[inline]
+    fn room_for(&mut self, len: usize) -> &mut Vec<u8> {
+        let filled = self.segments[self.current as usize].bytes.len();
+        if filled > 0 && filled + len >= SEGMENT_BYTES {
             self.turn_over();
         }
         &mut self.segments[self.current as usize].bytes
@@ -110,12 +121,12 @@ impl Output {
     /// `send_time`: of the message, by the raw clock.
     #[inline(always)]
     pub(super) fn submit(&mut self, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
-        put_submit(self.frames(), msgid, send_time, m);
+        put_submit(self.room_for(submit_len(m)), msgid, send_time, m);
     }
 
     /// The same of a message that may stay in a segment.
     pub(super) fn submit_again(&mut self, msgid: MsgId, send_time: Time, entry: &Entry) {
-        let mut frames = std::mem::take(self.frames());
+        let mut frames = std::mem::take(self.room_for(submit_len(&entry.as_sent(self))));
         debug_assert!(
             !entry.kept().is_in(self.current),
             "what stands in this stream is not written to it again"
@@ -162,18 +173,27 @@ impl Output {
         }
     }
 
-    /// Whether segments hold less than half of what they could: then [`emptiest`](Self::emptiest) should hold nothing.
+    /// Whether segments hold less than half of what they could: then [`next_sparse`](Self::next_sparse) should hold nothing.
     #[inline]
     pub(super) fn is_sparse(&self) -> bool {
         (self.segments.len() - self.free.len()) * SEGMENT_BYTES > SPARE_BYTES + 2 * self.charged
     }
 
-    /// The segment that only a few messages keep, and the entries that these may be.
-    pub(super) fn emptiest(&mut self) -> Option<(u32, Vec<u32>)> {
-        let segments = (0..).zip(&self.segments);
-        let kept = segments.filter(|(i, s)| s.messages > 0 && *i != self.current && !self.queue.contains(i));
-        let (emptiest, _) = kept.min_by_key(|(_, s)| s.charged)?;
-        Some((emptiest, std::mem::take(&mut self.segments[emptiest as usize].entries)))
+    /// A segment that messages keep which fill less than half of it, and the entries that these may be. It looks at so many at
+    /// most, and the next time at the next: what is asked for once a read or a send takes no longer where there are many.
+    pub(super) fn next_sparse(&mut self) -> Option<(u32, Vec<u32>)> {
+        for _ in 0..self.segments.len().min(LOOKED_AT) {
+            self.next = (self.next + 1) % self.segments.len();
+            let (at, s) = (u32::try_from(self.next).unwrap_or(u32::MAX), &mut self.segments[self.next]);
+            if s.messages > 0
+                && s.charged < SEGMENT_BYTES / 2
+                && at != self.current
+                && !self.queue.contains(&at)
+            {
+                return Some((at, std::mem::take(&mut s.entries)));
+            }
+        }
+        None
     }
 
     #[inline]
@@ -294,6 +314,14 @@ fn put_submit(out: &mut Vec<u8>, msgid: MsgId, send_time: Time, m: &NewEntry<'_>
         &Submit { dst, msgid, seq, channel, at_least_once, is_call, to, send_time, user, payload },
     );
 }
+
+#[inline(always)]
+fn submit_len(m: &NewEntry<'_>) -> usize {
+    submit_frame_len(m.to, m.user.len() + m.payload.len())
+}
+
+/// Segments that one look for a sparse one takes in.
+const LOOKED_AT: usize = 256;
 
 /// Beyond it another segment begins.
 const SEGMENT_BYTES: usize = 64 << 10;

@@ -94,10 +94,13 @@ proptest! {
                     }
                     unresolved.push(&new, is_now.then_some(&mut out));
                     sent.insert(msgid.0, (user, payload));
-                    if out.is_sparse() {
+                    for _ in 0..10 {
                         unresolved.condense(&mut out);
-                        prop_assert!(!out.is_sparse());
                     }
+                    prop_assert!(!out.is_sparse());
+                    let spare = SPARE_BYTES + (FREE_SEGMENTS + 2) * SEGMENT_BYTES;
+                    let most = 2 * (spare + 2 * out.charged + out.len());
+                    prop_assert!(out.memory_bytes() <= most, "{} of {}", out.memory_bytes(), most);
                 }
                 Op::Frames(len) => {
                     out.frames().extend(vec![9; len]);

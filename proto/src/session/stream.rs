@@ -82,6 +82,7 @@ impl Session {
         }
         input.finish_scan();
         self.input = input;
+        self.condense();
         if self.is_draining {
             self.discard_deliveries();
         }

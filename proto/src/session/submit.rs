@@ -65,14 +65,20 @@ impl Session {
             self.output.submit(msgid, now, &new);
             self.unresolved.push(&new, Some(&mut self.output));
             self.next_to_write = msgid.next();
-            if self.output.is_sparse() {
-                self.unresolved.condense(&mut self.output);
-            }
+            self.condense();
         } else {
             self.unresolved.push(&new, None);
             self.write_submits(OUTPUT_BYTES);
         }
         Ok(msgid)
+    }
+
+    /// What stays in the output for messages that stay must not be much more than they are.
+    #[inline]
+    pub(super) fn condense(&mut self) {
+        if self.output.is_sparse() {
+            self.unresolved.condense(&mut self.output);
+        }
     }
 
     /// A stream to the daemon is up: everything unresolved goes there, in order.

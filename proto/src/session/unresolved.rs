@@ -113,6 +113,11 @@ impl Unresolved {
         });
         let entry = &mut self.entries[at as usize];
         self.free_bytes -= entry.data.capacity();
+        let own = if written.is_some() { 0 } else { new.user.len() + new.payload.len() };
+        if entry.data.capacity() > 2 * own + LEAST_DATA {
+            // A small message must not have a large one's buffer for as long as it stays.
+            entry.data = Vec::new();
+        }
         entry.dst = new.dst;
         entry.seq = new.seq;
         entry.channel = new.channel;
@@ -186,11 +191,14 @@ impl Unresolved {
         Some(told)
     }
 
-    /// Has messages move to memory of their own as long as the output's segments hold too little.
+    /// Where the output's segments hold too little, has the messages of a few move to memory of their own.
     #[cold]
     pub(super) fn condense(&mut self, output: &mut Output) {
-        while output.is_sparse() {
-            let Some((segment, entries)) = output.emptiest() else { return };
+        for _ in 0..CONDENSED {
+            if !output.is_sparse() {
+                return;
+            }
+            let Some((segment, entries)) = output.next_sparse() else { return };
             for at in entries {
                 let Some(entry) = self.entries.get_mut(at as usize).filter(|e| e.kept.is_in(segment)) else {
                     continue;
@@ -274,7 +282,8 @@ impl Unresolved {
 
     pub(super) fn memory_bytes(&self) -> usize {
         let index = (self.ring.capacity() + self.free.capacity()) * size_of::<u32>();
-        self.bytes + self.free_bytes + index + self.entries.capacity() * size_of::<Entry>()
+        let own: usize = self.entries.iter().map(|entry| entry.data.capacity()).sum();
+        own + index + self.entries.capacity() * size_of::<Entry>()
     }
 }
 
@@ -356,8 +365,7 @@ impl Entry {
 
     /// Whether some of its SUBMIT was not written yet, when `consumed` bytes of output were.
     pub(super) fn waits_in_output(&self, consumed: u64) -> bool {
-        let addressee = self.to.as_ref().map_or(0, |to| ADDRESSEE_HEAD + to.node.len());
-        let len = (SUBMIT_HEAD + addressee + self.len()) as u64;
+        let len = submit_frame_len(self.to.as_ref(), self.len()) as u64;
         self.start_at != NOWHERE && self.start_at + len > consumed
     }
 
@@ -366,6 +374,17 @@ impl Entry {
         user.and_then(Result::ok).unwrap_or(UserBuf::EMPTY)
     }
 }
+
+/// How long the SUBMIT is that carries so many bytes of user data and payload.
+pub(super) fn submit_frame_len(to: Option<&Taker>, bytes: usize) -> usize {
+    SUBMIT_HEAD + to.map_or(0, |to| ADDRESSEE_HEAD + to.node.len()) + bytes
+}
+
+/// Segments that are cleared at once.
+const CONDENSED: usize = 8;
+
+/// A buffer that is not longer is nobody's loss.
+const LEAST_DATA: usize = 256;
 
 /// Capacity of buffers that wait for the next messages.
 const FREE_BYTES: usize = 1 << 20;
