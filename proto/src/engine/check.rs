@@ -208,6 +208,7 @@ impl Engine {
     fn check_timers(&self) -> Check {
         holds("what can go stale is looked through", self.sweeping.is_empty() || self.sweep_at.is_some())?;
         holds("room to give back is given back", self.roomy.is_empty() || self.trim_at.is_some())?;
+        holds("what holds little is seen to", !self.chain.reads.is_sparse() || self.condense_at.is_some())?;
         let expires = !self.departed.is_empty()
             || self.inboxes.iter().any(|(_, i)| i.departed_at.is_some() || i.is_source_gone);
         holds("what is left behind expires", !expires || self.expire_at.is_some())?;

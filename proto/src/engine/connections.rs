@@ -87,10 +87,29 @@ impl Engine {
             if let Some((conn, rest)) = self.chain.reads.turn_over() {
                 self.conns[conn].partial.extend_from_slice(rest.bytes());
             }
-            let Chain { entries, reads, .. } = &mut self.chain;
-            reads.condense(entries, &mut self.pool);
+            self.condense(CONDENSED_BY_READ);
         }
         self.chain.reads.space()
+    }
+
+    /// Has segments of what was read hold nothing, where they hold little: so many at most.
+    fn condense(&mut self, most: usize) {
+        let Chain { entries, reads, .. } = &mut self.chain;
+        reads.condense(entries, most);
+        self.condense_at = None;
+        self.watch_reads();
+    }
+
+    pub(super) fn condense_by_timer(&mut self) {
+        self.condense(CONDENSED_BY_TIMER);
+    }
+
+    /// What was read may hold less now.
+    #[inline]
+    pub(super) fn watch_reads(&mut self) {
+        if self.condense_at.is_none() && self.chain.reads.is_sparse() {
+            self.condense_at = Some(self.clock.steady() + CONDENSE_AFTER);
+        }
     }
 
     /// `n` bytes of a client's stream were read into [`read_space`](Self::read_space): frames may begin and end anywhere in
@@ -391,6 +410,13 @@ fn register_by(conn: &Conn) -> Time {
 /// What a client that is ready may say.
 pub(super) const AFTER_READY: &str =
     "after READY: SUBMIT, WITHDRAW, GIVEN_UP, TAKEN, STALE, DRAINED, SUBSCRIBE, WATCH, GOODBYE";
+
+/// While what was read holds less than half of its room in messages, some of that room is freed this often.
+const CONDENSE_AFTER: Span = Span::from_millis(20);
+
+/// Segments that are cleared where another one begins, and each time that the timer looks.
+const CONDENSED_BY_READ: usize = 4;
+const CONDENSED_BY_TIMER: usize = 16;
 
 /// An output that was not used for so long gives its room back.
 const TRIM_AFTER: Span = Span::from_millis(2000);

@@ -139,6 +139,8 @@ pub struct Engine {
     /// Connections whose output has room to give back, and when they are gone through.
     roomy: Vec<ConnId>,
     trim_at: Option<Time>,
+    /// When to look for segments of reads that hold little.
+    condense_at: Option<Time>,
     /// Connections to close.
     closing: VecDeque<ConnId>,
 
@@ -200,6 +202,7 @@ impl Engine {
             writable: VecDeque::new(),
             roomy: Vec::new(),
             trim_at: None,
+            condense_at: None,
             closing: VecDeque::new(),
             clients: Arena::new(),
             by_instance: Map::default(),

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A message whose outcome takes long would keep a whole segment. So, where segments hold less than half of what they could, the
-//! messages of the emptiest one get memory of their own: together they hold no more than [`SPARE_BYTES`] and twice what their
-//! messages are charged.
+//! messages of those that are not half full get memory of their own, a few segments at a time: whenever another one begins, and in
+//! a sweep, until together they hold no more than [`SPARE_BYTES`] and twice what their messages are charged.
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -72,6 +72,8 @@ pub(crate) struct Reads {
     rest_of: Option<ConnId>,
     /// What the messages in segments are charged.
     charged: usize,
+    /// Which is looked at next by who looks for one that holds little.
+    next: usize,
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ impl Reads {
             handled: 0,
             rest_of: None,
             charged: 0,
+            next: 0,
         }
     }
 
@@ -280,31 +283,46 @@ impl Reads {
         left
     }
 
-    /// Whether segments hold less than half of what they could.
-    fn is_sparse(&self) -> bool {
+    /// Whether segments hold less than half of what they could: [`condense`](Self::condense) has something to do.
+    #[inline]
+    pub(crate) fn is_sparse(&self) -> bool {
         let used = self.segments.len() - self.free.len() - self.bare.len();
         used * SEGMENT_BYTES > SPARE_BYTES + 2 * self.charged
     }
 
-    /// Has messages moved to memory of their own as long as segments hold too little.
-    pub(crate) fn condense(&mut self, entries: &mut Arena<EntryKey, Entry>, pool: &mut BufferPool) {
-        while self.is_sparse() {
-            let segments = self.segments.iter().enumerate();
-            let held = segments.filter(|(i, s)| *i != self.current as usize && s.messages > 0);
-            let Some((emptiest, _)) = held.min_by_key(|(_, s)| s.charged) else { return };
-            for key in std::mem::take(&mut self.segments[emptiest].entries) {
+    /// Where segments hold too little, has the messages of so many segments at most moved to memory of their own. How long that
+    /// takes does not depend on how many there are.
+    pub(crate) fn condense(&mut self, entries: &mut Arena<EntryKey, Entry>, most: usize) {
+        for _ in 0..most {
+            if !self.is_sparse() {
+                return;
+            }
+            let Some(sparse) = self.next_sparse() else { return };
+            for key in std::mem::take(&mut self.segments[sparse].entries) {
                 let Some(entry) = entries.get_mut(key) else { continue };
                 let Bytes::Read { segment, at, len } = entry.bytes else { continue };
-                if segment as usize != emptiest {
+                if segment as usize != sparse {
                     continue;
                 }
-                let mut own = pool.take(len as usize);
-                own.extend_from_slice(&self.segments[emptiest].bytes[at as usize..][..len as usize]);
-                entry.bytes = Bytes::Own(own);
+                // Not from the pool, whose buffers are larger than some messages that may stay for long.
+                entry.bytes = Bytes::Own(self.segments[sparse].bytes[at as usize..][..len as usize].to_vec());
                 self.forget(segment, len);
             }
-            debug_assert_eq!(self.segments[emptiest].messages, 0, "each was listed");
+            debug_assert_eq!(self.segments[sparse].messages, 0, "each was listed");
         }
+    }
+
+    /// A segment that is less than half full of messages that have no outcome. It looks at so many at most, and the next time at
+    /// the next.
+    fn next_sparse(&mut self) -> Option<usize> {
+        for _ in 0..self.segments.len().min(LOOKED_AT) {
+            self.next = (self.next + 1) % self.segments.len();
+            let s = &self.segments[self.next];
+            if s.messages > 0 && s.charged < SEGMENT_BYTES / 2 && self.next != self.current as usize {
+                return Some(self.next);
+            }
+        }
+        None
     }
 
     /// Whether each segment knows how many messages it has, of those that `all` are.
@@ -359,6 +377,9 @@ const LONGEST_REST: usize = 64 << 10;
 
 /// Segments that are kept for what comes.
 const FREE_SEGMENTS: usize = 16;
+
+/// Segments that one look for a sparse one takes in.
+const LOOKED_AT: usize = 256;
 
 /// So much in segments is not worth looking at what they hold.
 const SPARE_BYTES: usize = 1 << 20;

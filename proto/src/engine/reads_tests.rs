@@ -10,7 +10,7 @@ use crate::{
     },
     ids::{Channel, ClientId, MsgId, Seq},
     local::put,
-    units::Time,
+    units::{Span, Time},
 };
 
 const NOW: Time = Time(1_000_000);
@@ -201,4 +201,51 @@ fn messages_that_stay_do_not_keep_the_room_of_those_that_went() {
     assert!(own > 100, "{own} have memory of their own");
     // A burst leaves no more than it is worth.
     assert!(engine.chain.reads.memory_bytes() <= SPARE_BYTES + (FREE_SEGMENTS + 2) * SEGMENT_BYTES);
+}
+
+/// Clients' messages, of which only small ones are left; then nothing is read any more.
+#[test]
+fn a_quiet_daemon_gives_back_the_room_of_what_went() {
+    const EACH: u32 = 30;
+    let mut engine = node();
+    let (mut sent, mut withdrawn) = (Vec::new(), Vec::new());
+    for n in 0..EACH {
+        put::submit(&mut sent, &submit(2 * n + 1, true, b"stays", &[7; 10]));
+        put::submit(&mut sent, &submit(2 * n + 2, true, b"goes", &[7; 200_000]));
+        put::withdraw(&mut withdrawn, MsgId(2 * n + 2));
+    }
+    let conns: Vec<_> = (100..105).map(|number| client(&mut engine, NOW, number)).collect();
+    for stream in [sent, withdrawn] {
+        for conn in &conns {
+            let mut stream = stream.iter().copied();
+            while bring(&mut engine, *conn, &mut stream, usize::MAX) > 0 {}
+        }
+    }
+    assert_eq!(engine.chain.entries.len(), 5 * EACH as usize);
+    let most = |reads: &Reads| SPARE_BYTES + 2 * reads.charged + (FREE_SEGMENTS + 1) * SEGMENT_BYTES;
+    let held = engine.chain.reads.memory_bytes();
+    assert!(held > 20 << 20 && held > most(&engine.chain.reads), "{held}");
+
+    let mut now = NOW;
+    for _ in 0..100 {
+        assert_eq!(engine.check_invariants(), Ok(()));
+        let Some(at) = engine.condense_at else { break };
+        now = engine.poll_timeout().expect("it is a timer");
+        assert!(now <= engine.clock.to_raw(at));
+        let (before, moved) = (engine.chain.reads.memory_bytes(), engine.chain.reads.free.len());
+        engine.handle_timeout(now);
+        let freed = engine.chain.reads.free.len() - moved;
+        let freed = freed + (before - engine.chain.reads.memory_bytes()) / SEGMENT_BYTES;
+        assert!(freed <= 16, "{freed} at once");
+    }
+    assert_eq!(engine.condense_at, None);
+    assert!(now.since(NOW) < Span::from_millis(1000), "{:?}", now.since(NOW));
+    let held = engine.chain.reads.memory_bytes();
+    assert!(held <= most(&engine.chain.reads), "{held}");
+    for (_, entry) in engine.chain.entries.iter() {
+        assert_eq!(
+            (entry.user(&engine.chain.reads), entry.payload(&engine.chain.reads)),
+            (&b"stays"[..], &[7; 10][..])
+        );
+    }
 }

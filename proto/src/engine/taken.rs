@@ -69,7 +69,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Acks and refusals for clients of this node go straight to their messages.
+    /// Acks and refusals for clients of this node go straight to their messages. With that a turn ends.
     pub(super) fn flush_local(&mut self) {
         while let Some(key) = self.local_dirty.pop() {
             let Some(inbox) = self.inboxes.get_mut(key) else { continue };
@@ -93,6 +93,7 @@ impl Engine {
                 inbox.acks = acks;
             }
         }
+        self.watch_reads();
     }
 
     /// A peer's client has taken messages (R7).

@@ -31,6 +31,9 @@ impl Engine {
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim_outputs();
         }
+        if self.condense_at.is_some_and(|at| at <= now) {
+            self.condense_by_timer();
+        }
         if self.expire_at.is_some_and(|at| at <= now) {
             self.expire_departed();
         }
@@ -61,6 +64,7 @@ impl Engine {
         let own = Time::first_of([
             chain,
             self.trim_at,
+            self.condense_at,
             self.sweep_at,
             self.expire_at,
             self.next_register_timeout(),
