@@ -1,6 +1,6 @@
 //! Running callbacks, with the lock released.
 
-use std::{collections::HashMap, fmt, iter, ops::Range, ptr, sync::MutexGuard};
+use std::{collections::HashMap, fmt, iter, ops::Range};
 
 use msg_proto::{
     call::Procedure,
@@ -15,27 +15,14 @@ use crate::{
     call::{CallResult, DoneFn, OnCall},
     client::Inner,
     clock,
+    lock::Guard,
+    thread::Thread,
 };
 
 pub(crate) type OnFailure = Box<dyn FnMut(&Client, &Failure) + Send>;
 pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
 pub(crate) type OnPresence = Box<dyn FnMut(&Client, &PresenceEvent) + Send>;
 pub(crate) type OnDrain = Box<dyn FnMut(&Client, DrainCause) + Send>;
-
-/// A thread, as long as it lives. Asking std which it is would allocate, for ever in a thread that is not std's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Thread(usize);
-
-thread_local! {
-    /// Its address is the thread's own.
-    static PLACE: u8 = const { 0 };
-}
-
-impl Thread {
-    pub(crate) fn here() -> Self {
-        PLACE.with(|place| Self(ptr::from_ref(place).addr()))
-    }
-}
 
 /// The user's callbacks. While they run they are not here.
 #[derive(Default)]
@@ -104,10 +91,10 @@ impl Client {
     /// callback) is at it. `now` is later afterwards, if any ran.
     pub(crate) fn run_callbacks<'a>(
         &'a self,
-        mut inner: MutexGuard<'a, Inner>,
+        mut inner: Guard<'a, Inner>,
         kinds: Kinds,
         now: &mut Time,
-    ) -> (MutexGuard<'a, Inner>, usize) {
+    ) -> (Guard<'a, Inner>, usize) {
         let mut count = 0;
         let mut written = *now;
         while inner.running.is_none() && inner.may_have_for(kinds) {

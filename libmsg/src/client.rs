@@ -3,7 +3,7 @@
 use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
-        Condvar, Mutex, MutexGuard,
+        Condvar,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,12 +22,13 @@ use crate::{
     Builder, ConnectError, SendError, SendFlags,
     burst::Burst,
     call::CallState,
-    callback::{Callbacks, OnDrain, OnFailure, OnMessage, OnPresence, Thread},
+    callback::{Callbacks, OnDrain, OnFailure, OnMessage, OnPresence},
     clock, connect,
     ffi::fork::ForkMark,
     link::Link,
+    lock::{Guard, Lock},
     poller::Poller,
-    sync,
+    thread::Thread,
 };
 
 /// A process's connection to its node's daemon.
@@ -43,7 +44,7 @@ use crate::{
 /// After a `fork` the child's calls are refused; the parent's go on.
 #[derive(Debug)]
 pub struct Client {
-    pub(crate) inner: Mutex<Inner>,
+    pub(crate) inner: Lock<Inner>,
     /// Something has changed that a waiting thread may have waited for.
     pub(crate) changed: Condvar,
     pub(crate) poller: Poller,
@@ -97,7 +98,7 @@ impl Client {
         let keys = (random()?, random()?);
         let client = Self {
             poller: Poller::new().map_err(system)?,
-            inner: Mutex::new(Inner {
+            inner: Lock::new(Inner {
                 link,
                 callbacks: Callbacks::default(),
                 calls: CallState::new(keys.0, keys.1),
@@ -306,8 +307,13 @@ impl Client {
         self.lock().link.session.counters()
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        sync::lock(&self.inner)
+    pub(crate) fn lock(&self) -> Guard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// Whether this thread is the one that the lock favours. Once it is, it is for ever.
+    pub(crate) fn is_favoured(&self) -> bool {
+        self.inner.is_favoured()
     }
 
     pub(crate) fn is_forked(&self) -> bool {

@@ -22,6 +22,7 @@
 
 #![deny(unsafe_code)]
 
+mod barrier;
 mod builder;
 mod burst;
 mod call;
@@ -31,13 +32,16 @@ mod clock;
 mod connect;
 mod error;
 #[doc(hidden)]
-#[allow(unsafe_code, reason = "the C ABI: all that is unsafe is here")]
+#[allow(unsafe_code, reason = "the C ABI, and system calls that rustix does not offer as they are needed")]
 pub mod ffi;
 mod link;
+#[allow(unsafe_code, reason = "gives access to what it guards")]
+mod lock;
 mod poller;
 mod received;
 mod send_flags;
 mod sync;
+mod thread;
 mod wait;
 
 pub use builder::Builder;

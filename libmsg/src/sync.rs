@@ -1,6 +1,4 @@
-//! Taking the client's lock, and waiting for a change behind it.
-//!
-//! Poisoning is ignored: the state is consistent at every point where foreign code could panic, as callbacks run unlocked.
+//! std's mutex and condition variable, without poisoning: what they guard here is consistent whenever anything can panic.
 //!
 //! ThreadSanitizer sees what is compiled for it, and that leaves out what std does when a lock is contended. So
 //! `sanitize.sh` sets `msg_tsan`, with which a contended lock is tried again and again, in code that is compiled here.

@@ -1,6 +1,6 @@
 //! The calls that wait.
 
-use std::{mem, sync::MutexGuard, time::Duration};
+use std::{mem, time::Duration};
 
 use msg_proto::{
     ids::{ClientId, MsgId},
@@ -8,9 +8,11 @@ use msg_proto::{
 };
 use rustix::thread::sched_yield;
 
-use crate::{Client, Error, Received, SendError, SendFlags, callback::Kinds, client::Inner, clock, sync};
+use crate::{
+    Client, Error, Received, SendError, SendFlags, callback::Kinds, client::Inner, clock, lock::Guard,
+};
 
-type Locked<'a> = MutexGuard<'a, Inner>;
+type Locked<'a> = Guard<'a, Inner>;
 
 impl Client {
     /// Waits until something comes or falls due, and runs the callbacks that it calls for, in this thread. Returns how
@@ -279,7 +281,7 @@ impl Client {
     fn sleep_behind<'a>(&'a self, mut inner: Locked<'a>, left: Option<Span>) -> Locked<'a> {
         self.settle(&mut inner);
         inner.waiting += 1;
-        inner = sync::wait(&self.changed, &self.inner, inner, left.map(Duration::from));
+        inner = self.inner.wait(&self.changed, inner, left.map(Duration::from));
         inner.waiting -= 1;
         inner
     }

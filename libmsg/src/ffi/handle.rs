@@ -19,7 +19,10 @@ use crate::Client;
 pub struct Handle {
     allocators: [u64; 2],
     mark: AtomicU64,
-    /// Calls that are in progress.
+    /// Calls that are in progress: those of the thread that the client's lock favours, which alone counts there and needs no
+    /// atomic operation for it...
+    favoured: AtomicU32,
+    /// ... and those of all others.
     calls: AtomicU32,
     client: Box<Client>,
 }
@@ -29,13 +32,17 @@ const CLOSED: u64 = u64::from_le_bytes(*b"msg.gone");
 
 /// One call in progress.
 #[derive(Debug)]
-pub(super) struct Call<'a>(&'a Handle);
+pub(super) struct Call<'a> {
+    handle: &'a Handle,
+    is_favoured: bool,
+}
 
 impl Handle {
     pub(super) fn give(client: Client) -> *mut Self {
         Box::into_raw(Box::new(Self {
             allocators: [0; 2],
             mark: AtomicU64::new(OPEN),
+            favoured: AtomicU32::new(0),
             calls: AtomicU32::new(0),
             client: Box::new(client),
         }))
@@ -58,8 +65,13 @@ impl Handle {
         if open.client.is_forked() {
             return Err(Code::Forked);
         }
-        open.calls.fetch_add(1, Ordering::Relaxed);
-        Ok(Call(open))
+        let is_favoured = open.client.is_favoured();
+        if is_favoured {
+            open.favoured.store(open.favoured.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        } else {
+            open.calls.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Call { handle: open, is_favoured })
     }
 
     /// Closes the client: the goodbye, then the memory.
@@ -78,11 +90,11 @@ impl Handle {
             return Err(Code::InCallback);
         }
         // Acquire: what the calls that have ended did comes before the end of it all.
-        if call.0.calls.load(Ordering::Acquire) > 1 {
+        if call.handle.calls() > 1 {
             return Err(Code::Busy);
         }
         // Of two threads that close at once, one does.
-        call.0
+        call.handle
             .mark
             .compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire)
             .map_err(|_| Code::Handle)?;
@@ -102,23 +114,32 @@ impl Handle {
         let open = unsafe { &*handle };
         open.mark.store(CLOSED, Ordering::Release);
         // A thread that was in a call did not come along, and may have left things half done: they are left alone.
-        if open.calls.load(Ordering::Acquire) == 0 {
+        if open.calls() == 0 {
             // SAFETY: it came from `Box::into_raw`; the child has one thread, which is here.
             drop(unsafe { Box::from_raw(handle) });
         }
         Ok(())
     }
+
+    fn calls(&self) -> u32 {
+        self.favoured.load(Ordering::Acquire) + self.calls.load(Ordering::Acquire)
+    }
 }
 
 impl Call<'_> {
     pub(super) fn client(&self) -> &Client {
-        &self.0.client
+        &self.handle.client
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Release);
+        let Self { handle, is_favoured } = *self;
+        if is_favoured {
+            handle.favoured.store(handle.favoured.load(Ordering::Relaxed) - 1, Ordering::Release);
+        } else {
+            handle.calls.fetch_sub(1, Ordering::Release);
+        }
     }
 }
 

@@ -84,13 +84,23 @@ static void *dispatch_once(void *arg)
     return NULL;
 }
 
+/* As dispatch_once, in the thread that uses the client most: its calls are counted elsewhere. */
+static void *dispatch_much(void *arg)
+{
+    struct side *side = arg;
+    int i;
+    for (i = 0; i < 3000; i++)
+        EXPECT(msg_unresolved(side->client), 0);
+    return dispatch_once(arg);
+}
+
 /* While a thread is in a callback, another one can neither close the client nor run callbacks, but all else. */
-static void use_while_a_callback_runs(void)
+static void use_while_a_callback_runs(void *(*run)(void *))
 {
     pthread_t thread;
     msg_on_message(b.client, hold, NULL);
     EXPECT(pthread_barrier_init(&barrier, NULL, 2), 0);
-    EXPECT(pthread_create(&thread, NULL, dispatch_once, &b), 0);
+    EXPECT(pthread_create(&thread, NULL, run, &b), 0);
     EXPECT(msg_send(a.client, 200, "x", 1, NULL, 0, 0, NULL), 0);
     pthread_barrier_wait(&barrier);
     EXPECT(msg_close(b.client), MSG_E_BUSY);
@@ -140,7 +150,8 @@ int main(int argc, char **argv)
     CHECK(n <= MOST);
     a.client = open_client(100);
     b.client = open_client(200);
-    use_while_a_callback_runs();
+    use_while_a_callback_runs(dispatch_once);
+    use_while_a_callback_runs(dispatch_much);
     msg_on_message(a.client, count, &a);
     msg_on_failure(a.client, on_failure, NULL);
     msg_on_message(b.client, echo, &b);
