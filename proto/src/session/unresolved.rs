@@ -376,6 +376,7 @@ impl Entry {
 }
 
 /// How long the SUBMIT is that carries so many bytes of user data and payload.
+#[inline]
 pub(super) fn submit_frame_len(to: Option<&Taker>, bytes: usize) -> usize {
     SUBMIT_HEAD + to.map_or(0, |to| ADDRESSEE_HEAD + to.node.len()) + bytes
 }
