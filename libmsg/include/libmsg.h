@@ -28,14 +28,15 @@
  *
  * THREADS. The library has none. Callbacks run in the thread that calls msg_dispatch or msg_flush (failure callbacks
  * also in msg_send with MSG_F_WAIT), and never two of one client at once. Every call may be made from any thread, and
- * from several at once, but msg_close: see there. What is sent from several threads is numbered in the order in which the
- * calls came. In callbacks all calls are allowed but msg_dispatch, msg_flush and msg_close of the same client, which
- * return MSG_E_IN_CALLBACK. Callbacks return normally: no longjmp and no C++ exception may leave them
+ * from several at once, but msg_close: see there; none in a signal handler. What is sent from several threads is numbered
+ * in the order in which the calls came. In callbacks all calls are allowed but msg_dispatch, msg_flush and msg_close of
+ * the same client, which return MSG_E_IN_CALLBACK. Callbacks return normally: no longjmp and no C++ exception may leave them
  * (libmsg.hpp takes care of exceptions). Setting one (msg_on_*; NULL removes it) does nothing if the client is not open;
  * while callbacks run, in this thread or in another, the one before may go on being called until they are done.
  *
  * PROCESSES. After a fork the client is the parent's: in the child every call returns MSG_E_FORKED, but msg_close, which
- * gives back the child's copy and says nothing to the daemon. File descriptors are close-on-exec.
+ * gives back the child's copy and says nothing to the daemon. File descriptors are close-on-exec. A process that forbids
+ * itself system calls (seccomp) with anything but an error as their result has to allow membarrier(2), too.
  *
  * DAEMON. One that goes away and comes back is no error: the client reconnects by itself, in the calls that wait
  * and in those that msg_fd asks for, and sends again what has no outcome yet.

@@ -5,11 +5,13 @@ use std::sync::{
     atomic::{Ordering, fence},
 };
 
+use msg_proto::units::Span;
 use rustix::{
     io::Errno,
-    thread::{MembarrierCommand, NanosleepRelativeResult, membarrier, nanosleep},
-    time::Timespec,
+    thread::{MembarrierCommand, membarrier, sched_yield},
 };
+
+use crate::clock;
 
 /// Whether [`fence_all`] can be called. The first time it takes until each CPU has been elsewhere, some 10 ms in a process that
 /// has threads: it is called where a client connects.
@@ -26,7 +28,10 @@ pub(crate) fn fence_all() -> bool {
     let fenced = expedited().or_else(|_| register().and_then(|()| expedited()));
     if fenced.is_err() {
         // It was forbidden since (seccomp(2)). No store that was made before stands in a CPU's buffer for as long.
-        while let NanosleepRelativeResult::Interrupted(_) = nanosleep(&LONG) {}
+        let until = clock::now() + LONG;
+        while clock::now() < until {
+            sched_yield();
+        }
     }
     fence(Ordering::SeqCst);
     fenced.is_ok()
@@ -40,7 +45,7 @@ fn expedited() -> Result<(), Errno> {
     membarrier(MembarrierCommand::PrivateExpedited)
 }
 
-const LONG: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+const LONG: Span = Span::from_millis(1);
 
 #[cfg(test)]
 mod tests {

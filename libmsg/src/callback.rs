@@ -1,6 +1,10 @@
 //! Running callbacks, with the lock released.
 
-use std::{collections::HashMap, fmt, iter, ops::Range};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt, iter, mem,
+    ops::Range,
+};
 
 use msg_proto::{
     call::Procedure,
@@ -24,7 +28,8 @@ pub(crate) type OnMessage = Box<dyn FnMut(&Client, &Message<'_>) + Send>;
 pub(crate) type OnPresence = Box<dyn FnMut(&Client, &PresenceEvent) + Send>;
 pub(crate) type OnDrain = Box<dyn FnMut(&Client, DrainCause) + Send>;
 
-/// The user's callbacks. While they run they are not here.
+/// The user's callbacks. While they run they are not here. Dropping one runs the user's code, which may call the client: never with
+/// the lock.
 #[derive(Default)]
 pub(crate) struct Callbacks {
     on_failure: Option<OnFailure>,
@@ -154,29 +159,34 @@ impl Inner {
 }
 
 impl Callbacks {
-    pub(crate) fn set_on_failure(&mut self, callback: Option<OnFailure>) {
-        self.on_failure = callback;
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn set_on_failure(&mut self, callback: Option<OnFailure>) -> Option<OnFailure> {
         self.new_on_failure = true;
+        mem::replace(&mut self.on_failure, callback)
     }
 
-    pub(crate) fn set_on_message(&mut self, callback: Option<OnMessage>) {
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn set_on_message(&mut self, callback: Option<OnMessage>) -> Option<OnMessage> {
         self.takes_messages = callback.is_some();
-        self.on_message = callback;
         self.new_on_message = true;
+        mem::replace(&mut self.on_message, callback)
     }
 
-    pub(crate) fn set_on_presence(&mut self, callback: Option<OnPresence>) {
-        self.on_presence = callback;
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn set_on_presence(&mut self, callback: Option<OnPresence>) -> Option<OnPresence> {
         self.new_on_presence = true;
+        mem::replace(&mut self.on_presence, callback)
     }
 
-    pub(crate) fn set_on_drain(&mut self, callback: Option<OnDrain>) {
-        self.on_drain = callback;
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn set_on_drain(&mut self, callback: Option<OnDrain>) -> Option<OnDrain> {
         self.new_on_drain = true;
+        mem::replace(&mut self.on_drain, callback)
     }
 
-    pub(crate) fn set_handler(&mut self, procedure: Procedure, handler: OnCall) {
-        self.handlers.insert(procedure, handler);
+    #[must_use = "to be dropped without the lock"]
+    pub(crate) fn set_handler(&mut self, procedure: Procedure, handler: OnCall) -> Option<OnCall> {
+        self.handlers.insert(procedure, handler)
     }
 
     /// Whether there is a message callback, running or not.
@@ -353,8 +363,11 @@ impl Drop for Turn<'_> {
             callbacks.on_drain = self.on_drain.take();
         }
         if let Some((procedure, handler)) = self.handler.take() {
-            // Unless another was set meanwhile.
-            callbacks.handlers.entry(procedure).or_insert(handler);
+            match callbacks.handlers.entry(procedure) {
+                Entry::Vacant(place) => drop(place.insert(handler)),
+                // Another was set meanwhile. This one is dropped without the lock, as the callbacks are that stay here.
+                Entry::Occupied(_) => self.handler = Some((procedure, handler)),
+            }
         }
         (inner.running, inner.handing_over) = (None, 0);
         if inner.waiting > 0 {

@@ -249,21 +249,26 @@ impl Client {
     }
 
     pub(crate) fn set_on_presence(&self, callback: Option<OnPresence>) {
-        self.lock().callbacks.set_on_presence(callback);
+        let old = self.lock().callbacks.set_on_presence(callback);
+        drop(old);
     }
 
     pub(crate) fn set_on_drain(&self, callback: Option<OnDrain>) {
-        self.lock().callbacks.set_on_drain(callback);
+        let old = self.lock().callbacks.set_on_drain(callback);
+        drop(old);
     }
 
     pub(crate) fn set_on_failure(&self, callback: Option<OnFailure>) {
-        self.lock().callbacks.set_on_failure(callback);
+        let old = self.lock().callbacks.set_on_failure(callback);
+        drop(old);
     }
 
     pub(crate) fn set_on_message(&self, callback: Option<OnMessage>) {
         let mut inner = self.lock();
-        inner.callbacks.set_on_message(callback);
+        let old = inner.callbacks.set_on_message(callback);
         self.settle(&mut inner);
+        drop(inner);
+        drop(old);
     }
 
     /// Has one [`dispatch`](Self::dispatch) return: one that waits in another thread, or else the next one. This is how a

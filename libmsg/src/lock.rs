@@ -122,6 +122,10 @@ impl<T> Lock<T> {
     /// Only for the favoured thread.
     #[inline]
     fn try_hold(&self) -> bool {
+        if self.held.load(Ordering::Relaxed) {
+            // Nobody else says so.
+            reentered();
+        }
         self.held.store(true, Ordering::Relaxed);
         // The CPU's part of it is in the other thread's barrier.
         compiler_fence(Ordering::SeqCst);
@@ -195,22 +199,27 @@ impl<T> Lock<T> {
     ) -> Guard<'a, T> {
         let queue = match guard.queue.take() {
             Some(queue) => queue,
-            None => match self.queue.try_lock() {
-                Ok(queue) => {
-                    // Nobody else waits: as if another had come and taken the bias away.
-                    self.biased.store(false, Ordering::Relaxed);
-                    self.held.store(false, Ordering::Relaxed);
-                    queue
-                }
-                Err(_) => {
+            None => {
+                let Some(queue) = sync::try_lock(&self.queue) else {
                     drop(guard);
                     return self.lock();
-                }
-            },
+                };
+                // Nobody else waits: as if another had come and taken the bias away.
+                self.biased.store(false, Ordering::Relaxed);
+                self.held.store(false, Ordering::Relaxed);
+                queue
+            }
         };
         mem::forget(guard);
         self.enter(sync::wait(changed, &self.queue, queue, timeout))
     }
+}
+
+/// A mutex would wait for ever; two guards would be worse.
+#[cold]
+#[track_caller]
+fn reentered() -> ! {
+    panic!("a call of a client that this thread is in a call of already, as from a signal handler")
 }
 
 impl<T> Drop for Guard<'_, T> {

@@ -4,13 +4,22 @@
 //! `sanitize.sh` sets `msg_tsan`, with which a contended lock is tried again and again, in code that is compiled here.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard, TryLockError},
     time::Duration,
 };
 
 #[cfg(not(msg_tsan))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// `None` if another thread has it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Gives the lock back until something has changed, or the time is over, or for no reason. `None`: no limit.
@@ -31,14 +40,11 @@ pub(crate) fn wait<'a, T>(
 
 #[cfg(msg_tsan)]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    use std::{sync::TryLockError, thread};
-
     loop {
-        match mutex.try_lock() {
-            Ok(guard) => return guard,
-            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        if let Some(guard) = try_lock(mutex) {
+            return guard;
         }
+        std::thread::yield_now();
     }
 }
 

@@ -183,11 +183,13 @@ impl Client {
         if self.is_forked() {
             return Err(CallError::NotSent(SendError::Forked));
         }
+        // What is not begun leaves it here, to be dropped without the lock.
+        let mut on_done = Some(on_done);
         let mut inner = self.lock();
         if !inner.link.is_connected() {
             inner.link.handle_time(&self.poller, clock::now());
         }
-        let started = inner.begin_call((dst, procedure), request, options, on_done);
+        let started = inner.begin_call((dst, procedure), request, options, &mut on_done);
         self.finish_turn(&mut inner);
         started
     }
@@ -212,7 +214,7 @@ impl Inner {
         target: (ClientId, Procedure),
         request: &[u8],
         options: CallOptions,
-        on_done: OnDone,
+        on_done: &mut Option<OnDone>,
     ) -> Result<CallId, CallError> {
         let granted = self.link.session.granted();
         let limit = granted.max_message_bytes.saturating_sub(call::REQUEST_HEAD);

@@ -111,8 +111,10 @@ impl Client {
     ) {
         let mut inner = self.lock();
         inner.calls.serve(procedure, options);
-        inner.callbacks.set_handler(procedure, Box::new(handler));
+        let old = inner.callbacks.set_handler(procedure, Box::new(handler));
         self.settle(&mut inner);
+        drop(inner);
+        drop(old);
     }
 
     /// Answers a call, from any thread.

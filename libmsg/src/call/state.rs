@@ -68,7 +68,7 @@ impl CallState {
         target: (ClientId, Procedure),
         request: &[u8],
         options: CallOptions,
-        on_done: OnDone,
+        on_done: &mut Option<OnDone>,
     ) -> Result<CallId, CallError> {
         self.is_used = true;
         if self.calls.caller.has_unsent() {
@@ -79,7 +79,7 @@ impl CallState {
             self.calls.caller.forget(call);
             return Err(CallError::NotSent(error.into()));
         }
-        self.on_done.insert(call, on_done);
+        self.on_done.extend(on_done.take().map(|on_done| (call, on_done)));
         Ok(call)
     }
 

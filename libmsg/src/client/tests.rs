@@ -15,7 +15,7 @@ use msg_proto::{
 };
 
 use super::*;
-use crate::Error;
+use crate::{CallOptions, Error, Procedure};
 
 /// A client, and its daemon's end of the socket.
 fn connected(name: &str) -> (Client, UnixStream) {
@@ -194,4 +194,53 @@ fn a_send_with_more_in_a_callback_says_nothing_of_when_the_next_callback_runs() 
         daemon.write_all(&out).expect("written");
         assert_eq!(flush.join().expect("no panic"), Ok(()));
     });
+}
+
+/// What a callback has captured: when it is dropped, it calls the client.
+struct Calls(std::sync::Weak<Client>, mpsc::Sender<usize>);
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        let client = self.0.upgrade().expect("it is there");
+        client.on_drain(|_, _| ());
+        client.on_failure(|_, _| ());
+        self.1.send(client.unresolved()).expect("somebody listens");
+    }
+}
+
+#[test]
+fn what_callbacks_have_captured_may_call_the_client_when_it_is_dropped() {
+    const SERVED: Procedure = Procedure(7);
+    let (client, _daemon) = connected("captured");
+    let client = std::sync::Arc::new(client);
+    let (tell, dropped) = mpsc::channel();
+    let captured = || Calls(std::sync::Arc::downgrade(&client), tell.clone());
+    // Then again as the thread that the lock favours.
+    for _ in 0..2 {
+        let (failure, message, presence) = (captured(), captured(), captured());
+        client.on_failure(move |_, _| assert!(failure.0.upgrade().is_some()));
+        client.on_failure(|_, _| ());
+        client.on_message(move |_, _| assert!(message.0.upgrade().is_some()));
+        client.on_message(|_, _| ());
+        client.on_presence(move |_, _| assert!(presence.0.upgrade().is_some()));
+        client.on_presence(|_, _| ());
+        let (drain, handler, ended) = (captured(), captured(), captured());
+        client.on_drain(move |_, _| assert!(drain.0.upgrade().is_some()));
+        client.on_drain(|_, _| ());
+        client.serve(SERVED, move |_, _| assert!(handler.0.upgrade().is_some()));
+        client.serve(SERVED, |_, _| ());
+        let too_large = vec![0; 2 << 20];
+        let refused = client.start_call(
+            ClientId(9),
+            SERVED,
+            &too_large,
+            CallOptions::new(Duration::from_secs(1)),
+            move |_, _| {
+                assert!(ended.0.upgrade().is_some());
+            },
+        );
+        assert!(refused.is_err());
+        assert_eq!(dropped.try_iter().collect::<Vec<_>>(), [0; 6]);
+        (0..2000).for_each(|_| assert_eq!(client.unresolved(), 0));
+    }
 }

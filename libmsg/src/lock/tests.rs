@@ -225,3 +225,43 @@ fn a_wait_ends_with_its_time() {
         assert_eq!(*lock.wait(&Condvar::new(), lock.lock(), Some(MOMENT)), 7);
     }
 }
+
+/// A mutex would wait for ever here: there is no second guard in any case.
+#[test]
+fn the_favoured_thread_does_not_get_it_twice() {
+    if !barrier::is_available() {
+        return eprintln!("SKIPPED: the kernel has no membarrier(2) for this process");
+    }
+    let lock = Lock::with_run(0, 1);
+    lock.take(2);
+    let mut outer = lock.lock();
+    assert!(catch_unwind(|| *lock.lock() = 7).is_err());
+    thread::scope(|scope| {
+        let (lock, (tell, told)) = (&lock, mpsc::channel());
+        scope.spawn(move || tell.send(*lock.lock()));
+        assert!(told.recv_timeout(MOMENT).is_err(), "it is held");
+        *outer = 1;
+        drop(outer);
+        assert_eq!(told.recv(), Ok(1));
+    });
+}
+
+#[test]
+fn a_panic_does_not_keep_the_favoured_thread_from_waiting() {
+    if !barrier::is_available() {
+        return eprintln!("SKIPPED: the kernel has no membarrier(2) for this process");
+    }
+    let lock = Lock::with_run(0, 2);
+    let paniced = catch_unwind(|| {
+        let _guard = lock.lock();
+        panic!("while it is held by the queue");
+    });
+    assert!(paniced.is_err() && lock.queue.is_poisoned());
+    for _ in 0..3 {
+        lock.take(2);
+        assert!(lock.is_biased());
+        let guard = lock.lock();
+        let waited = lock.wait(&Condvar::new(), guard, Some(MOMENT));
+        assert!(waited.queue.is_some(), "it gave it back, and came again behind others");
+    }
+}

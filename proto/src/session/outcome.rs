@@ -39,6 +39,7 @@ impl Session {
             }
         }
         self.tell_given_up();
+        self.condense();
     }
 
     /// Tells the daemon what was given up, once in each stream: one that had stood still, or that was left, may go on with it.
