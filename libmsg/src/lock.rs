@@ -1,9 +1,9 @@
 //! The lock of a client, and waiting for a change behind it.
 //!
 //! Most clients are used by one thread, or nearly so, and for that thread a mutex costs more than what it guards: each of its
-//! atomic operations waits until the bytes that were copied before it are in the cache. So the lock is *biased* (Dice, "Quickly
-//! Reacquirable Locks", 2001): the first thread that takes it [`RUN`] times in a row is favoured, and then takes and releases it
-//! by plain loads and stores:
+//! atomic operations waits until the bytes that were copied before it are in the cache. So the lock is *biased* (Dice, Moir and
+//! Scherer, "Quickly Reacquirable Locks", 2003): the first thread that takes it [`RUN`] times in a row is favoured, and then takes
+//! and releases it by plain loads and stores (Dice, Huang and Yang, "Asymmetric Dekker Synchronization"):
 //!
 //! ```text
 //! the favoured thread                another one, which has the mutex
