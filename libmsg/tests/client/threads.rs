@@ -1,14 +1,18 @@
 //! One client, several threads.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
 };
 
 use msg::SendFlags;
 
 use super::*;
-use crate::daemon::now;
+use crate::daemon::{PROCEDURE, now};
 
 #[test]
 fn threads_wait_for_different_things_at_once() {
@@ -90,4 +94,33 @@ fn every_thread_may_send_and_dispatch() {
     });
     assert_eq!(echoed.into_inner(), THREADS * EACH);
     assert_eq!((client.unresolved(), client.counters().acked), (0, 8000));
+}
+
+/// What a handler has captured: when it is dropped, it calls the client.
+struct Calls(Weak<Client>, mpsc::Sender<usize>);
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        let client = self.0.upgrade().expect("it is there");
+        self.1.send(client.unresolved()).expect("somebody listens");
+    }
+}
+
+#[test]
+fn a_handler_that_replaces_itself_is_dropped_where_the_client_can_be_called() {
+    let (_socket, client, mut daemon) = pair();
+    let client = Arc::new(client);
+    let (tell, dropped) = mpsc::channel();
+    let captured = Calls(Arc::downgrade(&client), tell);
+    client.serve(PROCEDURE, move |client, _| {
+        assert!(captured.0.upgrade().is_some());
+        client.serve(PROCEDURE, |_, _| ());
+    });
+    daemon.deliver_call(1, LONG);
+    let dispatch = thread::spawn({
+        let client = Arc::clone(&client);
+        move || client.dispatch(LONG)
+    });
+    assert_eq!(dropped.recv_timeout(LONG), Ok(0), "else it waits for itself");
+    assert_eq!(dispatch.join().expect("no panic"), Ok(1));
 }
