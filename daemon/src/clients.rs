@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read as _, Write as _},
+    io::{self, IoSlice, Read as _, Write as _},
 };
 
 use mio::{Interest, Registry, Token, event::Event, net::UnixStream};
@@ -63,6 +63,9 @@ enum Writing {
     /// Takes nothing any more: what it sent before it went is read, then it is disconnected.
     Broken,
 }
+
+/// Parts of a client's output that one system call writes at most: large messages are parts of their own.
+const PARTS: usize = 32;
 
 /// How a read or write left the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -290,11 +293,14 @@ fn read_turn(
 }
 
 fn write_once(client: &mut Client, now: Time, engine: &mut Engine) -> Progress {
-    let output = engine.output(client.id);
-    if output.is_empty() {
-        return Progress::More;
-    }
-    match client.stream.write(output) {
+    let mut parts = [IoSlice::new(&[]); PARTS];
+    let waiting = parts.iter_mut().zip(engine.output(client.id).parts());
+    let written = match waiting.map(|(part, bytes)| *part = IoSlice::new(bytes)).count() {
+        0 => return Progress::More,
+        1 => client.stream.write(&parts[0]),
+        count => client.stream.write_vectored(&parts[..count]),
+    };
+    match written {
         Ok(0) => Progress::End,
         Ok(count) => {
             engine.consume_output(now, client.id, count);

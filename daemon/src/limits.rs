@@ -28,6 +28,10 @@ pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// Datagrams that one listener may bring in one turn.
 pub const DATAGRAMS_PER_TURN: usize = 512;
 
+/// Bytes that one listener may bring in one turn, but for the last system call's: as much as is still in the processor's cache
+/// when it is written to the clients.
+pub const DATAGRAM_BYTES_PER_TURN: usize = 192 << 10;
+
 /// Bytes that one client may bring in one turn.
 pub const CLIENT_BYTES_PER_TURN: usize = 256 << 10;
 

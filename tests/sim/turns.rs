@@ -152,7 +152,8 @@ impl World {
             let (client, conn, life) = (stream.client, *conn, stream.life);
             if is_ended {
                 // What was given to it in this turn was given.
-                stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
+                stream
+                    .sniff_output(&engine.output(conn).to_vec(), |frame| see(check, moment, life, frame))?;
                 engine.handle_disconnect(raw, conn);
                 node.streams[index] = None;
             }
@@ -190,7 +191,7 @@ impl World {
         let Some(Some((_, stream))) = node.streams.get_mut(index) else { return Ok(false) };
         let Some(engine) = &mut node.engine else { return Ok(false) };
         // Before others are given what it sent, it is known who it is.
-        stream.sniff_output(engine.output(conn), |frame| see(check, moment, life, frame))?;
+        stream.sniff_output(&engine.output(conn).to_vec(), |frame| see(check, moment, life, frame))?;
         Ok(true)
     }
 
@@ -333,10 +334,10 @@ impl World {
             return Ok(());
         };
         let Some(engine) = &mut node.engine else { return Ok(()) };
-        let pending = engine.output(conn);
+        let pending = engine.output(conn).to_vec();
         let check = &mut self.check;
         let life = stream.life;
-        stream.sniff_output(pending, |frame| see(check, moment, life, frame))?;
+        stream.sniff_output(&pending, |frame| see(check, moment, life, frame))?;
         if stream.client.is_none() {
             // Nobody reads; an error of the write comes before the end of the file, or after.
             return Ok(());

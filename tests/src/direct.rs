@@ -123,9 +123,7 @@ impl Pair {
             moved = true;
         }
         while let Some(conn) = engine.poll_writable() {
-            let len = session.handle_bytes(*now, engine.output(conn));
-            engine.consume_output(*now, conn, len);
-            moved |= len > 0;
+            moved |= read(session, engine, *now, conn) > 0;
         }
         loop {
             out.clear();
@@ -194,8 +192,7 @@ impl Waiting {
                 engine.handle_client_bytes(*now, conn, session.output());
                 session.consume_output(*now, len);
             }
-            let len = session.handle_bytes(*now, engine.output(conn));
-            engine.consume_output(*now, conn, len);
+            read(session, engine, *now, conn);
         };
         pass(&mut session);
         for number in 0..messages {
@@ -272,6 +269,20 @@ fn session_config(client: ClientId) -> SessionConfig {
         outcomes: Outcomes::Failures,
         name: "direct".to_owned(),
     }
+}
+
+/// A library reads what its daemon has for it. Returns how many bytes it took.
+fn read(session: &mut Session, engine: &mut Engine, now: Time, conn: ConnId) -> usize {
+    let mut taken = 0;
+    for part in engine.output(conn).parts() {
+        let of_this = session.handle_bytes(now, part);
+        taken += of_this;
+        if of_this < part.len() {
+            break;
+        }
+    }
+    engine.consume_output(now, conn, taken);
+    taken
 }
 
 const fn node_name(node: usize) -> &'static str {

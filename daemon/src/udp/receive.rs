@@ -6,10 +6,16 @@ use msg_proto::engine::Engine;
 use quinn_udp::{RecvMeta, UdpSockRef};
 
 use super::{BATCH, FEW, Listener, MAX_DATAGRAM_BYTES, Udp};
-use crate::{clock, limits::DATAGRAMS_PER_TURN};
+use crate::{
+    clock,
+    limits::{DATAGRAM_BYTES_PER_TURN, DATAGRAMS_PER_TURN},
+};
 
 /// Errors in a row after which a listener's turn is over.
 const MAX_ERRORS: usize = 16;
+
+/// Datagrams, or runs of them, that have so many bytes in the mean come a few at a time, to buffers that were used just before.
+const LARGE: usize = 16 << 10;
 
 impl Udp {
     /// Gives each listener that has something its turn. Returns how many datagrams came.
@@ -21,8 +27,9 @@ impl Udp {
         let Some(listener) = self.listeners.get_mut(index).filter(|listener| listener.readable) else {
             return 0;
         };
-        let (mut count, mut errors) = (0, 0);
-        while listener.readable && count < DATAGRAMS_PER_TURN && errors < MAX_ERRORS {
+        let (mut count, mut total, mut errors) = (0, 0, 0);
+        let goes_on = |count, total| count < DATAGRAMS_PER_TURN && total < DATAGRAM_BYTES_PER_TURN;
+        while listener.readable && goes_on(count, total) && errors < MAX_ERRORS {
             let (received, asked) = match listener.many {
                 true => (receive_batch::<BATCH>(listener, &mut self.buffer, &mut self.metas), BATCH),
                 false => (receive_batch::<FEW>(listener, &mut self.buffer, &mut self.metas), FEW),
@@ -32,12 +39,13 @@ impl Udp {
                     let now = clock::now();
                     // Fewer than asked for: there were no more, and the next one will be an event.
                     listener.readable = filled == asked;
-                    listener.many = filled >= FEW;
+                    let before = total;
                     let buffers = self.buffer.chunks_exact(MAX_DATAGRAM_BYTES);
                     for (buffer, meta) in buffers.zip(&self.metas).take(filled) {
                         let bytes = buffer.get(..meta.len).unwrap_or_default();
                         // An empty datagram counts too, so that a flood of them ends the turn.
                         count += meta.len.div_ceil(meta.stride.max(1)).max(1);
+                        total += meta.len;
                         if bytes.is_empty() {
                             engine.handle_datagram(now, index, meta.addr, bytes);
                         }
@@ -45,6 +53,7 @@ impl Udp {
                             engine.handle_datagram(now, index, meta.addr, datagram);
                         }
                     }
+                    listener.many = filled >= FEW && total - before < filled * LARGE;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.readable = false;

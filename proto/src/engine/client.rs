@@ -7,11 +7,11 @@ use std::collections::{BTreeSet, VecDeque};
 use super::{
     Credentials, Fault,
     arena::key,
-    buffers::OutBuffer,
     chain::{EntryKey, FlowKey},
     inbox::InboxKey,
     lives::Home,
     map::Map,
+    output::OutBuffer,
     target::Restored,
 };
 use crate::{

@@ -4,6 +4,7 @@ use super::{
     ConnectionRefused, Credentials, Engine, Fault,
     chain::Chain,
     client::{Conn, ConnState},
+    output::{OutBuffer, Output},
     reads::{Batch, Origin},
     transmit::MAX_BATCH_BYTES,
 };
@@ -52,7 +53,7 @@ impl Engine {
             opened_at: self.clock.steady(),
             state: ConnState::New,
             partial: Vec::new(),
-            out: super::buffers::OutBuffer::default(),
+            out: OutBuffer::default(),
             is_listed: false,
             is_roomy: false,
             was_used: false,
@@ -190,14 +191,14 @@ impl Engine {
 
     /// What is to be written to a connection.
     #[must_use]
-    pub fn output(&self, conn: ConnId) -> &[u8] {
-        self.conns.get(conn).map_or(&[], |c| c.out.pending())
+    pub fn output(&self, conn: ConnId) -> Output<'_> {
+        self.conns.get(conn).map_or(Output::EMPTY, |c| c.out.pending())
     }
 
     /// The first `n` bytes of [`output`](Self::output) were written.
     pub fn consume_output(&mut self, _now: Time, conn: ConnId, n: usize) {
         if let Some(c) = self.conns.get_mut(conn) {
-            c.out.consume(n);
+            c.out.consume(n, &mut self.pool);
             c.was_used = true;
             if !c.is_roomy && c.out.is_roomy() {
                 c.is_roomy = true;
@@ -219,7 +220,7 @@ impl Engine {
         let conns = &mut self.conns;
         self.roomy.retain(|key| {
             let conn = &mut conns[*key];
-            if std::mem::replace(&mut conn.was_used, false) || !conn.out.pending().is_empty() {
+            if std::mem::replace(&mut conn.was_used, false) || conn.out.len() > 0 {
                 return true;
             }
             conn.out.trim();

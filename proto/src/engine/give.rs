@@ -3,13 +3,13 @@
 use super::{
     Engine,
     accept::Copy,
-    buffers::OutBuffer,
     client::{ClientKey, Delivery, ReceiveQueue},
     inbox::{Held, Inbox, InboxKey, Source},
+    output::OutBuffer,
 };
 use crate::{
     counters::Counter,
-    ids::Channel,
+    ids::{Channel, ConnId},
     local::{self, CallOrigin, Deliver},
     units::{Span, Time},
     wire::Frames,
@@ -42,7 +42,8 @@ impl Engine {
             }
             frames.skip_plain(payload.len());
             let copy = Copy { msgid, seq, send_time, interval, call: None };
-            put_delivery(inbox, key, &mut client.queue, out, &copy, None, payload);
+            put_delivery_head(inbox, key, &mut client.queue, out, &copy, None, payload);
+            out.tail().extend_from_slice(payload);
             inbox.record_next_given();
             given += 1;
         }
@@ -73,8 +74,17 @@ impl Engine {
             self.release(Some(client), held.payload.len(), 1);
             let Held { msgid, send_time, interval, call, .. } = held;
             let copy = Copy { msgid, seq, send_time, interval, call };
-            self.give(key, &copy, &held.payload);
-            self.pool.put(held.payload);
+            let conn = self.give_head(key, &copy, &held.payload);
+            let out = conn.map(|conn| &mut self.conns[conn].out);
+            match out {
+                Some(out) if held.payload.len() >= SPLICED_FROM => out.splice(held.payload),
+                out => {
+                    if let Some(out) = out {
+                        out.tail().extend_from_slice(&held.payload);
+                    }
+                    self.pool.put(held.payload);
+                }
+            }
         }
     }
 
@@ -98,10 +108,16 @@ impl Engine {
 
     /// Writes a DELIVER.
     pub(super) fn give(&mut self, key: InboxKey, copy: &Copy, payload: &[u8]) {
+        if let Some(conn) = self.give_head(key, copy, payload) {
+            self.conns[conn].out.tail().extend_from_slice(payload);
+        }
+    }
+
+    /// Writes a DELIVER up to its payload, which is to be written next. Returns where, if its client is connected.
+    fn give_head(&mut self, key: InboxKey, copy: &Copy, payload: &[u8]) -> Option<ConnId> {
         let inbox = &mut self.inboxes[key];
-        let Some((client, conn)) = inbox.client.and_then(|c| Some((c, self.clients[c].conn?))) else {
-            return;
-        };
+        let client = inbox.client?;
+        let conn = self.clients[client].conn?;
         let node = match inbox.source {
             Source::Local => &self.config.node,
             Source::Link(link) => &self.links[link].name,
@@ -109,16 +125,17 @@ impl Engine {
         let is_addressed = copy.is_addressed();
         let call = copy.call.map(|c| CallOrigin { sent_at: c.sent_at, uid: inbox.uid, node, is_addressed });
         let queue = &mut self.clients[client].queue;
-        put_delivery(inbox, key, queue, &mut self.conns[conn].out, copy, call, payload);
+        put_delivery_head(inbox, key, queue, &mut self.conns[conn].out, copy, call, payload);
         inbox.record_given(copy.seq);
         self.count(Counter::MessagesDelivered);
         self.wake_conn(conn);
+        Some(conn)
     }
 }
 
-/// Writes a DELIVER, and notes that it is on its way.
+/// Writes a DELIVER up to its payload, which is to be written next, and notes that it is on its way.
 #[inline(always)]
-fn put_delivery(
+fn put_delivery_head(
     inbox: &Inbox,
     key: InboxKey,
     queue: &mut ReceiveQueue,
@@ -151,5 +168,8 @@ fn put_delivery(
         is_addressed: copy.is_addressed(),
         is_stale: false,
     });
-    local::put::deliver(out.tail(), &deliver);
+    local::put::deliver_head(out.tail(), &deliver);
 }
+
+/// A payload of so many bytes that has memory of its own is not copied: below, that costs less than a part more to write.
+const SPLICED_FROM: usize = 4 << 10;

@@ -50,7 +50,7 @@ impl Engine {
     /// A client wants to know when an instance is gone.
     pub(super) fn on_watch(&mut self, key: ClientKey, watch: &Watch<'_>) -> Result<(), Violation> {
         let Watch { instance, node } = *watch;
-        let waiting = self.clients[key].conn.map_or(0, |conn| self.conns[conn].out.pending().len());
+        let waiting = self.clients[key].conn.map_or(0, |conn| self.conns[conn].out.len());
         if waiting > self.config.limits.client_queue_bytes {
             return Err(Violation::new(LocalRule::Quota, "it asks, and does not read"));
         }

@@ -35,6 +35,7 @@ mod link;
 mod lives;
 mod map;
 mod outcome;
+mod output;
 mod presence;
 mod reads;
 mod register;
@@ -50,6 +51,7 @@ mod timers;
 mod transmit;
 
 pub use config::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig, Recovery};
+pub use output::Output;
 pub use reload::ReloadConfig;
 
 use std::{

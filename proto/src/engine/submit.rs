@@ -143,7 +143,7 @@ impl Engine {
 
     fn check_submit(&self, client: ClientKey, submit: &Submit<'_>) -> Result<(), Violation> {
         let c = &self.clients[client];
-        let waiting = c.conn.map_or(0, |conn| self.conns[conn].out.pending().len());
+        let waiting = c.conn.map_or(0, |conn| self.conns[conn].out.len());
         if waiting > self.config.limits.client_queue_bytes {
             return Err(Violation::new(LocalRule::Quota, "it sends, and does not read"));
         }

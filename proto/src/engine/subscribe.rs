@@ -81,7 +81,7 @@ impl Engine {
     fn tell_presence(&mut self, key: ClientKey, client: ClientId) {
         let Some(conn) = self.clients[key].conn else { return };
         let due = &mut self.clients[key].presence_due;
-        if self.conns[conn].out.pending().len() > BACKLOG_BYTES {
+        if self.conns[conn].out.len() > BACKLOG_BYTES {
             if !due.contains(&client) {
                 due.push(client);
             }

@@ -115,6 +115,14 @@ pub fn registered(out: &mut Vec<u8>, body: &Registered) {
 /// DELIVER.
 #[inline(always)]
 pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
+    out.reserve(DELIVER_HEAD + d.payload.len());
+    deliver_head(out, d);
+    out.put(d.payload);
+}
+
+/// DELIVER up to its payload, which is to follow it.
+#[inline(always)]
+pub fn deliver_head(out: &mut Vec<u8>, d: &Deliver<'_>) {
     let addressed = if d.call.is_some_and(|call| call.is_addressed) { flag::INSTANCE } else { 0 };
     let flags = channel_flag(d.channel) | call_flag(d.call.is_some()) | addressed;
     let origin = d.call.map_or(0, |call| ORIGIN_HEAD + call.node.len());
@@ -130,7 +138,6 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
     fixed.put_u64(d.send_time.0);
     fixed.put_u32(u32::try_from(d.interval.as_millis()).unwrap_or(u32::MAX));
     fixed.put_u32(d.round);
-    out.reserve(len);
     out.put(fixed.all());
     if let Some(CallOrigin { sent_at, uid, node, .. }) = d.call {
         out.put_u64(sent_at.0);
@@ -138,7 +145,6 @@ pub fn deliver(out: &mut Vec<u8>, d: &Deliver<'_>) {
         out.put_u32(len_u32(node.len()));
         out.put(node.as_bytes());
     }
-    out.put(d.payload);
 }
 
 /// RESOLVED, of one run or more.

@@ -311,6 +311,30 @@ fn a_peer_that_says_two_lengths_of_one_message_harms_nobody() {
 }
 
 #[test]
+fn a_large_message_that_was_put_together_is_written_from_where_it_stands() {
+    for (total, parts) in [(4_095, 1), (4_096, 3), (300_000, 3)] {
+        let (mut w, conn, incarnation) = world();
+        let flow = w.flow(200, 100, incarnation);
+        let message: Vec<u8> =
+            (0..total).map(|n: u32| n.wrapping_mul(0x9E37_79B1).to_be_bytes()[0]).collect();
+        for (index, bytes) in message.chunks(3 * 1024).enumerate() {
+            let offset = u32::try_from(index * 3 * 1024).unwrap();
+            let (msgid, seq) = (MsgId(1), Seq(1));
+            let part = Fragment { msgid, seq, at_least_once: false, call: None, offset, total, bytes };
+            w.peer_says(|b| assert!(b.put_flow(&flow, 0) && b.put_fragment(&part)));
+        }
+        w.peer_says(|b| put_data(b, &flow, &[2]));
+        // What stands before it, it, and what stands behind it.
+        assert_eq!(w.engine.output(conn).parts().count(), parts, "{total}");
+        let bytes = w.hear(conn);
+        let deliver = |f| if let DaemonFrame::Deliver(d) = f { Some(d.payload) } else { None };
+        let given: Vec<_> = frames(&bytes).into_iter().filter_map(deliver).collect();
+        assert!(given == [&message[..], b"x"], "{total}");
+        assert!(w.engine.output(conn).is_empty());
+    }
+}
+
+#[test]
 fn a_round_trip_is_known_from_an_echo_of_ours_and_from_nothing_else() {
     let (mut w, _, _) = world();
     let round_trip = |w: &ByHand| w.engine.status(w.now).peers[0].rtt_us;

@@ -334,10 +334,10 @@ fn read(engine: &mut Engine, slot: &mut Slot, conn: ConnId, now: Time) {
     if slot.is_stopped {
         return;
     }
-    let bytes = engine.output(conn);
+    let bytes = engine.output(conn).to_vec();
     let n = match &mut slot.library {
         Some(library) => {
-            let n = library.session.handle_bytes(now, bytes);
+            let n = library.session.handle_bytes(now, &bytes);
             poll(library, now);
             n
         }
