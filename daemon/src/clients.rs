@@ -7,7 +7,7 @@ use std::{
 
 use mio::{Interest, Registry, Token, event::Event, net::UnixStream};
 use msg_proto::{
-    engine::{Engine, Fault},
+    engine::{Engine, Fault, Output},
     ids::ConnId,
     units::Time,
 };
@@ -293,12 +293,11 @@ fn read_turn(
 }
 
 fn write_once(client: &mut Client, now: Time, engine: &mut Engine) -> Progress {
-    let mut parts = [IoSlice::new(&[]); PARTS];
-    let waiting = parts.iter_mut().zip(engine.output(client.id).parts());
-    let written = match waiting.map(|(part, bytes)| *part = IoSlice::new(bytes)).count() {
-        0 => return Progress::More,
-        1 => client.stream.write(&parts[0]),
-        count => client.stream.write_vectored(&parts[..count]),
+    let output = engine.output(client.id);
+    let written = match output.whole() {
+        Some([]) => return Progress::More,
+        Some(bytes) => client.stream.write(bytes),
+        None => write_parts(&mut client.stream, output),
     };
     match written {
         Ok(0) => Progress::End,
@@ -310,4 +309,12 @@ fn write_once(client: &mut Client, now: Time, engine: &mut Engine) -> Progress {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Progress::More,
         Err(_) => Progress::End,
     }
+}
+
+/// One system call for as many parts as it takes.
+fn write_parts(stream: &mut UnixStream, output: Output<'_>) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); PARTS];
+    let filled = slices.iter_mut().zip(output.parts()).map(|(slice, part)| *slice = IoSlice::new(part));
+    let count = filled.count();
+    stream.write_vectored(slices.get(..count).unwrap_or_default())
 }

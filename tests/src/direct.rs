@@ -273,12 +273,17 @@ fn session_config(client: ClientId) -> SessionConfig {
 
 /// A library reads what its daemon has for it. Returns how many bytes it took.
 fn read(session: &mut Session, engine: &mut Engine, now: Time, conn: ConnId) -> usize {
+    let output = engine.output(conn);
     let mut taken = 0;
-    for part in engine.output(conn).parts() {
-        let of_this = session.handle_bytes(now, part);
-        taken += of_this;
-        if of_this < part.len() {
-            break;
+    if let Some(bytes) = output.whole() {
+        taken = session.handle_bytes(now, bytes);
+    } else {
+        for part in output.parts() {
+            let of_this = session.handle_bytes(now, part);
+            taken += of_this;
+            if of_this < part.len() {
+                break;
+            }
         }
     }
     engine.consume_output(now, conn, taken);

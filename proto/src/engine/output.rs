@@ -1,6 +1,6 @@
 //! What is to be written to a connection.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::buffers::BufferPool;
 
@@ -37,46 +37,40 @@ struct Spliced {
 
 /// What waits to be written to a connection: parts that follow each other.
 #[derive(Clone, Copy, Debug)]
-pub struct Output<'a> {
-    bytes: &'a [u8],
-    head: usize,
-    spliced: (&'a [Spliced], &'a [Spliced]),
-    begun: usize,
-    len: usize,
-}
+pub struct Output<'a>(Option<&'a OutBuffer>);
 
 impl<'a> Output<'a> {
     /// Nothing.
-    pub(crate) const EMPTY: Self = Self { bytes: &[], head: 0, spliced: (&[], &[]), begun: 0, len: 0 };
+    pub(crate) const EMPTY: Self = Self(None);
 
     /// How many bytes they are together.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.0.map_or(0, OutBuffer::len)
     }
 
     /// Whether nothing waits.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of it, if it is one part or none, as it is most times.
+    #[must_use]
+    #[inline]
+    pub fn whole(&self) -> Option<&'a [u8]> {
+        self.0.map_or(Some(&[]), |out| out.spliced.is_empty().then(|| &out.bytes[out.head..]))
     }
 
     /// The parts, none of which is empty.
     pub fn parts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let Self { bytes, spliced, .. } = *self;
-        let (mut at, mut begun) = (self.head, self.begun);
-        let between = spliced.0.iter().chain(spliced.1).flat_map(move |s| {
-            let frames = &bytes[std::mem::replace(&mut at, s.at)..s.at];
-            [frames, &s.payload[std::mem::take(&mut begun)..]]
-        });
-        let last = spliced.1.last().or(spliced.0.last()).map_or(self.head, |s| s.at);
-        between.chain([&bytes[last..]]).filter(|part| !part.is_empty())
+        self.0.into_iter().flat_map(OutBuffer::parts).filter(|part| !part.is_empty())
     }
 
     /// All of it, in one piece.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
-        self.parts().fold(Vec::with_capacity(self.len), |mut all, part| {
+        self.parts().fold(Vec::with_capacity(self.len()), |mut all, part| {
             all.extend_from_slice(part);
             all
         })
@@ -86,14 +80,18 @@ impl<'a> Output<'a> {
 impl OutBuffer {
     /// What waits.
     #[inline]
-    pub(crate) fn pending(&self) -> Output<'_> {
-        Output {
-            bytes: &self.bytes,
-            head: self.head,
-            spliced: self.spliced.as_slices(),
-            begun: self.begun,
-            len: self.len(),
-        }
+    pub(crate) const fn pending(&self) -> Output<'_> {
+        Output(Some(self))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (mut at, mut begun) = (self.head, self.begun);
+        let between = self.spliced.iter().flat_map(move |s| {
+            let frames = &self.bytes[mem::replace(&mut at, s.at)..s.at];
+            [frames, &s.payload[mem::take(&mut begun)..]]
+        });
+        let last = self.spliced.back().map_or(self.head, |s| s.at);
+        between.chain([&self.bytes[last..]])
     }
 
     /// How many bytes wait.
@@ -238,8 +236,9 @@ mod tests {
     #[test]
     fn payloads_stand_between_the_frames() {
         let (mut out, mut pool) = (OutBuffer::default(), BufferPool::default());
-        assert_eq!(parts(&out), [&[][..]; 0]);
+        assert_eq!((parts(&out), out.pending().whole()), (vec![], Some(&[][..])));
         out.splice(vec![1, 2, 3]);
+        assert_eq!((parts(&out), out.pending().whole()), (vec![&[1, 2, 3][..]], None));
         out.tail().extend([4, 5]);
         out.splice(vec![6]);
         out.splice(vec![7, 8]);
@@ -256,7 +255,9 @@ mod tests {
         assert_eq!((out.written(), out.len(), out.end()), (7, 2, 9));
         out.tail().push(10);
         assert_eq!(out.pending().to_vec(), [8, 9, 10]);
-        out.consume(3, &mut pool);
+        out.consume(1, &mut pool);
+        assert_eq!(out.pending().whole(), Some(&[9, 10][..]));
+        out.consume(2, &mut pool);
         assert!(out.pending().is_empty() && parts(&out).is_empty());
         assert_eq!((out.bytes.len(), out.head, out.written()), (0, 0, 10));
     }
