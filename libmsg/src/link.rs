@@ -1,6 +1,6 @@
 //! The session and its socket: reading, writing, reconnecting. Nothing here waits.
 
-use std::{os::fd::OwnedFd, path::PathBuf};
+use std::{io::IoSlice, mem, os::fd::OwnedFd, path::PathBuf};
 
 use msg_proto::{
     session::{Session, State},
@@ -9,7 +9,7 @@ use msg_proto::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg},
 };
 
 use crate::{
@@ -164,16 +164,20 @@ impl Link {
 
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn write(&mut self, now: Time) {
-        self.blocked = false;
+        let mut has_room = !mem::take(&mut self.blocked);
         while let Some(socket) = &self.socket {
-            let output = self.session.output();
-            if output.is_empty() {
+            if self.session.output().is_empty() {
                 return;
             }
-            match send(socket, output, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(n) => {
+            if has_room {
+                self.session.gather_output();
+            }
+            match write_once(socket, &self.session) {
+                Ok((n, offered)) => {
                     self.session.consume_output(now, n);
-                    if self.session.output_len() == 0 {
+                    // A socket that took a part of it has no room for more.
+                    (has_room, self.blocked) = (true, n < offered);
+                    if self.blocked || self.session.output_len() == 0 {
                         return;
                     }
                 }
@@ -294,6 +298,23 @@ impl Link {
     }
 }
 
+/// One write of what the session has ready, or of its first parts. Returns how much was written, and of how much.
+fn write_once(socket: &OwnedFd, session: &Session) -> Result<(usize, usize), Errno> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let mut parts = session.output_parts();
+    let first = parts.next().unwrap_or_default();
+    let Some(second) = parts.next() else { return send(socket, first, flags).map(|n| (n, first.len())) };
+    let mut slices = [IoSlice::new(&[]); PARTS];
+    let (mut count, mut offered) = (0, 0);
+    for (slice, part) in slices.iter_mut().zip([first, second].into_iter().chain(parts)) {
+        *slice = IoSlice::new(part);
+        count += 1;
+        offered += part.len();
+    }
+    let written = sendmsg(socket, &slices[..count], &mut SendAncillaryBuffer::default(), flags)?;
+    Ok((written, offered))
+}
+
 const QUIET: Interest = Interest { read: true, write: false };
 
 /// What one read takes at most, unless the session has more room.
@@ -301,6 +322,9 @@ const READ_BYTES: usize = 64 << 10;
 
 /// What is gathered is written in pieces of this size: the other processes work on one while the next is gathered.
 const CHUNK_BYTES: usize = 48 << 10;
+
+/// Parts that are written at a time.
+const PARTS: usize = 16;
 
 /// How often a full socket is tried for a goodbye, 10 ms apart at most.
 const GOODBYE_TRIES: usize = 100;

@@ -14,6 +14,7 @@ use crate::{
         MAX_LOCAL_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_NACK_TEXT_BYTES, MAX_NODE_NAME_BYTES, MAX_PRESENT,
     },
     outcome::Verdict,
+    units::Time,
 };
 
 /// Bytes of a DELIVER before its payload, if it is none of the call layer's.
@@ -76,6 +77,11 @@ pub fn submit(out: &mut Vec<u8>, submit: &Submit<'_>) {
     }
     out.put(submit.user);
     out.put(submit.payload);
+}
+
+/// Changes the send_time of a whole SUBMIT.
+pub(crate) fn set_submit_time(frame: &mut [u8], send_time: Time) {
+    frame[SUBMIT_HEAD - 8..SUBMIT_HEAD].copy_from_slice(&send_time.0.to_le_bytes());
 }
 
 /// TAKEN.

@@ -294,8 +294,8 @@ impl Session {
         self.input.deliveries() > 0
     }
 
-    /// What is to be written to the stream. Of messages no more is made ready than some 64 KiB: the rest follows as this is
-    /// [consumed](Self::consume_output).
+    /// What is to be written to the stream, or its first part. Of messages no more is made ready than some 64 KiB: the rest follows as
+    /// this is [consumed](Self::consume_output).
     pub fn output(&mut self) -> &[u8] {
         if self.state.is_up() {
             self.tell_given_up();
@@ -303,6 +303,11 @@ impl Session {
             self.write_drained();
         }
         self.output.bytes()
+    }
+
+    /// All that [`output`](Self::output) begins, part by part, for drivers that write several at a time.
+    pub fn output_parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.output.parts()
     }
 
     /// DRAINED, if it is due: behind TAKEN, as what is not reported by now was not begun, and never will be. `false` while

@@ -1,6 +1,6 @@
 //! What is to be written to the stream, and messages that stay there until their outcome.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::unresolved::{Entry, NewEntry, charge, submit_frame_len};
 use crate::{
@@ -20,7 +20,8 @@ use crate::{
 /// ```
 ///
 /// A message that a segment has no room for begins another one, so a longer one stands alone, and goes with its outcome. One
-/// whose outcome takes long would keep a whole segment with others in it: see [`is_sparse`](Self::is_sparse).
+/// whose outcome takes long would keep a whole segment with others in it: see [`is_sparse`](Self::is_sparse). A large one that
+/// waited brings the memory where it did: it is a segment by itself.
 #[derive(Debug)]
 pub(super) struct Output {
     segments: Vec<Segment>,
@@ -33,9 +34,13 @@ pub(super) struct Output {
     current: u32,
     /// Those that hold nothing; the one that was used last is used first.
     free: Vec<u32>,
+    /// Those that are a message's own memory...
+    alone: usize,
+    /// ... and those that were, and have none.
+    bare: Vec<u32>,
     /// Which is looked at next by who looks for one that holds little.
     next: usize,
-    /// What the messages in segments are charged.
+    /// What the messages in segments are charged, but for those that are one by themselves.
     charged: usize,
     consumed: u64,
 }
@@ -48,6 +53,8 @@ struct Segment {
     charged: usize,
     /// Which they may be, by their place among the entries: who was there is not taken out.
     entries: Vec<u32>,
+    /// It is one message's frame, and was its own memory.
+    is_alone: bool,
 }
 
 /// Where a message's user data and payload stay.
@@ -84,6 +91,8 @@ impl Output {
             head: 0,
             current: 0,
             free: Vec::new(),
+            alone: 0,
+            bare: Vec::new(),
             next: 0,
             charged: 0,
             consumed: 0,
@@ -92,7 +101,7 @@ impl Output {
 
     /// Forgets what was not written; the stream is gone. Messages stay.
     pub(super) fn clear(&mut self) {
-        for segment in std::mem::take(&mut self.queue) {
+        for segment in mem::take(&mut self.queue) {
             self.recycle_empty(segment);
         }
         (self.queued, self.head) = (0, 0);
@@ -124,15 +133,61 @@ impl Output {
         put_submit(self.room_for(submit_len(m)), msgid, send_time, m);
     }
 
-    /// The same of a message that may stay in a segment.
-    pub(super) fn submit_again(&mut self, msgid: MsgId, send_time: Time, entry: &Entry) {
-        let mut frames = std::mem::take(self.room_for(submit_len(&entry.as_sent(self))));
+    /// The same of a message that waited. A large one is not copied, and stays there.
+    pub(super) fn submit_again(&mut self, msgid: MsgId, send_time: Time, entry: &mut Entry) {
+        if let Some((mut frame, head)) = entry.take_frame() {
+            put::set_submit_time(&mut frame, send_time);
+            entry.keep(self.splice(frame, head));
+        } else if self.is_alone(entry.kept()) {
+            let segment = entry.kept().segment;
+            put::set_submit_time(&mut self.segments[segment as usize].bytes, send_time);
+            self.enqueue(segment);
+        } else {
+            self.copy(msgid, send_time, entry);
+        }
+    }
+
+    fn copy(&mut self, msgid: MsgId, send_time: Time, entry: &Entry) {
+        let mut frames = mem::take(self.room_for(submit_len(&entry.as_sent(self))));
         debug_assert!(
             !entry.kept().is_in(self.current),
             "what stands in this stream is not written to it again"
         );
         put_submit(&mut frames, msgid, send_time, &entry.as_sent(self));
         self.segments[self.current as usize].bytes = frames;
+    }
+
+    /// Appends a message's frame where it is. So much of it stands before what stays.
+    fn splice(&mut self, frame: Vec<u8>, head: usize) -> Kept {
+        let segment = self.bare.pop().unwrap_or_else(|| self.new_segment());
+        self.alone += 1;
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(0);
+        let kept = Kept { segment, at: narrow(head), len: narrow(frame.len() - head) };
+        let charged = charge(0, kept.len());
+        self.segments[segment as usize] =
+            Segment { bytes: frame, messages: 1, charged, entries: Vec::new(), is_alone: true };
+        self.enqueue(segment);
+        kept
+    }
+
+    /// Appends a segment by itself.
+    fn enqueue(&mut self, segment: u32) {
+        debug_assert!(!self.queue.contains(&segment), "it is written once to a stream");
+        if !self.segments[self.current as usize].bytes.is_empty() {
+            self.turn_over();
+        }
+        self.queue.push_back(segment);
+        self.queued += self.segments[segment as usize].bytes.len();
+    }
+
+    /// Whether a message that waits is written without being copied.
+    #[inline]
+    pub(super) fn has_place_of(&self, entry: &Entry) -> bool {
+        entry.is_framed() || self.is_alone(entry.kept())
+    }
+
+    fn is_alone(&self, kept: Kept) -> bool {
+        kept.is_somewhere() && self.segments[kept.segment as usize].is_alone
     }
 
     /// Has the last `len` bytes stay, which are a message's.
@@ -156,12 +211,15 @@ impl Output {
         &self.segments[kept.segment as usize].bytes[kept.at as usize..][..kept.len as usize]
     }
 
-    /// It need not stay any longer.
+    /// It need not stay any longer. Returns memory that was a message's own, unless what it holds is yet to be written.
     #[inline]
-    pub(super) fn release(&mut self, kept: Kept) {
+    pub(super) fn release(&mut self, kept: Kept) -> Option<Vec<u8>> {
         let s = &mut self.segments[kept.segment as usize];
         s.messages -= 1;
         s.charged -= charge(0, kept.len());
+        if s.is_alone {
+            return self.release_alone(kept.segment);
+        }
         self.charged -= charge(0, kept.len());
         if s.messages == 0 {
             s.entries.clear();
@@ -171,12 +229,23 @@ impl Output {
                 self.recycle_empty(kept.segment);
             }
         }
+        None
+    }
+
+    fn release_alone(&mut self, segment: u32) -> Option<Vec<u8>> {
+        if self.queue.contains(&segment) {
+            return None;
+        }
+        let frame = mem::take(&mut self.segments[segment as usize].bytes);
+        self.recycle_empty(segment);
+        Some(frame)
     }
 
     /// Whether segments hold less than half of what they could: then [`next_sparse`](Self::next_sparse) should hold nothing.
     #[inline]
     pub(super) fn is_sparse(&self) -> bool {
-        (self.segments.len() - self.free.len()) * SEGMENT_BYTES > SPARE_BYTES + 2 * self.charged
+        let used = self.segments.len() - self.free.len() - self.bare.len() - self.alone;
+        used * SEGMENT_BYTES > SPARE_BYTES + 2 * self.charged
     }
 
     /// A segment that messages keep which fill less than half of it, and the entries that these may be. It looks at so many at
@@ -186,11 +255,12 @@ impl Output {
             self.next = (self.next + 1) % self.segments.len();
             let (at, s) = (u32::try_from(self.next).unwrap_or(u32::MAX), &mut self.segments[self.next]);
             if s.messages > 0
+                && !s.is_alone
                 && s.charged < SEGMENT_BYTES / 2
                 && at != self.current
                 && !self.queue.contains(&at)
             {
-                return Some((at, std::mem::take(&mut s.entries)));
+                return Some((at, mem::take(&mut s.entries)));
             }
         }
         None
@@ -219,6 +289,14 @@ impl Output {
     pub(super) fn bytes(&self) -> &[u8] {
         let first = self.queue.front().copied().unwrap_or(self.current);
         &self.segments[first as usize].bytes[self.head..]
+    }
+
+    /// What waits, part by part.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut head = self.head;
+        let segments = self.queue.iter().chain([&self.current]);
+        let parts = segments.map(move |s| &self.segments[*s as usize].bytes[mem::take(&mut head)..]);
+        parts.filter(|part| !part.is_empty())
     }
 
     #[inline]
@@ -282,16 +360,24 @@ impl Output {
     }
 
     fn next_segment(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.segments.push(Segment::default());
-            u32::try_from(self.segments.len() - 1).unwrap_or(u32::MAX)
-        })
+        self.free.pop().unwrap_or_else(|| self.new_segment())
+    }
+
+    fn new_segment(&mut self) -> u32 {
+        self.segments.push(Segment::default());
+        u32::try_from(self.segments.len() - 1).unwrap_or(u32::MAX)
     }
 
     /// A segment that is written is free if no message stays in it.
     fn recycle_empty(&mut self, segment: u32) {
         let s = &mut self.segments[segment as usize];
         if s.messages > 0 {
+            return;
+        }
+        if s.is_alone {
+            *s = Segment::default();
+            self.alone -= 1;
+            self.bare.push(segment);
             return;
         }
         s.bytes.clear();
@@ -306,7 +392,7 @@ impl Output {
 }
 
 #[inline(always)]
-fn put_submit(out: &mut Vec<u8>, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
+pub(super) fn put_submit(out: &mut Vec<u8>, msgid: MsgId, send_time: Time, m: &NewEntry<'_>) {
     let NewEntry { dst, seq, channel, at_least_once, is_call, user, payload, .. } = *m;
     let to = m.to.map(|to| Addressee { incarnation: to.instance.incarnation, node: &to.node });
     put::submit(

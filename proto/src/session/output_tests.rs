@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -26,6 +26,10 @@ fn fill(n: u32, len: u32) -> Vec<u8> {
 }
 
 impl Output {
+    fn alone_bytes(&self) -> usize {
+        self.segments.iter().filter(|s| s.is_alone).map(|s| s.bytes.capacity()).sum()
+    }
+
     /// Each segment knows its messages, and what waits is what it says.
     fn check(&self, unresolved: &Unresolved) {
         let mut found = vec![(0, 0); self.segments.len()];
@@ -35,12 +39,20 @@ impl Output {
         }
         let known: Vec<_> = self.segments.iter().map(|s| (s.messages, s.charged)).collect();
         assert_eq!(known, found);
-        assert_eq!(self.charged, found.iter().map(|(_, charged)| charged).sum::<usize>());
+        let together = self.segments.iter().filter(|s| !s.is_alone).map(|s| s.charged).sum::<usize>();
+        assert_eq!(self.charged, together);
+        assert_eq!(self.alone, self.segments.iter().filter(|s| s.is_alone).count());
+        assert!(self.bare.iter().all(|i| {
+            let s = &self.segments[*i as usize];
+            s.bytes.capacity() == 0 && !s.is_alone && !self.free.contains(i) && *i != self.current
+        }));
         let of = |i: &u32| self.segments[*i as usize].bytes.len();
         let waits = self.queue.iter().map(of).sum::<usize>() + of(&self.current) - self.head;
         assert_eq!(self.len(), waits);
         assert!(self.free.iter().all(|i| *i != self.current && !self.queue.contains(i) && of(i) == 0));
         assert!(self.len() == 0 || !self.bytes().is_empty(), "its first part is not nothing");
+        assert_eq!(self.parts().map(<[u8]>::len).sum::<usize>(), self.len());
+        assert_eq!(self.parts().next().unwrap_or_default(), self.bytes());
     }
 }
 
@@ -51,6 +63,8 @@ enum Op {
         payload: u32,
         is_now: bool,
     },
+    /// One that waited is written.
+    Submit,
     Frames(usize),
     Write(usize),
     End(u32),
@@ -64,6 +78,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..=64_u32, payload, any::<bool>())
             .prop_map(|(user, payload, is_now)| Op::Send { user, payload, is_now }),
+        4 => Just(Op::Submit),
         1 => (1..100_usize).prop_map(Op::Frames),
         6 => most.prop_map(Op::Write),
         6 => (0..40_u32).prop_map(Op::End),
@@ -78,6 +93,7 @@ proptest! {
     ) {
         let (mut out, mut unresolved) = (Output::new(), Unresolved::new(MsgId(1)));
         let (mut stream, mut sent) = (VecDeque::new(), BTreeMap::new());
+        let mut waiting = BTreeSet::new();
         let mut written = 0;
         for op in ops {
             match op {
@@ -91,6 +107,8 @@ proptest! {
                         prop_assert_eq!(out.position(), written + stream.len() as u64);
                         stream.extend(frame);
                         out.submit(msgid, Time(1), &new);
+                    } else {
+                        waiting.insert(msgid.0);
                     }
                     unresolved.push(&new, is_now.then_some(&mut out));
                     sent.insert(msgid.0, (user, payload));
@@ -100,7 +118,16 @@ proptest! {
                     prop_assert!(!out.is_sparse());
                     let spare = SPARE_BYTES + (FREE_SEGMENTS + 2) * SEGMENT_BYTES;
                     let most = 2 * (spare + 2 * out.charged + out.len());
-                    prop_assert!(out.memory_bytes() <= most, "{} of {}", out.memory_bytes(), most);
+                    prop_assert!(out.memory_bytes() <= most + out.alone_bytes(), "{} of {}", out.memory_bytes(), most);
+                }
+                Op::Submit => {
+                    let Some(msgid) = waiting.pop_first().map(MsgId) else { continue };
+                    let (_, entry) = unresolved.next_mut(msgid).expect("it is unresolved");
+                    out.submit_again(msgid, Time(3), entry);
+                    let (user, payload) = &sent[&msgid.0];
+                    let mut frame = Vec::new();
+                    put_submit(&mut frame, msgid, Time(3), &message(msgid.0, user, payload));
+                    stream.extend(frame);
                 }
                 Op::Frames(len) => {
                     out.frames().extend(vec![9; len]);
@@ -117,12 +144,14 @@ proptest! {
                     let msgid = sent.keys().nth(nth as usize % sent.len().max(1)).map(|n| MsgId(*n));
                     let Some(msgid) = msgid else { continue };
                     let (user, _) = sent.remove(&msgid.0).expect("it was sent");
+                    waiting.remove(&msgid.0);
                     let ended = unresolved.remove(msgid, &mut out).expect("it is unresolved");
                     prop_assert_eq!(ended.user.as_bytes(), &user[..]);
                 }
                 Op::Anew => {
                     out.clear();
                     stream.clear();
+                    waiting.clear();
                     let mut next = MsgId(1);
                     while let Some((msgid, entry)) = unresolved.next_mut(next) {
                         out.submit_again(msgid, Time(2), entry);
@@ -210,4 +239,57 @@ fn an_output_without_a_backlog_keeps_little_room() {
         out.consume(out.bytes().len());
     }
     assert!(out.memory_bytes() <= (FREE_SEGMENTS + 1) * 2 * SEGMENT_BYTES, "{}", out.memory_bytes());
+}
+
+#[test]
+fn a_large_message_that_waited_is_written_and_stays_where_it_is() {
+    let (mut out, mut unresolved) = (Output::new(), Unresolved::new(MsgId(1)));
+    let (small, large) = (fill(1, 4095 - 4), fill(2, 4096 - 4));
+    for (n, payload) in [(1, &small), (2, &large), (3, &large)] {
+        unresolved.push(&message(n, b"user", payload), None);
+    }
+    let address = |unresolved: &Unresolved, out: &Output, n| {
+        let entry = unresolved.find(MsgId(n)).expect("unresolved");
+        entry.as_sent(out).payload.as_ptr()
+    };
+    let before = [1, 2, 3].map(|n| address(&unresolved, &out, n));
+    let mut wanted = Vec::new();
+    out.frames().extend(b"frame");
+    for (n, payload) in [(1, &small), (2, &large), (3, &large)] {
+        let (_, entry) = unresolved.next_mut(MsgId(n)).expect("unresolved");
+        out.submit_again(MsgId(n), Time(9), entry);
+        put_submit(&mut wanted, MsgId(n), Time(9), &message(n, b"user", payload));
+    }
+    out.check(&unresolved);
+    assert_eq!(out.parts().count(), 3, "the two are parts");
+    assert_eq!(out.parts().collect::<Vec<_>>().concat(), [&b"frame"[..], &wanted].concat());
+    let after = [1, 2, 3].map(|n| address(&unresolved, &out, n));
+    assert_eq!(before, after);
+
+    // One that ends while it waits to be written is written all the same; of one that is written the memory is used again.
+    unresolved.remove(MsgId(2), &mut out);
+    out.consume(5 + wanted.len() - 10);
+    unresolved.remove(MsgId(3), &mut out);
+    assert_eq!(out.bytes(), &wanted[wanted.len() - 10..]);
+    out.consume(10);
+    out.check(&unresolved);
+    assert_eq!((out.alone, out.bare.len()), (0, 2));
+
+    unresolved.push(&message(4, b"user", &large), None);
+    let (_, entry) = unresolved.next_mut(MsgId(4)).expect("unresolved");
+    out.submit_again(MsgId(4), Time(9), entry);
+    let at = address(&unresolved, &out, 4);
+    out.consume(out.len());
+    // To the next stream it is written from there, too, with the time that it has by then.
+    out.clear();
+    let (_, entry) = unresolved.next_mut(MsgId(4)).expect("unresolved");
+    out.submit_again(MsgId(4), Time(10), entry);
+    let mut wanted = Vec::new();
+    put_submit(&mut wanted, MsgId(4), Time(10), &message(4, b"user", &large));
+    assert_eq!((out.bytes(), address(&unresolved, &out, 4)), (&wanted[..], at));
+    out.consume(out.len());
+    unresolved.remove(MsgId(4), &mut out);
+    unresolved.push(&message(5, b"user", &large), None);
+    assert_eq!(address(&unresolved, &out, 5), at);
+    out.check(&unresolved);
 }

@@ -13,8 +13,11 @@ use crate::{
     units::Time,
 };
 
-/// So much is made ready ahead of the socket, and a message.
+/// So much is made ready ahead of the socket, and a message...
 pub(super) const OUTPUT_BYTES: usize = 64 << 10;
+
+/// ... or so much of large ones for a stream that has room: about what it takes at a time.
+const GATHERED_BYTES: usize = 256 << 10;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +109,20 @@ impl Session {
                 if entry.is_call { entry.sent_raw } else { now.minus(steady.since(entry.sent_at)) };
             self.output.submit_again(msgid, send_time, entry);
             self.next_to_write = msgid.next();
+        }
+    }
+
+    /// Makes large messages ready beyond what [`output`](Self::output) has, up to 256 KiB: they are not copied for it, and written
+    /// at once. What is ready is written, whatever becomes of the message: this is for a stream that has room.
+    pub fn gather_output(&mut self) {
+        while (OUTPUT_BYTES..GATHERED_BYTES).contains(&self.output.len()) {
+            let (before, next) = (self.output.len(), self.unresolved.next_mut(self.next_to_write));
+            if next.is_some_and(|(_, entry)| self.output.has_place_of(entry)) {
+                self.write_submits(before + 1);
+            }
+            if self.output.len() == before {
+                return;
+            }
         }
     }
 

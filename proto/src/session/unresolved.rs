@@ -4,7 +4,7 @@ use std::{collections::VecDeque, hint, mem, ops::Range};
 
 use super::{
     Taker, UserBuf,
-    output::{Kept, Output},
+    output::{Kept, Output, put_submit},
 };
 use crate::{
     ids::{Channel, ClientId, MsgId, Seq},
@@ -57,9 +57,11 @@ pub(super) struct Entry {
     pub(super) sent_raw: Time,
     /// Where its SUBMIT begins in the output, or [`NOWHERE`].
     pub(super) start_at: u64,
-    /// Where its user data and payload stay: in the output, or in its own `data`.
+    /// Where its user data and payload stay: in the output, or in its own `data`...
     kept: Kept,
     data: Vec<u8>,
+    /// ... behind so many bytes: a large one is a whole SUBMIT there, and is not copied to be written.
+    head: u16,
 }
 
 /// What a send adds.
@@ -104,6 +106,7 @@ impl Unresolved {
 
     /// `written`: the output, if the message was just written to it, and is to stay there.
     pub(super) fn push(&mut self, new: &NewEntry<'_>, written: Option<&mut Output>) {
+        let (msgid, own) = (self.next_msgid(), new.user.len() + new.payload.len());
         self.bytes += charge(new.user.len(), new.payload.len());
         // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
         self.last_sent_at = self.last_sent_at.max(new.sent_at);
@@ -113,7 +116,7 @@ impl Unresolved {
         });
         let entry = &mut self.entries[at as usize];
         self.free_bytes -= entry.data.capacity();
-        let own = if written.is_some() { 0 } else { new.user.len() + new.payload.len() };
+        let own = if written.is_some() { 0 } else { own };
         if entry.data.capacity() > 2 * own + LEAST_DATA {
             // A small message must not have a large one's buffer for as long as it stays.
             entry.data = Vec::new();
@@ -130,9 +133,12 @@ impl Unresolved {
         entry.sent_at = self.last_sent_at;
         entry.sent_raw = new.sent_raw;
         entry.start_at = new.start_at;
-        entry.kept = Kept::NOWHERE;
+        (entry.kept, entry.head) = (Kept::NOWHERE, 0);
         if let Some(output) = written {
             entry.kept = output.keep_last(at, new.user.len() + new.payload.len());
+        } else if own >= FRAMED_FROM {
+            put_submit(&mut entry.data, msgid, new.sent_raw, new);
+            entry.head = u16::try_from(entry.data.len() - own).unwrap_or(u16::MAX);
         } else {
             entry.data.extend_from_slice(new.user);
             entry.data.extend_from_slice(new.payload);
@@ -170,8 +176,10 @@ impl Unresolved {
         self.bytes -= charge(0, entry.len());
         let told = tell(entry, output);
         entry.to = None;
-        if entry.kept.is_somewhere() {
-            output.release(mem::replace(&mut entry.kept, Kept::NOWHERE));
+        if entry.kept.is_somewhere()
+            && let Some(own) = output.release(mem::replace(&mut entry.kept, Kept::NOWHERE))
+        {
+            entry.data = own;
         }
         if self.free_bytes + entry.data.capacity() <= FREE_BYTES {
             entry.data.clear();
@@ -204,7 +212,8 @@ impl Unresolved {
                     continue;
                 };
                 entry.data.extend_from_slice(output.kept(entry.kept));
-                output.release(mem::replace(&mut entry.kept, Kept::NOWHERE));
+                let own = output.release(mem::replace(&mut entry.kept, Kept::NOWHERE));
+                debug_assert!(own.is_none(), "what has memory of its own is not sparse");
             }
         }
     }
@@ -323,15 +332,32 @@ impl Entry {
         start_at: NOWHERE,
         kept: Kept::NOWHERE,
         data: Vec::new(),
+        head: 0,
     };
 
     /// The user data, then the payload.
     fn bytes<'a>(&'a self, output: &'a Output) -> &'a [u8] {
-        if self.kept.is_somewhere() { output.kept(self.kept) } else { &self.data }
+        if self.kept.is_somewhere() { output.kept(self.kept) } else { &self.data[usize::from(self.head)..] }
+    }
+
+    /// Whether its own memory is a whole SUBMIT.
+    pub(super) const fn is_framed(&self) -> bool {
+        self.head > 0
+    }
+
+    /// The SUBMIT that its own memory is, and how many bytes of it stand before the user data.
+    pub(super) fn take_frame(&mut self) -> Option<(Vec<u8>, usize)> {
+        let head = usize::from(mem::take(&mut self.head));
+        (head > 0).then(|| (mem::take(&mut self.data), head))
+    }
+
+    /// Its user data and payload stay there from now on.
+    pub(super) const fn keep(&mut self, kept: Kept) {
+        self.kept = kept;
     }
 
     const fn len(&self) -> usize {
-        if self.kept.is_somewhere() { self.kept.len() } else { self.data.len() }
+        if self.kept.is_somewhere() { self.kept.len() } else { self.data.len() - self.head as usize }
     }
 
     /// Where they stay, if that is in the output.
@@ -383,6 +409,10 @@ pub(super) fn submit_frame_len(to: Option<&Taker>, bytes: usize) -> usize {
 
 /// Segments that are cleared at once.
 const CONDENSED: usize = 8;
+
+/// A message that waits and has so many bytes is framed at once. Shorter ones are copied when they are written: for them that
+/// costs less than a part more to write.
+const FRAMED_FROM: usize = 4 << 10;
 
 /// A buffer that is not longer is nobody's loss.
 const LEAST_DATA: usize = 256;

@@ -82,3 +82,61 @@ fn what_ended_while_it_waited_is_passed_over() {
     let last = send(&mut s, Time(0));
     assert_eq!(written(&write_all(&mut s)), [last]);
 }
+
+#[test]
+fn a_stream_with_room_is_given_more_of_what_is_not_copied() {
+    let mut s = registered();
+    s.gather_output();
+    assert_eq!(s.output_len(), 0);
+    let payload = |n: u8, len| vec![n; len];
+    let sent: Vec<_> = (0..40).map(|n| payload(n, if n < 20 { 30_000 } else { 3000 })).collect();
+    for payload in &sent {
+        s.send(Time(0), DST, payload, b"user", SendFlags::default()).expect("room");
+    }
+    let before = s.output_len();
+    assert!((60_000..100_000).contains(&before), "{before}");
+    s.gather_output();
+    let gathered = s.output_len();
+    assert!((256 << 10..300_000).contains(&gathered), "{gathered}");
+    assert_eq!(s.output_parts().map(<[u8]>::len).sum::<usize>(), gathered);
+    let mut bytes = s.output_parts().collect::<Vec<_>>().concat();
+    s.consume_output(Time(0), gathered);
+    for _ in 0..9 {
+        s.gather_output();
+        let most = s.output_len();
+        assert!(most < 300_000);
+        bytes.extend(s.output_parts().flatten());
+        s.consume_output(Time(0), most);
+    }
+    let found: Vec<_> = submits(&bytes).iter().map(|m| (m.user, m.payload)).collect();
+    let wanted: Vec<_> = sent.iter().map(|payload| (&b"user"[..], &payload[..])).collect();
+    assert!(found == wanted, "each once, in order, as it was sent");
+
+    // Small ones wait until there is room for them: they are copied.
+    for _ in 0..100 {
+        s.send(Time(0), DST, &[8; 3000], b"", SendFlags::default()).expect("room");
+    }
+    let before = s.output_len();
+    s.gather_output();
+    assert_eq!(s.output_len(), before);
+    assert!(before < 70_000);
+}
+
+#[test]
+fn what_waits_for_a_daemon_that_goes_is_not_gathered() {
+    let mut s = registered();
+    let all = backlog(&mut s);
+    feed(&mut s, Time(0), put::daemon_goodbye);
+    s.gather_output();
+    assert_eq!(written(&write_all(&mut s)), all[..3]);
+    s.handle_disconnected(Time(0));
+    s.gather_output();
+    assert_eq!(s.output_len(), 0);
+    s.handle_connected(Time(0));
+    s.gather_output();
+    let mut bytes = s.output_parts().collect::<Vec<_>>().concat();
+    assert!(bytes.len() > 256 << 10);
+    s.consume_output(Time(0), bytes.len());
+    bytes.extend(write_all(&mut s));
+    assert_eq!(written(&bytes), all);
+}
