@@ -207,6 +207,7 @@ impl Unresolved {
                 return;
             }
             let Some((segment, entries)) = output.next_sparse() else { return };
+            debug_assert!(!entries.is_empty(), "its messages are listed");
             for at in entries {
                 let Some(entry) = self.entries.get_mut(at as usize).filter(|e| e.kept.is_in(segment)) else {
                     continue;
