@@ -106,7 +106,7 @@ impl Unresolved {
 
     /// `written`: the output, if the message was just written to it, and is to stay there.
     pub(super) fn push(&mut self, new: &NewEntry<'_>, written: Option<&mut Output>) {
-        let (msgid, own) = (self.next_msgid(), new.user.len() + new.payload.len());
+        let (msgid, len) = (self.next_msgid(), new.user.len() + new.payload.len());
         self.bytes += charge(new.user.len(), new.payload.len());
         // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
         self.last_sent_at = self.last_sent_at.max(new.sent_at);
@@ -116,7 +116,7 @@ impl Unresolved {
         });
         let entry = &mut self.entries[at as usize];
         self.free_bytes -= entry.data.capacity();
-        let own = if written.is_some() { 0 } else { own };
+        let own = if written.is_some() { 0 } else { len };
         if entry.data.capacity() > 2 * own + LEAST_DATA {
             // A small message must not have a large one's buffer for as long as it stays.
             entry.data = Vec::new();
@@ -135,7 +135,7 @@ impl Unresolved {
         entry.start_at = new.start_at;
         (entry.kept, entry.head) = (Kept::NOWHERE, 0);
         if let Some(output) = written {
-            entry.kept = output.keep_last(at, new.user.len() + new.payload.len());
+            entry.kept = output.keep_last(at, len);
         } else if own >= FRAMED_FROM {
             put_submit(&mut entry.data, msgid, new.sent_raw, new);
             entry.head = u16::try_from(entry.data.len() - own).unwrap_or(u16::MAX);
