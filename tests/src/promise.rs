@@ -84,7 +84,8 @@ pub fn check_all(from: &Party, to: &[&dyn Receiver]) -> Outcomes {
     let came = || -> Vec<Vec<Taken>> { to.iter().map(|receiver| receiver.taken_from(from.id())).collect() };
     // An ack goes out before the callbacks of its batch have run.
     wait::until("what was acked is in the receiver's log", || {
-        came().iter().map(Vec::len).sum::<usize>() + failures.len() >= sent.len()
+        let failed = |index| failures.contains_key(&index);
+        has_all_ended(sent.len(), failed, came().iter().flatten().map(|taken| taken.data.as_slice()))
     });
     let taken = check_taken(from, dst, &sent, &failures, &came());
     for index in 0..sent.len() {
@@ -99,6 +100,16 @@ pub fn check_all(from: &Party, to: &[&dyn Receiver]) -> Outcomes {
         *outcomes.failed.entry(kind).or_default() += 1;
     }
     outcomes
+}
+
+/// Whether each of `sent` messages has failed or has come. One that failed and came as well, which `Unknown` allows, is one.
+fn has_all_ended<'a>(
+    sent: usize,
+    failed: impl Fn(usize) -> bool,
+    came: impl Iterator<Item = &'a [u8]>,
+) -> bool {
+    let came: BTreeSet<usize> = came.filter_map(pattern::index_of).map(|number| number as usize).collect();
+    (0..sent).all(|index| came.contains(&index) || failed(index))
 }
 
 /// Each failure is of a message that was sent, once, with its own 64 bytes, in time. Returns them by index.
@@ -169,4 +180,17 @@ pub fn failure_times(from: &Party) -> Vec<f64> {
         Some(Duration::from(failed.at.since(message.at)).as_secs_f64() * 1e3)
     };
     log.failed.iter().filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_all_ended;
+
+    #[test]
+    fn who_failed_and_came_does_not_stand_in_for_one_that_is_missing() {
+        let numbers = [0_u32, 1].map(u32::to_le_bytes);
+        let came = || numbers.iter().map(<[u8; 4]>::as_slice);
+        assert!(has_all_ended(3, |index| index == 2, came()));
+        assert!(!has_all_ended(3, |index| index == 1, came()), "two came and one failed, and 2 is missing");
+    }
 }
