@@ -67,7 +67,7 @@ extern "C" {
  */
 enum {
     MSG_E_INVAL = -1,                 /* an argument: NULL with a length, an unknown flag, a number out of range */
-    MSG_E_AGAIN = -2,                 /* msg_send: no room until outcomes come */
+    MSG_E_AGAIN = -2,                 /* msg_send: no room; msg_dispatch makes some */
     MSG_E_TIMEOUT = -3,               /* the time is over: msg_flush; or msg_open: msgd does not answer */
     MSG_E_TOO_LARGE = -4,             /* message larger than max_message_bytes of this node's msgd (1 MiB) */
     MSG_E_USER_TOO_LONG = -5,         /* user data longer than MSG_MAX_USER_LEN */
@@ -268,7 +268,8 @@ void msg_on_message(msg_client *client, void (*callback)(const msg_message *mess
  *
  * It never blocks, unless with MSG_F_WAIT. MSG_E_AGAIN when it would: as many messages as msgd granted (max_stored,
  * 1000 unless its config says otherwise) or bytes of them have no outcome yet. Outcomes make room: msg_dispatch
- * takes them in.
+ * takes them in. Once it was full, and until msgd has read all that waits for it, there is room only while less than
+ * 512 KiB do: msg_dispatch writes that, and returns when there is.
  * Errors: MSG_E_AGAIN, MSG_E_INVAL, MSG_E_TOO_LARGE, MSG_E_USER_TOO_LONG, MSG_E_TOO_MANY_DESTINATIONS, MSG_E_HANDLE,
  * MSG_E_FORKED, and MSG_E_VERSION to MSG_E_REFUSED once msgd has refused this client.
  */
@@ -294,8 +295,8 @@ int msg_fd(const msg_client *client);
 
 /*
  * Waits until something comes or falls due, does what is to be done, runs the callbacks that it calls for in this thread, and
- * returns how many ran. That can be 0: when the time is over, after msg_wake, when outcomes came that only make room, and once
- * in each thread when the client is to take no more (msg_on_drain). With timeout_ms = 0 it never blocks. Several threads may
+ * returns how many ran. That can be 0: when the time is over, after msg_wake, when there is room to send again, and once in
+ * each thread when the client is to take no more (msg_on_drain). With timeout_ms = 0 it never blocks. Several threads may
  * wait in it; callbacks still run one at a time.
  * Errors: MSG_E_INVAL, MSG_E_HANDLE, MSG_E_IN_CALLBACK, MSG_E_FORKED; once msgd has refused this client MSG_E_VERSION to _REFUSED.
  */

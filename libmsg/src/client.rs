@@ -141,7 +141,7 @@ impl Client {
     /// # Errors
     ///
     /// Nothing was sent then, and no callback will come. [`SendError::WouldBlock`] when as many messages as
-    /// granted have no outcome yet.
+    /// granted have no outcome yet, or bytes of them; then, until the daemon has read all that waits for it, also while 512 KiB or more do.
     pub fn send_with(
         &self,
         dst: ClientId,
@@ -180,17 +180,21 @@ impl Client {
             }
             Err(SendError::WouldBlock) => {
                 now = inner.take_in(&self.poller);
+                if !inner.in_callback() {
+                    inner.write(now);
+                }
                 inner.try_send(now, dst, payload, user, flags)
             }
             sent => sent,
         };
         inner.burst.end();
         if !inner.in_callback() {
-            if !more || sent.is_err() || inner.link.has_a_chunk() {
+            let is_full = sent == Err(SendError::WouldBlock);
+            if !is_full && (!more || sent.is_err()) || inner.link.has_a_chunk() {
                 // A daemon that is found gone is gone now.
                 inner.write(if is_shared { clock::now() } else { now });
             }
-            if sent == Err(SendError::WouldBlock) && flags.contains(SendFlags::WAIT) {
+            if is_full && flags.contains(SendFlags::WAIT) {
                 return self.send_when_room(inner, dst, payload, user, flags);
             }
         }

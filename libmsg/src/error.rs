@@ -81,8 +81,8 @@ pub enum ConnectError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The chain is full (R3), or the daemon does not read. Passes as outcomes come: dispatch, flush, or use
-    /// [`SendFlags::WAIT`](crate::SendFlags::WAIT).
+    /// The chain is full (R3); or it was, and 512 KiB or more still wait for the daemon to read them. Passes as outcomes come, and as
+    /// it reads: dispatch, flush, or use [`SendFlags::WAIT`](crate::SendFlags::WAIT).
     WouldBlock,
     /// The message is larger than that many bytes.
     TooLarge {

@@ -162,8 +162,15 @@ impl Link {
         !self.blocked && self.session.output_len() >= CHUNK_BYTES
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes what waits, as far as the socket takes it. Where that makes room for sends, it is news.
     pub(crate) fn write(&mut self, now: Time) {
+        self.write_on(now);
+        if self.session.poll_room() {
+            self.record_news();
+        }
+    }
+
+    fn write_on(&mut self, now: Time) {
         let mut has_room = !mem::take(&mut self.blocked);
         while let Some(socket) = &self.socket {
             if self.session.output().is_empty() {

@@ -16,7 +16,7 @@ type Locked<'a> = Guard<'a, Inner>;
 
 impl Client {
     /// Waits until something comes or falls due, and runs the callbacks that it calls for, in this thread. Returns how
-    /// many ran: it may be none, as when outcomes came that make room, and nobody wants to hear of them. In each thread it
+    /// many ran: it may be none, as when there is room for sends again. In each thread it
     /// returns once when the client is to take no more: who asks [`is_draining`](Self::is_draining) before it is never late.
     ///
     /// `timeout` is `None` for no limit, zero for not at all.
@@ -209,11 +209,16 @@ impl Client {
             inner.turn_calls(now);
             let done;
             (inner, done) = attempt(self, inner, &mut now);
+            let news = inner.link.news();
             if !inner.in_callback() {
                 inner.write(now);
             }
             if done.is_some() {
                 break Ok(done);
+            }
+            if inner.link.news() != news {
+                // What was written has made room.
+                continue;
             }
             if kinds == Kinds::Messages && inner.link.session.is_draining() {
                 break Ok(None);

@@ -36,7 +36,7 @@ macro_rules! codes {
 
 codes! {
     Invalid "MSG_E_INVAL" = -1, INVAL, c"invalid argument: a NULL pointer with a length, an unknown flag, or a number out of range";
-    Again "MSG_E_AGAIN" = -2, AGAIN, c"no room: as many messages as granted have no outcome yet; dispatch, flush, or send with MSG_F_WAIT";
+    Again "MSG_E_AGAIN" = -2, AGAIN, c"no room: as many messages as granted have no outcome yet, or too many wait to be written; dispatch, flush, or send with MSG_F_WAIT";
     Timeout "MSG_E_TIMEOUT" = -3, TIMEDOUT, c"the time is over";
     TooLarge "MSG_E_TOO_LARGE" = -4, MSGSIZE, c"message larger than the daemon's max_message_bytes";
     UserTooLong "MSG_E_USER_TOO_LONG" = -5, INVAL, c"user data longer than 64 bytes";

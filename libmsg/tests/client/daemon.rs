@@ -96,11 +96,11 @@ impl Drop for Socket {
 
 impl Daemon {
     /// Accepts a client that has nothing to replay, and registers it.
-    pub(crate) fn register(socket: &Socket) -> Self {
+    pub(crate) fn register(socket: &Socket, granted: &Registered) -> Self {
         let mut daemon = socket.accept();
         assert!(matches!(daemon.hear(), Said::Register(_)));
         assert_eq!(daemon.hear(), Said::Ready);
-        daemon.say(|out| put::registered(out, &grant(1)));
+        daemon.say(|out| put::registered(out, granted));
         daemon
     }
 

@@ -321,17 +321,8 @@ fn a_drain_in_an_event_loop_waits_for_a_daemon_too() {
 
 /// A client whose messages live for no longer than [`LIFE`] and a little.
 fn brief(socket: &Socket) -> (Client, Daemon) {
-    thread::scope(|scope| {
-        let daemon = scope.spawn(|| {
-            let mut daemon = socket.accept();
-            while daemon.hear() != Said::Ready {}
-            let interval_ms = u32::try_from(LIFE.as_millis()).expect("short");
-            daemon.say(|out| put::registered(out, &Registered { interval_ms, times: 0, ..grant(1) }));
-            daemon
-        });
-        let client = Client::builder(ME).socket(socket.path()).connect().expect("registered");
-        (client, daemon.join().expect("no panic"))
-    })
+    let interval_ms = u32::try_from(LIFE.as_millis()).expect("short");
+    connect_as(socket, &Registered { interval_ms, times: 0, ..grant(1) })
 }
 
 const LIFE: Duration = Duration::from_millis(200);

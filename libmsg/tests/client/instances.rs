@@ -76,7 +76,7 @@ fn a_drain_waits_for_the_outcomes_of_what_was_sent() {
 fn a_handler_that_runs_returns_before_the_daemon_is_told() {
     let socket = Socket::bind();
     let (client, mut daemon) = std::thread::scope(|scope| {
-        let daemon = scope.spawn(|| Daemon::register(&socket));
+        let daemon = scope.spawn(|| Daemon::register(&socket, &grant(1)));
         let builder = Client::builder(ME).socket(socket.path()).ack(AckMode::OnHandled);
         (builder.connect().expect("registered"), daemon.join().expect("no panic"))
     });

@@ -12,8 +12,9 @@ mod waits;
 
 use std::{path::Path, time::Duration};
 
-use daemon::{Daemon, Socket};
+use daemon::{Daemon, Socket, grant};
 use msg::{Client, ClientId, UserBuf};
+use msg_proto::control::Registered;
 
 const ME: ClientId = ClientId(100);
 const DST: ClientId = ClientId(200);
@@ -30,8 +31,13 @@ fn pair() -> (Socket, Client, Daemon) {
 }
 
 fn connect(socket: &Socket) -> (Client, Daemon) {
+    connect_as(socket, &grant(1))
+}
+
+/// ... that grants this.
+fn connect_as(socket: &Socket, granted: &Registered) -> (Client, Daemon) {
     std::thread::scope(|scope| {
-        let daemon = scope.spawn(|| Daemon::register(socket));
+        let daemon = scope.spawn(|| Daemon::register(socket, granted));
         let client = Client::builder(ME).socket(socket.path()).connect().expect("registered");
         (client, daemon.join().expect("no panic"))
     })

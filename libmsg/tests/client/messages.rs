@@ -70,7 +70,7 @@ fn callbacks_get_messages_and_their_sends_follow_the_ack() {
 fn on_handled_acks_after_the_handler() {
     let socket = Socket::bind();
     let (client, mut daemon) = thread::scope(|scope| {
-        let daemon = scope.spawn(|| Daemon::register(&socket));
+        let daemon = scope.spawn(|| Daemon::register(&socket, &grant(1)));
         let client = Client::builder(ME).socket(socket.path()).ack(AckMode::OnHandled).connect();
         (client.expect("registered"), daemon.join().expect("no panic"))
     });

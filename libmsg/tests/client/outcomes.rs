@@ -96,7 +96,7 @@ fn a_daemon_that_stays_away_does_not_keep_outcomes_away() {
         let daemon = scope.spawn(|| {
             let mut daemon = socket.accept();
             assert!(matches!((daemon.hear(), daemon.hear()), (Said::Register(_), Said::Ready)));
-            let grant = msg_proto::control::Registered { interval_ms: 20, times: 1, ..daemon::grant(1) };
+            let grant = Registered { interval_ms: 20, times: 1, ..grant(1) };
             daemon.say(|out| put::registered(out, &grant));
             daemon
         });

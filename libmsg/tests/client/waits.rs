@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use msg::ConnectError;
+use msg::{ConnectError, MsgId, SendError, SendFlags, UserBuf};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
@@ -95,4 +95,42 @@ fn connecting_sleeps_until_its_time_is_over() {
     // It is not even connected, and tries again and again.
     let _others = socket.fill_backlog();
     lasts(SHORT * 4, times_out);
+}
+
+/// What a daemon reads makes room before any outcome comes, and who waits for room wakes for that.
+#[test]
+fn what_is_written_makes_room_for_who_waits() {
+    let send = |client: &Client, flags| client.send_with(DST, &[7; 16_000], UserBuf::EMPTY, flags);
+    let is_full = |client: &Client| send(client, SendFlags::MORE) == Err(SendError::WouldBlock);
+    let dispatch = |client: &Client| {
+        assert_eq!(client.dispatch(2 * LONG), Ok(0), "room is what it waited for");
+        send(client, SendFlags::NONE)
+    };
+    let waits: [&dyn Fn(&Client) -> _; 2] = [&dispatch, &|client| send(client, SendFlags::WAIT)];
+    for wait in waits {
+        // Nothing falls due meanwhile that would wake it.
+        let socket = Socket::bind();
+        let (client, mut daemon) = connect_as(&socket, &Registered { interval_ms: 60_000, ..grant(1) });
+        let all = (0..).find(|_| is_full(&client)).expect("it gets full");
+        assert_eq!(all, (8 << 20) / 16_064);
+        for n in 1..=10 {
+            assert_eq!(daemon.hear_submit(), n);
+        }
+        daemon.resolve(1, 10);
+        assert!(is_full(&client), "the others wait for a daemon that does not read");
+        assert_eq!((client.dispatch(SHORT), client.unresolved()), (Ok(0), all as usize - 10));
+        assert!(is_full(&client));
+        thread::scope(|scope| {
+            let mut daemon = daemon;
+            let daemon = scope.spawn(move || {
+                (11..=all + 1).for_each(|n| assert_eq!(daemon.hear_submit(), n));
+                daemon
+            });
+            assert_eq!(wait(&client), Ok(MsgId(all + 1)));
+            while !daemon.is_finished() {
+                client.dispatch(SHORT).expect("no error");
+            }
+            drop(daemon.join().expect("it heard all"));
+        });
+    }
 }

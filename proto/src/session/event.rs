@@ -142,7 +142,8 @@ pub enum State {
 /// Why a send was not accepted. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendError {
-    /// The chain, the output or a flow is full. Passes as outcomes come.
+    /// The chain or a flow is full; or a send before found it so, and too much still waits for the stream. Passes as outcomes come
+    /// and output is written: [`poll_room`](super::Session::poll_room).
     WouldBlock,
     /// The message is larger than that many bytes.
     TooLarge {
@@ -263,7 +264,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WouldBlock => {
-                f.write_str("the chain is full: wait for outcomes, or ask for a larger max_stored")
+                f.write_str("no room: wait for outcomes, and for what waits to be written; or ask for a larger max_stored")
             }
             Self::TooLarge { limit } => write!(f, "message too large: at most {limit} bytes"),
             Self::UserDataTooLong { limit } => write!(f, "user data too long: at most {limit} bytes"),

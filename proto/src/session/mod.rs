@@ -76,6 +76,10 @@ pub struct Session {
     unresolved: Unresolved,
     /// Those before it stand in the stream.
     next_to_write: MsgId,
+    /// A send has found no room, and since then something has waited for the stream whenever another came.
+    is_behind: bool,
+    /// A send found none for what waited, and nobody was told of any since.
+    room_wanted: bool,
     /// The last message that was ended for want of an outcome: so were all before it that had none.
     given_up: Option<MsgId>,
     /// The daemon of this stream is told of it.
@@ -116,6 +120,8 @@ impl Session {
             output: Output::new(),
             unresolved: Unresolved::new(first_msgid),
             next_to_write: first_msgid,
+            is_behind: false,
+            room_wanted: false,
             given_up: None,
             is_given_up_told: false,
             out_flows: OutFlows::new(first_seq),

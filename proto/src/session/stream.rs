@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Gone, Granted, Session, State, event::Notice, input::Input, unresolved::NOWHERE};
+use super::{Gone, Granted, Session, State, event::Notice, input::Input};
 use crate::{
     control::{Arrival, LocalNack, LocalRule, Registered},
     ids::Incarnation,
@@ -41,11 +41,7 @@ impl Session {
     /// deliveries, which can still be polled. Harmless without a stream.
     pub fn handle_disconnected(&mut self, now: Time) {
         self.advance(now);
-        let consumed = self.output.consumed();
-        self.unresolved.for_each_mut(|_, entry| {
-            entry.written_before |= entry.start_at < consumed;
-            entry.start_at = NOWHERE;
-        });
+        self.unresolved.stream_ended(self.output.consumed());
         self.output.clear();
         if matches!(self.state, State::Refused | State::Closed) {
             return;

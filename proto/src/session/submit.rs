@@ -19,6 +19,10 @@ pub(super) const OUTPUT_BYTES: usize = 64 << 10;
 /// ... or so much of large ones for a stream that has room: about what it takes at a time.
 const GATHERED_BYTES: usize = 256 << 10;
 
+/// Once a send has found no room, others do only while less than this waits for the stream, until nothing does: what would wait
+/// there for long is out of the cache when it is written, and late. This is what `TCP_NOTSENT_LOWAT` does for a socket.
+const LOW_WATER_BYTES: usize = 512 << 10;
+
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
@@ -98,11 +102,11 @@ impl Session {
         let Some(clock) = self.clock.as_ref().filter(|_| self.state.takes_submits()) else { return };
         let (now, steady) = (clock.raw(), clock.steady());
         while self.output.len() < most {
-            let Some((msgid, entry)) = self.unresolved.next_mut(self.next_to_write) else {
+            let start_at = self.output.position();
+            let Some((msgid, entry)) = self.unresolved.start_next(self.next_to_write, start_at) else {
                 self.next_to_write = self.unresolved.next_msgid();
                 return;
             };
-            entry.start_at = self.output.position();
             // Its age by the steady clock, as the daemon counts it; but a call's deadline is a time of the clock, for
             // which nothing is left out.
             let send_time =
@@ -133,7 +137,21 @@ impl Session {
         }
     }
 
-    fn check_send(&self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
+    /// Whether there is room again for sends that found none, as what was sent waited to be written. Said once.
+    pub fn poll_room(&mut self) -> bool {
+        let is_made = self.room_wanted && !self.holds_back();
+        self.room_wanted &= !is_made;
+        is_made
+    }
+
+    /// Whether so much waits for the stream that more had better wait with its sender. It may until a send finds no room at all,
+    /// so that a burst is taken as a whole.
+    fn holds_back(&self) -> bool {
+        let waits = self.unresolved.waiting_bytes();
+        self.is_behind && self.state.takes_submits() && waits >= LOW_WATER_BYTES
+    }
+
+    fn check_send(&mut self, payload: &[u8], user: &[u8]) -> Result<(), SendError> {
         self.check_open()?;
         if user.len() > limits::MAX_USER_BYTES {
             return Err(SendError::UserDataTooLong { limit: limits::MAX_USER_BYTES });
@@ -145,6 +163,8 @@ impl Session {
         let fits = self.unresolved.len() + self.outcomes_waiting < self.granted.max_stored
             && self.unresolved.span() < limits::MSGID_SPAN - limits::SEQ_SPAN
             && self.unresolved.bytes() + charge <= self.granted.max_stored_bytes;
-        if fits { Ok(()) } else { Err(SendError::WouldBlock) }
+        self.is_behind = !fits || self.is_behind && self.unresolved.waiting_bytes() > 0;
+        self.room_wanted |= self.holds_back();
+        if fits && !self.holds_back() { Ok(()) } else { Err(SendError::WouldBlock) }
     }
 }

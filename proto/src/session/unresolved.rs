@@ -34,6 +34,8 @@ pub(super) struct Unresolved {
     /// The capacity of their buffers, at most [`FREE_BYTES`].
     free_bytes: usize,
     bytes: usize,
+    /// Of those, what no stream has: their entries start [`NOWHERE`].
+    waiting_bytes: usize,
     last_sent_at: Time,
 }
 
@@ -100,6 +102,7 @@ impl Unresolved {
             free: Vec::new(),
             free_bytes: 0,
             bytes: 0,
+            waiting_bytes: 0,
             last_sent_at: Time(0),
         }
     }
@@ -107,7 +110,11 @@ impl Unresolved {
     /// `written`: the output, if the message was just written to it, and is to stay there.
     pub(super) fn push(&mut self, new: &NewEntry<'_>, written: Option<&mut Output>) {
         let (msgid, len) = (self.next_msgid(), new.user.len() + new.payload.len());
-        self.bytes += charge(new.user.len(), new.payload.len());
+        let charged = charge(new.user.len(), new.payload.len());
+        self.bytes += charged;
+        if new.start_at == NOWHERE {
+            self.waiting_bytes += charged;
+        }
         // A clock that steps back must not make the oldest entry's deadline later than a younger one's.
         self.last_sent_at = self.last_sent_at.max(new.sent_at);
         let at = self.free.pop().unwrap_or_else(|| {
@@ -174,6 +181,9 @@ impl Unresolved {
         let at = mem::replace(self.ring.get_mut(msgid.since(self.base)? as usize)?, GONE);
         let entry = self.entries.get_mut(at as usize)?;
         self.bytes -= charge(0, entry.len());
+        if entry.start_at == NOWHERE {
+            self.waiting_bytes -= charge(0, entry.len());
+        }
         let told = tell(entry, output);
         entry.to = None;
         if entry.kept.is_somewhere()
@@ -248,11 +258,35 @@ impl Unresolved {
         }
     }
 
+    /// The first at or after `from`, for which the output has `start_at` now.
+    pub(super) fn start_next(&mut self, from: MsgId, start_at: u64) -> Option<(MsgId, &mut Entry)> {
+        let (n, at) = self.next_from(from)?;
+        let entry = self.entries.get_mut(at as usize)?;
+        if entry.start_at == NOWHERE {
+            self.waiting_bytes -= charge(0, entry.len());
+        }
+        entry.start_at = start_at;
+        Some((self.base.plus(n), entry))
+    }
+
+    /// The stream is gone, of which `consumed` bytes were written: none has any.
+    pub(super) fn stream_ended(&mut self, consumed: u64) {
+        self.for_each_mut(|_, entry| {
+            entry.written_before |= entry.start_at < consumed;
+            entry.start_at = NOWHERE;
+        });
+        self.waiting_bytes = self.bytes;
+    }
+
     /// The first at or after `from`; a `from` that is before all of them means the first.
     pub(super) fn next_mut(&mut self, from: MsgId) -> Option<(MsgId, &mut Entry)> {
+        let (n, at) = self.next_from(from)?;
+        Some((self.base.plus(n), self.entries.get_mut(at as usize)?))
+    }
+
+    fn next_from(&self, from: MsgId) -> Option<(u32, u32)> {
         let skip = from.since(self.base).unwrap_or(0).min(self.span());
-        let (n, at) = (skip..).zip(self.ring.range(skip as usize..)).find(|(_, at)| **at != GONE)?;
-        Some((self.base.plus(n), self.entries.get_mut(*at as usize)?))
+        (skip..).zip(self.ring.range(skip as usize..).copied()).find(|(_, at)| *at != GONE)
     }
 
     fn iter_from(&self, skip: u32) -> impl Iterator<Item = (MsgId, &Entry)> {
@@ -288,6 +322,20 @@ impl Unresolved {
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What those are charged that no stream has.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// What is counted is what is there.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let charged = |(_, entry): (MsgId, &Entry)| charge(0, entry.len());
+        assert_eq!(self.iter().map(charged).sum::<usize>(), self.bytes);
+        let waiting = self.iter().filter(|(_, entry)| entry.start_at == NOWHERE);
+        assert_eq!(waiting.map(charged).sum::<usize>(), self.waiting_bytes);
     }
 
     pub(super) fn memory_bytes(&self) -> usize {

@@ -231,6 +231,7 @@ proptest! {
         for step in &steps {
             model.apply(step);
             prop_assert_eq!(model.session.unresolved_bytes() == 0, model.session.unresolved() == 0);
+            model.session.unresolved.check();
         }
         // The daemon is gone for good: everything ends.
         model.disconnect();

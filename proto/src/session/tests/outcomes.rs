@@ -116,8 +116,10 @@ fn bytes_are_limited() {
     }
     assert_eq!(sent, 7);
     assert_eq!(s.send(Time(0), DST, &big, b"", SendFlags::default()), Err(SendError::WouldBlock));
+    write_all(&mut s);
     feed(&mut s, Time(0), |out| put::resolved(out, &[(MsgId(1), 1)]));
     assert!(s.send(Time(0), DST, &big, b"", SendFlags::default()).is_ok());
+    assert_eq!(s.send(Time(0), DST, &big, b"", SendFlags::default()), Err(SendError::WouldBlock));
 }
 
 #[test]

@@ -140,3 +140,76 @@ fn what_waits_for_a_daemon_that_goes_is_not_gathered() {
     bytes.extend(write_all(&mut s));
     assert_eq!(written(&bytes), all);
 }
+
+const LEN: usize = 16_000;
+/// As many as the grant allows.
+const ALL: usize = (8 << 20) / (LEN + 64);
+const LOW_WATER: usize = 512 << 10;
+
+/// Sends until there is no room. Returns how many.
+fn fill(s: &mut Session) -> usize {
+    let mut count = 0;
+    loop {
+        match s.send(Time(0), DST, &[7; LEN], b"", SendFlags::default()) {
+            Ok(_) => count += 1,
+            Err(error) => {
+                assert_eq!(error, SendError::WouldBlock);
+                return count;
+            }
+        }
+    }
+}
+
+/// What is ready is written, and taken by its receiver.
+fn take(s: &mut Session, taken: &mut u32) {
+    let bytes = s.output().to_vec();
+    s.consume_output(Time(0), bytes.len());
+    let count = u32::try_from(written(&bytes).len()).expect("few");
+    feed(s, Time(0), |out| put::resolved(out, &[(MsgId(*taken + 1), count)]));
+    *taken += count;
+}
+
+#[test]
+fn who_found_no_room_has_little_wait_for_the_stream_until_nothing_does() {
+    let (mut s, mut taken) = (registered(), 0);
+    assert_eq!(fill(&mut s), ALL, "a burst is taken as a whole");
+    assert!(!s.poll_room(), "there is room when outcomes come");
+    while s.unresolved.waiting_bytes() >= LOW_WATER {
+        assert_eq!(fill(&mut s), 0);
+        assert!(!s.poll_room());
+        take(&mut s, &mut taken);
+    }
+    assert!(s.poll_room(), "who was turned away is told");
+    assert!(!s.poll_room(), "once");
+    let before = s.unresolved.waiting_bytes();
+    for _ in 0..20 {
+        assert!(fill(&mut s) > 0);
+        assert!((LOW_WATER..LOW_WATER + LEN + 64).contains(&s.unresolved.waiting_bytes()));
+        while s.unresolved.waiting_bytes() > before {
+            take(&mut s, &mut taken);
+        }
+        assert!(s.poll_room());
+    }
+    while !s.output().is_empty() {
+        take(&mut s, &mut taken);
+    }
+    assert_eq!((s.unresolved(), fill(&mut s)), (0, ALL), "the next burst is taken as a whole, too");
+}
+
+#[test]
+fn what_waits_for_a_daemon_that_is_away_is_not_held_back() {
+    let (mut s, mut taken) = (registered(), 0);
+    fill(&mut s);
+    take(&mut s, &mut taken);
+    let room = taken as usize;
+    assert_eq!((fill(&mut s), s.poll_room()), (0, false));
+    s.handle_disconnected(Time(0));
+    assert!(s.poll_room());
+    assert_eq!(s.unresolved.waiting_bytes(), s.unresolved_bytes());
+    assert_eq!(fill(&mut s), room);
+    // To the next one it is written like any other.
+    s.handle_connected(Time(0));
+    assert_eq!((fill(&mut s), s.poll_room()), (0, false));
+    assert_eq!(written(&write_all(&mut s)).len(), ALL);
+    assert_eq!(s.unresolved.waiting_bytes(), 0);
+}
