@@ -269,15 +269,18 @@ impl World {
 
     fn transmit(&mut self, n: usize) -> Result<(), Violation> {
         let raw = self.nodes[n].clock.at(self.now);
-        let mut out = self.spare.pop().unwrap_or_default();
+        let (mut out, mut own) = (self.spare.pop().unwrap_or_default(), self.spare.pop().unwrap_or_default());
         loop {
             out.clear();
+            own.clear();
             if !self.lives_on(n) {
                 break;
             }
             let batch = self.turns.pick(&[1, 8, 64]);
-            let transmit = self.nodes[n].engine.as_mut().and_then(|e| e.poll_transmit(raw, &mut out, batch));
+            let Some(engine) = &mut self.nodes[n].engine else { break };
+            let transmit = engine.poll_transmit_parts(raw, &mut own, batch);
             let Some(Transmit { listener, to, len, segment }) = transmit else { break };
+            engine.parts(&own).for_each(|part| out.extend_from_slice(part));
             debug_assert_eq!(len, out.len());
             let (to, path) = Network::place(to);
             debug_assert_eq!(path, listener);
@@ -285,7 +288,7 @@ impl World {
                 self.send(Route { from: n, to, path }, bytes)?;
             }
         }
-        self.spare.push(out);
+        self.spare.extend([own, out]);
         Ok(())
     }
 

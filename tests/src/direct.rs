@@ -23,6 +23,7 @@ pub struct Pair {
     now: Time,
     /// Datagrams on their way.
     out: Vec<u8>,
+    wire: Vec<u8>,
     payload: Vec<u8>,
     taken: u64,
 }
@@ -51,7 +52,14 @@ impl Pair {
             Side { engine, session, conn }
         });
         let payload = vec![0x5A; payload_bytes];
-        let mut pair = Self { sides, now, out: Vec::with_capacity(1 << 17), payload, taken: 0 };
+        let mut pair = Self {
+            sides,
+            now,
+            out: Vec::with_capacity(1 << 17),
+            wire: Vec::with_capacity(1 << 17),
+            payload,
+            taken: 0,
+        };
         // The links come up, and each node hears of the other's client.
         while pair.now < now + Span::from_millis(2_000) {
             pair.run_until_quiet();
@@ -100,7 +108,7 @@ impl Pair {
 
     /// One node's turn. Returns whether anything moved.
     fn turn(&mut self, node: usize) -> bool {
-        let Self { sides: [a, b], now, out, taken, .. } = self;
+        let Self { sides: [a, b], now, out, wire, taken, .. } = self;
         let (side, other) = if node == 0 { (a, b) } else { (b, a) };
         let Side { engine, session, conn } = side;
         let mut moved = false;
@@ -127,8 +135,15 @@ impl Pair {
         }
         loop {
             out.clear();
-            let Some(transmit) = engine.poll_transmit(*now, out, RUN) else { break };
-            for datagram in out.chunks(transmit.segment) {
+            wire.clear();
+            let Some(transmit) = engine.poll_transmit_parts(*now, out, RUN) else { break };
+            let is_whole = out.len() == transmit.len;
+            if !is_whole {
+                // What it copies in the kernel's place.
+                engine.parts(out).for_each(|part| wire.extend_from_slice(part));
+            }
+            let datagrams = if is_whole { &*out } else { &*wire };
+            for datagram in datagrams.chunks(transmit.segment) {
                 other.engine.handle_datagram(*now, 0, address(node), datagram);
             }
             moved = true;

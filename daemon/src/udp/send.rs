@@ -1,14 +1,18 @@
 //! Datagrams that go.
 
-use std::io;
+use std::{
+    io::{self, IoSlice},
+    mem,
+};
 
 use mio::{Interest, Registry};
 use msg_proto::{
-    engine::{Engine, Transmit},
+    engine::{Engine, MAX_PARTS, Transmit},
     units::{Span, Time},
 };
 use nix::errno::Errno;
 use quinn_udp::UdpSockRef;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg_addr};
 
 use super::{Listener, MAX_DATAGRAM_BYTES, Udp};
 use crate::{
@@ -56,27 +60,45 @@ impl Udp {
             None => {
                 self.out.clear();
                 let max_datagrams = self.max_datagrams();
-                match engine.poll_transmit(now, &mut self.out, max_datagrams) {
+                match engine.poll_transmit_parts(now, &mut self.out, max_datagrams) {
                     Some(transmit) => transmit,
                     None => return Ok(None),
                 }
             }
         };
-        let sending = self.send(registry, now, transmit)?;
-        if sending == Sending::Unfinished {
-            self.held = Some(transmit);
-        }
+        let mut out = mem::take(&mut self.out);
+        let sending = if out.len() == transmit.len {
+            self.send(registry, now, transmit, &[IoSlice::new(&out)])?
+        } else {
+            let mut slices = [IoSlice::new(&[]); MAX_PARTS];
+            let parts = slices.iter_mut().zip(engine.parts(&out));
+            let count = parts.map(|(slice, part)| *slice = IoSlice::new(part)).count();
+            let parts = slices.get(..count).unwrap_or_default();
+            let sending = self.send(registry, now, transmit, parts)?;
+            if sending == Sending::Unfinished {
+                // It goes when the engine has gone on, and may have let go of some of it.
+                out = parts.iter().flat_map(|part| part.iter().copied()).collect();
+            }
+            sending
+        };
+        self.out = out;
+        self.held = (sending == Sending::Unfinished).then_some(transmit);
         Ok(Some(sending))
     }
 
     /// Sends or loses a transmit; `Unfinished`: it must be held.
-    fn send(&mut self, registry: &Registry, now: Time, transmit: Transmit) -> io::Result<Sending> {
+    fn send(
+        &mut self,
+        registry: &Registry,
+        now: Time,
+        transmit: Transmit,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<Sending> {
         let alone = self.listeners.len() == 1;
         let Some(listener) = self.listeners.get_mut(transmit.listener) else {
             debug_assert!(false, "the engine knows how many listeners there are");
             return Ok(Sending::Drained);
         };
-        let contents = self.out.get(..transmit.len).unwrap_or_default();
         if let Some(since) = listener.blocked {
             // Other listeners may be fine: one that is stuck must not hold them up for long.
             if alone || now.since(since) < Span(BLOCKED_SEND_US) {
@@ -85,7 +107,7 @@ impl Udp {
             self.send_errors += datagrams(transmit);
             return Ok(Sending::Drained);
         }
-        match send_all(listener, transmit, contents) {
+        match send_all(listener, transmit, parts) {
             Ok(()) => Ok(Sending::Drained),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 listener.blocked = Some(now);
@@ -119,7 +141,11 @@ impl Udp {
     }
 }
 
-fn send_all(listener: &Listener, transmit: Transmit, contents: &[u8]) -> io::Result<()> {
+fn send_all(listener: &Listener, transmit: Transmit, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let contents = match parts {
+        [contents] => contents,
+        _ => return send_parts(listener, transmit, parts),
+    };
     let several = transmit.len > transmit.segment;
     let result = send_one(listener, transmit, contents, several.then_some(transmit.segment));
     match result {
@@ -155,6 +181,12 @@ fn send_one(
     let transmit =
         quinn_udp::Transmit { destination: transmit.to, ecn: None, contents, segment_size, src_ip: None };
     listener.state.try_send(UdpSockRef::from(&listener.socket), &transmit)
+}
+
+/// One datagram.
+fn send_parts(listener: &Listener, transmit: Transmit, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let (nothing, flags) = (&mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
+    Ok(sendmsg_addr(&listener.socket, &transmit.to, parts, nothing, flags).map(|_| ())?)
 }
 
 fn datagrams(transmit: Transmit) -> u64 {

@@ -53,6 +53,8 @@ mod transmit;
 pub use config::{ChainConfig, ClientRule, EngineConfig, LimitConfig, PeerConfig, Recovery};
 pub use output::Output;
 pub use reload::ReloadConfig;
+pub use transmit::splice::MAX_PARTS;
+use transmit::splice::Splice;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -184,6 +186,10 @@ pub struct Engine {
     ready_links: VecDeque<LinkKey>,
     /// Bytes that clients have brought for links since [`Engine::handle_client_batch`] last left off.
     gathered: usize,
+    /// Of the last transmission: what was not copied, in its order...
+    splices: Vec<Splice>,
+    /// ... and whether that may be.
+    may_splice: bool,
     /// What peers that are none any more are told.
     farewells: Vec<Farewell>,
     fates: Fates,
@@ -228,6 +234,8 @@ impl Engine {
             link_of: Map::default(),
             ready_links: VecDeque::new(),
             gathered: 0,
+            splices: Vec::new(),
+            may_splice: false,
             farewells: Vec::new(),
             fates: Fates::default(),
             is_shutting_down: false,

@@ -1,10 +1,12 @@
 //! What goes to peers: datagrams, each with whatever is ready.
 
 mod messages;
+pub(super) mod splice;
 
+use self::splice::{SPLICED_FROM, Splice};
 use super::{
     Engine, Recovery, Transmit,
-    chain::{FlowKey, Via},
+    chain::{EntryKey, FlowKey, Via},
     clock::drift,
     fragments::UnitSet,
     link::{HeartbeatDue, LinkKey, sent::Item},
@@ -14,7 +16,7 @@ use crate::{
     ids::{Channel, DatagramNumber, FlowId, Instance},
     limits::{FRAGMENT_UNIT, MIN_MTU},
     units::{Span, Time},
-    wire::{DatagramBuilder, Flow, Header, Heartbeat, Kind, Skip, VERSIONS},
+    wire::{Data, DatagramBuilder, Flow, Fragment, Header, Heartbeat, Kind, Skip, VERSIONS},
 };
 
 /// What has been written into a datagram so far.
@@ -26,6 +28,53 @@ struct Draft<'a> {
     has_messages: bool,
     /// The flow of the last FLOW frame.
     flow: Option<(FlowKey, Instance)>,
+    /// Large payloads stay where they are.
+    may_splice: bool,
+}
+
+impl<'a> Draft<'a> {
+    const fn new(builder: DatagramBuilder<'a>) -> Self {
+        Self {
+            builder,
+            is_eliciting: false,
+            has_link_ack: false,
+            has_messages: false,
+            flow: None,
+            may_splice: false,
+        }
+    }
+
+    /// A message that is `entry`.
+    #[inline(always)]
+    fn put_data(&mut self, splices: &mut Vec<Splice>, entry: EntryKey, data: &Data<'_>) -> bool {
+        if !self.may_splice || data.payload.len() < SPLICED_FROM {
+            return self.builder.put_data(data);
+        }
+        let fits = self.builder.put_data_spliced(data);
+        if fits {
+            splices.push(Splice { at: self.builder.position(), entry, range: 0..data.payload.len() });
+        }
+        fits
+    }
+
+    /// Bytes of a message that is `entry`, from its byte `from` on.
+    fn put_fragment(
+        &mut self,
+        splices: &mut Vec<Splice>,
+        entry: EntryKey,
+        from: usize,
+        fragment: &Fragment<'_>,
+    ) -> bool {
+        if !self.may_splice || fragment.bytes.len() < SPLICED_FROM {
+            return self.builder.put_fragment(fragment);
+        }
+        let fits = self.builder.put_fragment_spliced(fragment);
+        if fits {
+            let range = from..from + fragment.bytes.len();
+            splices.push(Splice { at: self.builder.position(), entry, range });
+        }
+        fits
+    }
 }
 
 /// How far the writing of queued messages came.
@@ -44,6 +93,7 @@ impl Engine {
     /// shorter.
     pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, max_datagrams: usize) -> Option<Transmit> {
         self.advance(now);
+        self.splices.clear();
         if let Some(transmit) = self.poll_farewell(out) {
             self.count(Counter::DatagramsSent);
             self.counters.add_n(Counter::BytesSent, transmit.len as u64);
@@ -82,7 +132,8 @@ impl Engine {
         }
         let start = out.len();
         let segment = self.write_datagram(key, out, self.datagram_size(key), None)?;
-        for _ in 1..max_datagrams.min(MAX_BATCH_BYTES / segment) {
+        let most = if self.splices.is_empty() { max_datagrams.min(MAX_BATCH_BYTES / segment) } else { 1 };
+        for _ in 1..most {
             match self.write_datagram(key, out, segment, Some(segment)) {
                 Some(len) if len == segment => {}
                 _ => break,
@@ -93,7 +144,8 @@ impl Engine {
         {
             association.recovery.record_idle();
         }
-        Some(self.transmit(key, active, out.len() - start, segment))
+        let len = if self.splices.is_empty() { out.len() - start } else { segment };
+        Some(self.transmit(key, active, len, segment))
     }
 
     /// How large the next datagram may be.
@@ -115,8 +167,7 @@ impl Engine {
         let size = link.paths[path].mtu.poll_probe(now)?;
         self.count(Counter::PathMtuProbes);
         let builder = DatagramBuilder::new(out, self.header(key)?, size);
-        let mut draft =
-            Draft { builder, is_eliciting: true, has_link_ack: false, has_messages: false, flow: None };
+        let mut draft = Draft { is_eliciting: true, ..Draft::new(builder) };
         draft.builder.put_ping();
         draft.builder.put_padding(size);
         let narrow = |n: usize| u32::try_from(n).unwrap_or(0);
@@ -144,8 +195,7 @@ impl Engine {
 
     fn write_heartbeat_alone(&mut self, key: LinkKey, due: HeartbeatDue, out: &mut Vec<u8>) -> Option<usize> {
         let builder = DatagramBuilder::new(out, self.header(key)?, MIN_MTU);
-        let mut draft =
-            Draft { builder, is_eliciting: false, has_link_ack: false, has_messages: false, flow: None };
+        let mut draft = Draft::new(builder);
         self.put_heartbeat(key, &mut draft, due);
         self.finish(key, draft)
     }
@@ -162,8 +212,8 @@ impl Engine {
             return None;
         }
         let builder = DatagramBuilder::new(out, self.header(key)?, size);
-        let mut draft =
-            Draft { builder, is_eliciting: false, has_link_ack: false, has_messages: false, flow: None };
+        let may_splice = self.may_splice && size > MAX_BATCH_BYTES / 2;
+        let mut draft = Draft { may_splice, ..Draft::new(builder) };
         self.put_link_ack(key, &mut draft);
         let optional = draft.builder.len();
         let active = self.links[key].active;
@@ -211,8 +261,11 @@ impl Engine {
     fn finish(&mut self, key: LinkKey, draft: Draft<'_>) -> Option<usize> {
         let now = self.clock.steady();
         let is_adaptive = self.is_adaptive();
+        let len = match self.splices.is_empty() {
+            true => draft.builder.finish(),
+            false => draft.builder.finish_spliced(self.spliced()),
+        };
         let association = self.links[key].current.as_mut()?;
-        let len = draft.builder.finish();
         if draft.has_link_ack {
             association.received.record_acknowledged();
         }

@@ -29,6 +29,8 @@ pub struct DatagramBuilder<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes of it that stand elsewhere.
+    elsewhere: usize,
 }
 
 impl<'a> DatagramBuilder<'a> {
@@ -36,19 +38,24 @@ impl<'a> DatagramBuilder<'a> {
     pub fn new(out: &'a mut Vec<u8>, header: Header, size: usize) -> Self {
         let start = out.len();
         out.extend_from_slice(&header.to_bytes());
-        Self { out, start, end: start + size.min(MAX_MTU) }
+        Self { out, start, end: start + size.min(MAX_MTU), elsewhere: 0 }
     }
 
     /// Bytes that are still free.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.end.saturating_sub(self.out.len())
+        self.end.saturating_sub(self.out.len() + self.elsewhere)
     }
 
     /// Bytes written, head included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.out.len() - self.start
+        self.out.len() - self.start + self.elsewhere
+    }
+
+    /// Where the buffer ends.
+    pub(crate) const fn position(&self) -> usize {
+        self.out.len()
     }
 
     /// Whether no frame has been written.
@@ -74,6 +81,23 @@ impl<'a> DatagramBuilder<'a> {
         header::seal(datagram);
         debug_assert!(is_readable(datagram), "the other side would refuse what was written");
         datagram.len()
+    }
+
+    /// The same, where payloads stand `elsewhere`: each with its [`position`](Self::position), in order.
+    #[must_use]
+    pub(crate) fn finish_spliced<'p>(
+        self,
+        elsewhere: impl Iterator<Item = (usize, &'p [u8])> + Clone,
+    ) -> usize {
+        let (start, len) = (self.start, self.len());
+        let elsewhere = elsewhere.map(|(at, bytes)| (at.saturating_sub(start), bytes));
+        let datagram = &mut self.out[start..];
+        header::seal_spliced(datagram, elsewhere.clone());
+        debug_assert!(
+            is_readable(&splice(datagram, elsewhere)),
+            "the other side would refuse what was written"
+        );
+        len
     }
 
     /// A HELLO, padded to [`HELLO_DATAGRAM_BYTES`]: the whole of a hello datagram. `false` where it does not fit,
@@ -156,6 +180,24 @@ impl<'a> DatagramBuilder<'a> {
     /// A DATA.
     #[inline]
     pub fn put_data(&mut self, data: &Data<'_>) -> bool {
+        let fits = self.put_data_head(data);
+        if fits {
+            self.out.put(data.payload);
+        }
+        fits
+    }
+
+    /// A DATA whose payload stands elsewhere. It belongs to where the buffer ends then.
+    pub(crate) fn put_data_spliced(&mut self, data: &Data<'_>) -> bool {
+        let fits = self.put_data_head(data);
+        if fits {
+            self.elsewhere += data.payload.len();
+        }
+        fits
+    }
+
+    #[inline]
+    fn put_data_head(&mut self, data: &Data<'_>) -> bool {
         let len = Self::data_bytes(data.payload.len()) + Self::age_bytes(data.call.is_some());
         if self.remaining() < len {
             return false;
@@ -169,7 +211,6 @@ impl<'a> DatagramBuilder<'a> {
         self.out.reserve(len);
         self.out.put(head.all());
         self.put_age(data.call);
-        self.out.put(data.payload);
         true
     }
 
@@ -188,6 +229,23 @@ impl<'a> DatagramBuilder<'a> {
 
     /// A FRAGMENT.
     pub fn put_fragment(&mut self, fragment: &Fragment<'_>) -> bool {
+        let fits = self.put_fragment_head(fragment);
+        if fits {
+            self.out.put(fragment.bytes);
+        }
+        fits
+    }
+
+    /// A FRAGMENT whose bytes of the message stand elsewhere. They belong to where the buffer ends then.
+    pub(crate) fn put_fragment_spliced(&mut self, fragment: &Fragment<'_>) -> bool {
+        let fits = self.put_fragment_head(fragment);
+        if fits {
+            self.elsewhere += fragment.bytes.len();
+        }
+        fits
+    }
+
+    fn put_fragment_head(&mut self, fragment: &Fragment<'_>) -> bool {
         let needed = Self::fragment_bytes(fragment.bytes.len());
         if self.remaining() < needed + Self::age_bytes(fragment.call.is_some()) {
             return false;
@@ -198,8 +256,7 @@ impl<'a> DatagramBuilder<'a> {
         self.out.put_u32(fragment.offset);
         self.out.put_u32(fragment.total);
         self.put_age(fragment.call);
-        self.out.put(fragment.bytes);
-        self.close(at);
+        self.close_with(at, fragment.bytes.len());
         true
     }
 
@@ -286,7 +343,7 @@ impl<'a> DatagramBuilder<'a> {
         self.out.put_u32(seq);
         control::encode(body, self.out);
         self.close(at);
-        if self.out.len() > self.end {
+        if self.out.len() + self.elsewhere > self.end {
             self.out.truncate(before);
             return false;
         }
@@ -372,7 +429,12 @@ impl<'a> DatagramBuilder<'a> {
     }
 
     fn close(&mut self, body: usize) {
-        let len = len_u16(self.out.len() - body);
+        self.close_with(body, 0);
+    }
+
+    /// A frame that has so many bytes more than are written.
+    fn close_with(&mut self, body: usize, more: usize) {
+        let len = len_u16(self.out.len() - body + more);
         self.out[body - 2..body].copy_from_slice(&len.to_le_bytes());
     }
 
@@ -389,6 +451,18 @@ impl<'a> DatagramBuilder<'a> {
         self.out.put_u64(flow.src.incarnation.0);
         self.out.put_u64(flow.dst.incarnation.0);
     }
+}
+
+/// A datagram in one piece.
+fn splice<'p>(datagram: &[u8], elsewhere: impl Iterator<Item = (usize, &'p [u8])>) -> Vec<u8> {
+    let (mut whole, mut from) = (Vec::new(), 0);
+    for (at, bytes) in elsewhere {
+        whole.extend_from_slice(&datagram[from..at]);
+        whole.extend_from_slice(bytes);
+        from = at;
+    }
+    whole.extend_from_slice(&datagram[from..]);
+    whole
 }
 
 fn is_readable(datagram: &[u8]) -> bool {

@@ -1,5 +1,7 @@
 //! The head of every datagram.
 
+use std::iter;
+
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::WireError;
@@ -58,7 +60,7 @@ impl Header {
         if version < super::VERSIONS.lowest || version > super::VERSIONS.highest {
             return Err(WireError::Version(VersionRange { lowest, highest }));
         }
-        if checksum != checksum_of(datagram) {
+        if checksum != checksum_of(datagram, iter::empty()) {
             return Err(WireError::Checksum);
         }
         let kind = match kind {
@@ -94,18 +96,29 @@ impl Header {
 
 /// Writes the checksum into a finished datagram.
 pub(super) fn seal(datagram: &mut [u8]) {
-    let checksum = checksum_of(datagram);
+    seal_spliced(datagram, iter::empty());
+}
+
+/// The same, where some of its bytes stand `elsewhere`: each part with its place in what is here, in order.
+pub(super) fn seal_spliced<'p>(datagram: &mut [u8], elsewhere: impl Iterator<Item = (usize, &'p [u8])>) {
+    let checksum = checksum_of(datagram, elsewhere);
     datagram[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// CRC32C (RFC 3720, appendix B.4) of a datagram, with its checksum field taken as zero.
-fn checksum_of(datagram: &[u8]) -> u32 {
-    let (head, rest) = datagram.split_at(HEADER_BYTES);
+fn checksum_of<'p>(datagram: &[u8], elsewhere: impl Iterator<Item = (usize, &'p [u8])>) -> u32 {
+    let (head, mut rest) = datagram.split_at(HEADER_BYTES);
     let mut zeroed = [0; HEADER_BYTES];
     zeroed.copy_from_slice(head);
     zeroed[CHECKSUM_AT..CHECKSUM_AT + 4].fill(0);
     let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
     digest.update(&zeroed);
+    for (at, bytes) in elsewhere {
+        let (before, behind) = rest.split_at(at - (datagram.len() - rest.len()));
+        digest.update(before);
+        digest.update(bytes);
+        rest = behind;
+    }
     digest.update(rest);
     u32::try_from(digest.finalize()).unwrap_or(0)
 }

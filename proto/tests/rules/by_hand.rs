@@ -146,8 +146,10 @@ impl ByHand {
     /// The datagrams that leave.
     pub(crate) fn datagrams(&mut self) -> Vec<Vec<u8>> {
         let (mut datagrams, mut out) = (Vec::new(), Vec::new());
-        while let Some(transmit) = self.engine.poll_transmit(self.now, &mut out, 10) {
-            datagrams.extend(out.chunks(transmit.segment).map(<[u8]>::to_vec));
+        while let Some(transmit) = self.engine.poll_transmit_parts(self.now, &mut out, 10) {
+            let whole = self.engine.parts(&out).collect::<Vec<_>>().concat();
+            assert_eq!(whole.len(), transmit.len);
+            datagrams.extend(whole.chunks(transmit.segment).map(<[u8]>::to_vec));
             out.clear();
         }
         datagrams

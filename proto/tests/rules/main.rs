@@ -22,6 +22,7 @@ mod registration;
 mod reload;
 mod restored;
 mod returns;
+mod splices;
 mod storm;
 mod told;
 mod waiting;

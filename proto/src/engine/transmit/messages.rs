@@ -61,7 +61,7 @@ impl Engine {
     /// is in any way out of the ordinary ends them, and is for [`put_messages`](Self::put_messages); most are not.
     fn put_more_of(&mut self, key: LinkKey, draft: &mut Draft<'_>, flow: FlowKey) {
         let is_adaptive = self.is_adaptive();
-        let Self { links, chain: Chain { entries, flows, reads, .. }, clients, clock, .. } = self;
+        let Self { links, chain: Chain { entries, flows, reads, .. }, clients, clock, splices, .. } = self;
         let (link, f) = (&mut links[key], &mut flows[flow]);
         let Some(association) = &mut link.current else { return };
         let client = &clients[f.client];
@@ -80,7 +80,8 @@ impl Engine {
             let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
             let payload = entry.payload(reads);
             let bytes = DatagramBuilder::data_bytes(payload.len());
-            if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call: None, payload }) {
+            let data = Data { msgid, seq, at_least_once, call: None, payload };
+            if !draft.put_data(splices, entry_key, &data) {
                 return;
             }
             before = Some(seq.next());
@@ -118,7 +119,8 @@ impl Engine {
         let entry = &self.chain.entries[entry_key];
         let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
         let (call, payload) = (entry.call(self.clock.raw()), entry.payload(&self.chain.reads));
-        if !draft.builder.put_data(&Data { msgid, seq, at_least_once, call, payload }) {
+        let data = Data { msgid, seq, at_least_once, call, payload };
+        if !draft.put_data(&mut self.splices, entry_key, &data) {
             return Written::Full;
         }
         draft.is_eliciting = true;
@@ -158,7 +160,7 @@ impl Engine {
                 total: u32::try_from(payload.len()).unwrap_or(0),
                 bytes: &payload[from..to],
             };
-            if !draft.builder.put_fragment(&fragment) {
+            if !draft.put_fragment(&mut self.splices, entry_key, from, &fragment) {
                 return Written::Full;
             }
             draft.is_eliciting = true;
