@@ -173,6 +173,10 @@ impl Engine {
                 && let Some(units) = &mut self.chain.entries[entry].units
             {
                 units.record_have(usize::from(first)..usize::from(first) + usize::from(count));
+            } else if let Item::LinkAck { largest } = item
+                && let Some(association) = &mut self.links[key].current
+            {
+                association.received.forget_told(largest);
             }
         }
         // The oldest comes to the front last, and so goes first.
@@ -243,6 +247,7 @@ impl Engine {
                 }
             }
             Item::Floor { flow } => self.tell_floor(flow),
+            Item::LinkAck { .. } => {}
             Item::MtuProbe { path, size } => self.on_mtu_probe(key, path, size, false),
             Item::Control { seq } => {
                 if let Some(association) = &mut self.links[key].current {

@@ -268,6 +268,12 @@ impl Engine {
         let association = self.links[key].current.as_mut()?;
         if draft.has_link_ack {
             association.received.record_acknowledged();
+            if is_adaptive
+                && draft.is_eliciting
+                && let Some(largest) = association.received.largest_behind_gaps()
+            {
+                association.recovery.sent.push_item(Item::LinkAck { largest });
+            }
         }
         let bytes = if draft.is_eliciting && is_adaptive { len } else { 0 };
         association.recovery.record_sent(association.next_number, now, bytes);

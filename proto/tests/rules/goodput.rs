@@ -1,6 +1,6 @@
 //! What a link carries for one client with 1,000 messages under way, on a network that loses.
 
-use msg_proto::units::Span;
+use msg_proto::{counters::Counter, units::Span};
 
 use super::{Fate, Random, World};
 
@@ -23,6 +23,36 @@ fn taken_per_second(loss_percent: u64) -> usize {
     }
     let taken = w.clients[b].taken.len() - before;
     taken * 5
+}
+
+/// Bytes of a daemon's datagrams while its client sends a message every half a millisecond, after a second of that with so many
+/// datagrams of a hundred lost in either direction.
+fn bytes_after_loss(loss_percent: u64) -> u64 {
+    let mut w = World::new();
+    let (a, _) = (w.client(0, 100, 1000, 10), w.client(1, 200, 1000, 10));
+    w.run(50);
+    let paced = |w: &mut World, count: u32| {
+        for _ in 0..count {
+            w.send(a, 200, &[7; 256], b"").expect("there is room");
+            w.run_micros(500);
+        }
+    };
+    let mut random = Random(loss_percent + 1);
+    w.network = Box::new(move |_, _| match random.next(100) < loss_percent {
+        true => Fate::Drop,
+        false => Fate::Arrive(vec![30]),
+    });
+    paced(&mut w, 2000);
+    w.network = Box::new(|_, _| Fate::Arrive(vec![30]));
+    paced(&mut w, 200);
+    let before = w.counter(0, Counter::BytesSent);
+    paced(&mut w, 200);
+    w.counter(0, Counter::BytesSent) - before
+}
+
+#[test]
+fn what_was_lost_is_not_told_for_ever() {
+    assert_eq!(bytes_after_loss(5), bytes_after_loss(0));
 }
 
 #[test]

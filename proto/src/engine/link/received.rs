@@ -102,6 +102,19 @@ impl Received {
         self.ranges.iter().copied()
     }
 
+    /// The highest number of what is acknowledged, where numbers are missing below it.
+    pub(crate) fn largest_behind_gaps(&self) -> Option<u64> {
+        self.ranges.front().filter(|_| self.ranges.len() > 1).map(|(_, high)| *high)
+    }
+
+    /// The peer knows which numbers up to that one had come: they need not be acknowledged again (RFC 9000, section 13.2.4). What comes
+    /// below it later is.
+    pub(crate) fn forget_told(&mut self, largest: u64) {
+        while self.ranges.len() > 1 && self.ranges.back().is_some_and(|(_, high)| *high <= largest) {
+            self.ranges.pop_back();
+        }
+    }
+
     /// How long the highest number has been there.
     pub(crate) fn delay(&self, now: Time) -> Span {
         now.since(self.highest_at)
@@ -219,6 +232,43 @@ mod tests {
                 is_cut |= ranges.len() == MAX_ACK_RANGES;
                 let agrees = if is_cut { listed.is_subset(&model) } else { listed == model };
                 prop_assert!(agrees);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_peer_knows_is_not_told_again() {
+        let mut r = Received::default();
+        [1, 2, 5, 6, 9].iter().for_each(|n| r.accept(*n));
+        assert_eq!(r.largest_behind_gaps(), Some(9));
+        r.accept(12);
+        r.forget_told(6);
+        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 12), (9, 9)]);
+        r.accept(4);
+        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 12), (9, 9), (4, 4)], "it came later");
+        r.forget_told(12);
+        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 12)], "there is always something to say");
+        assert_eq!(r.largest_behind_gaps(), None);
+        r.accept(13);
+        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 13)]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_peer_does_not_know_is_told(steps in proptest::collection::vec((0_u64..60, any::<bool>()), 1..80)) {
+            let (mut r, mut came, mut untold) = (Received::default(), BTreeSet::new(), BTreeSet::new());
+            for (n, tells) in steps {
+                if came.insert(n) {
+                    r.accept(n);
+                    untold.insert(n);
+                }
+                if tells && let Some(largest) = r.largest_behind_gaps() {
+                    r.forget_told(largest);
+                    untold.clear();
+                }
+                let listed: BTreeSet<u64> = r.ranges().flat_map(|(low, high)| low..=high).collect();
+                prop_assert!(listed.is_subset(&came) && listed.is_superset(&untold));
+                prop_assert_eq!(listed.last(), came.last());
             }
         }
     }

@@ -29,6 +29,8 @@ pub(crate) enum Item {
     Floor { flow: FlowKey },
     /// A step of the control stream.
     Control { seq: u32 },
+    /// Which numbers of the peer's had come, up to the highest of them. If it is lost, the next one says so.
+    LinkAck { largest: u64 },
     /// Nothing: it asks whether its path carries datagrams of that size.
     MtuProbe { path: u16, size: u32 },
 }
