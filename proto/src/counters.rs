@@ -43,6 +43,8 @@ counters! {
     Retransmits => "retransmits",
     /// Copies sent again ahead of the timer, because the link lost a datagram.
     FastRetransmits => "fast_retransmits",
+    /// Copies sent once more in datagrams that left anyway, before anything said that they are lost. None while the link loses nothing.
+    RedundantCopies => "redundant_copies",
     /// Copies of messages that were already there; those taken before were acknowledged again (R8).
     Duplicates => "duplicates",
     /// Copies dropped because they were sent longer than `interval` ago (R6).

@@ -68,10 +68,11 @@ fn arrives(test: &str, count: u32, flags: SendFlags, chain: &str) {
     let [there, back] = Direction::BOTH.map(|direction| relay.counts(direction));
     let (at_a, at_b) = (a.status().counters, b.status().counters);
     report::line(format_args!(
-        "{test}: {outcomes} in {took:.0} ms; retransmits {}, fast retransmits {}, datagrams lost as a saw it {}; \
+        "{test}: {outcomes} in {took:.0} ms; retransmits {}, fast retransmits {}, redundant copies {}, datagrams lost as a saw it {}; \
          at b duplicates {}, replayed {}, checksum errors {}, stale {}; relay a->b {} of {} lost, b->a {} of {}",
         at_a["retransmits"],
         at_a["fast_retransmits"],
+        at_a["redundant_copies"],
         at_a["datagrams_lost"],
         at_b["duplicates"],
         at_b["replayed_datagrams"],

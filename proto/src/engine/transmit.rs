@@ -1,6 +1,7 @@
 //! What goes to peers: datagrams, each with whatever is ready.
 
 mod messages;
+mod redundancy;
 pub(super) mod splice;
 
 use self::splice::{SPLICED_FROM, Splice};
@@ -26,6 +27,8 @@ struct Draft<'a> {
     is_eliciting: bool,
     has_link_ack: bool,
     has_messages: bool,
+    /// Bytes of redundant copies.
+    redundant: usize,
     /// The flow of the last FLOW frame.
     flow: Option<(FlowKey, Instance)>,
     /// Large payloads stay where they are.
@@ -39,6 +42,7 @@ impl<'a> Draft<'a> {
             is_eliciting: false,
             has_link_ack: false,
             has_messages: false,
+            redundant: 0,
             flow: None,
             may_splice: false,
         }
@@ -226,6 +230,9 @@ impl Engine {
         let before = draft.builder.len();
         self.put_messages(key, &mut draft);
         draft.has_messages = draft.builder.len() > before;
+        if pad_to.is_none() {
+            self.put_redundant(key, &mut draft);
+        }
         self.put_goodbye(key, &mut draft);
         let is_ack_due = self.links[key]
             .current
@@ -277,6 +284,7 @@ impl Engine {
         }
         let bytes = if draft.is_eliciting && is_adaptive { len } else { 0 };
         association.recovery.record_sent(association.next_number, now, bytes);
+        association.recovery.redundancy.record_sent(bytes.saturating_sub(draft.redundant), draft.redundant);
         if draft.has_messages && is_adaptive {
             association.recovery.record_paced(now, len);
         }

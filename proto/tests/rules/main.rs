@@ -18,6 +18,7 @@ mod lives;
 mod path_mtu;
 mod peer_frames;
 mod peers;
+mod redundancy;
 mod registration;
 mod reload;
 mod restored;

@@ -55,6 +55,7 @@ pub(super) struct FlowReport {
 pub(super) struct Daemons {
     retransmits: u64,
     fast_retransmits: u64,
+    redundant_copies: u64,
     duplicates: u64,
     stale_messages_dropped: u64,
     stale_acks_dropped: u64,
@@ -97,6 +98,7 @@ impl Daemons {
         Self {
             retransmits: sum("retransmits"),
             fast_retransmits: sum("fast_retransmits"),
+            redundant_copies: sum("redundant_copies"),
             duplicates: sum("duplicates"),
             stale_messages_dropped: sum("stale_messages_dropped"),
             stale_acks_dropped: sum("stale_acks_dropped"),
@@ -190,7 +192,7 @@ impl Report {
     }
 
     fn write_network(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Daemons { retransmits, fast_retransmits, duplicates, .. } = &self.daemons;
+        let Daemons { retransmits, fast_retransmits, redundant_copies, duplicates, .. } = &self.daemons;
         let Daemons { stale_messages_dropped, stale_acks_dropped, checksum_errors, .. } = &self.daemons;
         let sum = |count: fn(&RelayCounts) -> u64| self.network.iter().map(count).sum::<u64>();
         let ms = |us: u64| format!("{}.{:02} ms", us / 1000, us % 1000 / 10);
@@ -206,6 +208,11 @@ impl Report {
             "retransmitted",
             sent_again.to_string(),
             format!("{fast_retransmits} of them ahead of the timer"),
+        );
+        row(
+            "sent with others",
+            redundant_copies.to_string(),
+            "once more, while the link lost some".to_owned(),
         );
         row("duplicates", duplicates.to_string(), "not handed over twice".to_owned());
         let stale = stale_messages_dropped + stale_acks_dropped;

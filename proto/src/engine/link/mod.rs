@@ -3,6 +3,7 @@
 //! * `received`: which datagram numbers have come: replay protection, and what is acknowledged.
 //! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002). `congestion`:
 //!   how much may be out, and how fast it leaves. `path_mtu`: how large datagrams may be (RFC 8899).
+//! * `redundancy`: how much of what is not acknowledged yet may go once more, unasked.
 //! * `control`: the ordered stream of presences. `queue`: entries that wait for the link, fair between clients.
 
 pub(crate) mod congestion;
@@ -11,6 +12,7 @@ pub(crate) mod path_mtu;
 pub(crate) mod queue;
 pub(crate) mod received;
 pub(crate) mod recovery;
+pub(crate) mod redundancy;
 pub(crate) mod sent;
 
 use std::net::SocketAddr;

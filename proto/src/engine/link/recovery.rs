@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     congestion::{Congestion, Delivered, Snapshot},
     received::MAX_ACK_DELAY,
+    redundancy::Redundancy,
     sent::{Item, Sent},
 };
 use crate::{
@@ -24,6 +25,7 @@ pub(crate) struct Recovery {
     last_sent: Option<Time>,
     probes: u32,
     pub(crate) congestion: Congestion,
+    pub(crate) redundancy: Redundancy,
     reordering: Reordering,
     /// Datagrams up to this size are carried by every path.
     small: usize,
@@ -83,6 +85,7 @@ impl Recovery {
             last_sent: None,
             probes: 0,
             congestion: Congestion::new((peer_window / 4).max(MIN_WINDOW), now),
+            redundancy: Redundancy::default(),
             reordering: Reordering::default(),
             small,
         }
@@ -258,6 +261,7 @@ impl Recovery {
             fates.datagrams_lost += 1;
             if !matches!(fates.lost.get(before), Some(Item::MtuProbe { .. })) {
                 self.congestion.record_lost(settled.bytes, 1);
+                self.redundancy.record_lost(settled.bytes);
                 fates.large_lost += u32::from(settled.bytes > self.small);
             }
         }

@@ -119,12 +119,35 @@ impl Sent {
         let settled =
             Settled { at: datagram.at, bytes: datagram.bytes as usize, snapshot: datagram.snapshot };
         datagram.bytes = 0;
-        let offset = |n: u64| usize::try_from(n.saturating_sub(self.items_base)).unwrap_or(usize::MAX);
-        let (from, to) = (offset(start), offset(datagram.items_end));
+        let end = datagram.items_end;
+        let (from, to) = (self.offset(start), self.offset(end));
         self.in_flight -= settled.bytes;
         let items = self.items[self.retired..].get(from..to).unwrap_or(&[]);
         items.iter().copied().for_each(&mut each);
         Some(settled)
+    }
+
+    /// What the next datagram carries so far.
+    pub(crate) fn begun(&self) -> &[Item] {
+        let items = &self.items[self.retired..];
+        let recorded = self.datagrams.back().map_or(self.items_base, |d| d.items_end);
+        items.get(self.offset(recorded)..).unwrap_or(&[])
+    }
+
+    /// What those of the last `count` datagrams carried that are still out, the latest first.
+    pub(crate) fn latest(&self, count: usize) -> impl Iterator<Item = Item> + '_ {
+        let items = &self.items[self.retired..];
+        let starts = self.datagrams.iter().rev().skip(1).map(|d| d.items_end).chain([self.items_base]);
+        let of = move |(datagram, start): (&Datagram, u64)| {
+            items.get(self.offset(start)..self.offset(datagram.items_end)).unwrap_or(&[])
+        };
+        let out = self.datagrams.iter().rev().zip(starts).take(count).filter(|(d, _)| d.bytes > 0);
+        out.flat_map(move |datagram| of(datagram).iter().rev().copied())
+    }
+
+    /// Where an item stands, counted from the first that is remembered.
+    fn offset(&self, item: u64) -> usize {
+        usize::try_from(item.saturating_sub(self.items_base)).unwrap_or(usize::MAX)
     }
 
     /// Forgets what needs no remembering.

@@ -110,23 +110,33 @@ impl Engine {
         entry_key: EntryKey,
         flow: (FlowKey, Instance),
     ) -> Written {
+        let Some(bytes) = self.put_copy(key, draft, entry_key, flow) else { return Written::Full };
+        draft.is_eliciting = true;
+        self.links[key].queue.charge(bytes);
+        let serial = self.chain.entries[entry_key].serial;
+        self.push_item(key, Item::Data { entry: entry_key, serial });
+        Written::More
+    }
+
+    /// A copy of a whole message: how many bytes it takes, the FLOW before it aside. `None` where it does not fit.
+    pub(super) fn put_copy(
+        &mut self,
+        key: LinkKey,
+        draft: &mut Draft<'_>,
+        entry_key: EntryKey,
+        flow: (FlowKey, Instance),
+    ) -> Option<usize> {
         let entry = &self.chain.entries[entry_key];
         let age_bytes = DatagramBuilder::age_bytes(entry.is_call);
-        let (serial, needed) = (entry.serial, DatagramBuilder::data_bytes(entry.payload_len()) + age_bytes);
+        let needed = DatagramBuilder::data_bytes(entry.payload_len()) + age_bytes;
         if !self.put_flow_for(key, draft, entry_key, flow, needed) {
-            return Written::Full;
+            return None;
         }
         let entry = &self.chain.entries[entry_key];
         let (msgid, seq, at_least_once) = (entry.msgid, entry.seq, entry.at_least_once);
         let (call, payload) = (entry.call(self.clock.raw()), entry.payload(&self.chain.reads));
         let data = Data { msgid, seq, at_least_once, call, payload };
-        if !draft.put_data(&mut self.splices, entry_key, &data) {
-            return Written::Full;
-        }
-        draft.is_eliciting = true;
-        self.links[key].queue.charge(needed);
-        self.push_item(key, Item::Data { entry: entry_key, serial });
-        Written::More
+        draft.put_data(&mut self.splices, entry_key, &data).then_some(needed)
     }
 
     fn put_units(
