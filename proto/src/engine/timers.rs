@@ -173,10 +173,10 @@ impl Engine {
                 && let Some(units) = &mut self.chain.entries[entry].units
             {
                 units.record_have(usize::from(first)..usize::from(first) + usize::from(count));
-            } else if let Item::LinkAck { largest } = item
+            } else if let Item::LinkAck { told } = item
                 && let Some(association) = &mut self.links[key].current
             {
-                association.received.forget_told(largest);
+                association.received.forget_told(told);
             }
         }
         // The oldest comes to the front last, and so goes first.

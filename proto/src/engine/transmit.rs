@@ -277,9 +277,9 @@ impl Engine {
             association.received.record_acknowledged();
             if is_adaptive
                 && draft.is_eliciting
-                && let Some(largest) = association.received.largest_behind_gaps()
+                && let Some(told) = association.received.told()
             {
-                association.recovery.sent.push_item(Item::LinkAck { largest });
+                association.recovery.sent.push_item(Item::LinkAck { told });
             }
         }
         let bytes = if draft.is_eliciting && is_adaptive { len } else { 0 };

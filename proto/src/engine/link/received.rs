@@ -14,8 +14,10 @@ pub(crate) struct Received {
     seen: Box<[u64; WORDS]>,
     highest: Option<u64>,
     highest_at: Time,
-    /// (lowest, highest), highest range first; at most [`MAX_ACK_RANGES`].
-    ranges: VecDeque<(u64, u64)>,
+    /// The highest first; at most [`MAX_ACK_RANGES`].
+    ranges: VecDeque<Range>,
+    /// How many were accepted.
+    accepted: u64,
     /// Datagrams that want an acknowledgement and have none yet.
     pub(crate) unacknowledged: u32,
     unacknowledged_bytes: usize,
@@ -25,6 +27,23 @@ pub(crate) struct Received {
     pub(crate) is_urgent: bool,
 }
 
+/// Numbers in a row that have come.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    low: u64,
+    high: u64,
+    /// How many had been accepted when the last of it came.
+    changed: u64,
+}
+
+/// What a LINK_ACK told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    largest: u64,
+    /// How many had been accepted then.
+    accepted: u64,
+}
+
 impl Default for Received {
     fn default() -> Self {
         Self {
@@ -32,6 +51,7 @@ impl Default for Received {
             highest: None,
             highest_at: Time(0),
             ranges: VecDeque::new(),
+            accepted: 0,
             unacknowledged: 0,
             unacknowledged_bytes: 0,
             ack_at: None,
@@ -67,6 +87,7 @@ impl Received {
 
     /// What came with that number was taken: it is acknowledged from now on.
     pub(crate) fn accept(&mut self, number: u64) {
+        self.accepted += 1;
         self.insert(number);
     }
 
@@ -99,18 +120,19 @@ impl Received {
 
     /// What to acknowledge, highest first.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.ranges.iter().copied()
+        self.ranges.iter().map(|range| (range.low, range.high))
     }
 
-    /// The highest number of what is acknowledged, where numbers are missing below it.
-    pub(crate) fn largest_behind_gaps(&self) -> Option<u64> {
-        self.ranges.front().filter(|_| self.ranges.len() > 1).map(|(_, high)| *high)
+    /// What is told now, where numbers are missing.
+    pub(crate) fn told(&self) -> Option<Told> {
+        let highest = self.ranges.front().filter(|_| self.ranges.len() > 1)?;
+        Some(Told { largest: highest.high, accepted: self.accepted })
     }
 
-    /// The peer knows which numbers up to that one had come: they need not be acknowledged again (RFC 9000, section 13.2.4). What comes
-    /// below it later is.
-    pub(crate) fn forget_told(&mut self, largest: u64) {
-        while self.ranges.len() > 1 && self.ranges.back().is_some_and(|(_, high)| *high <= largest) {
+    /// The peer knows what was told: it need not be acknowledged again (RFC 9000, section 13.2.4). What has come since is.
+    pub(crate) fn forget_told(&mut self, told: Told) {
+        let is_known = |range: &Range| range.high <= told.largest && range.changed <= told.accepted;
+        while self.ranges.len() > 1 && self.ranges.back().is_some_and(is_known) {
             self.ranges.pop_back();
         }
     }
@@ -133,22 +155,23 @@ impl Received {
     }
 
     fn insert(&mut self, number: u64) {
+        let (ranges, changed) = (&mut self.ranges, self.accepted);
         // The first range that is not wholly above the number's neighbours.
-        let at = self.ranges.iter().position(|(low, _)| *low <= number + 1).unwrap_or(self.ranges.len());
-        let joins_above = self.ranges.get(at).is_some_and(|(low, _)| *low == number + 1);
+        let at = ranges.iter().position(|range| range.low <= number + 1).unwrap_or(ranges.len());
+        let joins_above = ranges.get(at).is_some_and(|range| range.low == number + 1);
         let below = if joins_above { at + 1 } else { at };
-        let joins_below = self.ranges.get(below).is_some_and(|(_, high)| *high + 1 == number);
+        let joins_below = ranges.get(below).is_some_and(|range| range.high + 1 == number);
         match (joins_above, joins_below) {
             (true, true) => {
-                self.ranges[at].0 = self.ranges[below].0;
-                self.ranges.remove(below);
+                ranges[at] = Range { low: ranges[below].low, high: ranges[at].high, changed };
+                ranges.remove(below);
             }
-            (true, false) => self.ranges[at].0 = number,
-            (false, true) => self.ranges[below].1 = number,
+            (true, false) => ranges[at] = Range { low: number, high: ranges[at].high, changed },
+            (false, true) => ranges[below] = Range { low: ranges[below].low, high: number, changed },
             (false, false) => {
-                self.is_urgent |= at < self.ranges.len();
-                self.ranges.insert(at, (number, number));
-                self.ranges.truncate(MAX_ACK_RANGES);
+                self.is_urgent |= at < ranges.len();
+                ranges.insert(at, Range { low: number, high: number, changed });
+                ranges.truncate(MAX_ACK_RANGES);
             }
         }
     }
@@ -238,36 +261,49 @@ mod tests {
 
     #[test]
     fn what_the_peer_knows_is_not_told_again() {
+        let listed = |r: &Received| r.ranges().collect::<Vec<_>>();
         let mut r = Received::default();
         [1, 2, 5, 6, 9].iter().for_each(|n| r.accept(*n));
-        assert_eq!(r.largest_behind_gaps(), Some(9));
+        let first = r.told().expect("there are gaps");
         r.accept(12);
-        r.forget_told(6);
-        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 12), (9, 9)]);
+        let second = r.told().expect("there are gaps");
+        r.forget_told(first);
+        assert_eq!(listed(&r), [(12, 12)], "nothing came below that");
         r.accept(4);
-        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 12), (9, 9), (4, 4)], "it came later");
-        r.forget_told(12);
-        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 12)], "there is always something to say");
-        assert_eq!(r.largest_behind_gaps(), None);
+        r.forget_told(second);
+        assert_eq!(listed(&r), [(12, 12), (4, 4)], "it came later");
+        let third = r.told().expect("there are gaps");
+        r.accept(3);
+        r.forget_told(third);
+        assert_eq!(listed(&r), [(12, 12), (3, 4)], "some of it came later");
+        let fourth = r.told().expect("there are gaps");
+        r.forget_told(fourth);
+        assert_eq!(listed(&r), [(12, 12)], "there is always something to say");
+        assert!(r.told().is_none());
         r.accept(13);
-        assert_eq!(r.ranges().collect::<Vec<_>>(), [(12, 13)]);
+        assert_eq!(listed(&r), [(12, 13)]);
     }
 
     proptest! {
         #[test]
-        fn what_the_peer_does_not_know_is_told(steps in proptest::collection::vec((0_u64..60, any::<bool>()), 1..80)) {
-            let (mut r, mut came, mut untold) = (Received::default(), BTreeSet::new(), BTreeSet::new());
-            for (n, tells) in steps {
-                if came.insert(n) {
-                    r.accept(n);
-                    untold.insert(n);
-                }
-                if tells && let Some(largest) = r.largest_behind_gaps() {
-                    r.forget_told(largest);
-                    untold.clear();
+        fn what_the_peer_does_not_know_is_told(steps in proptest::collection::vec((0_u64..60, 0..4_u8), 1..80)) {
+            let (mut r, mut came, mut known) = (Received::default(), BTreeSet::new(), BTreeSet::new());
+            let mut told = Vec::new();
+            for (n, what) in steps {
+                match what {
+                    0 => told.extend(r.told().map(|told| (told, came.clone()))),
+                    1 if !told.is_empty() => {
+                        // Acknowledgements come in any order, or not at all.
+                        let index = usize::try_from(n).unwrap() % told.len();
+                        let (told, numbers) = told.swap_remove(index);
+                        r.forget_told(told);
+                        known.extend(numbers);
+                    }
+                    _ if came.insert(n) => r.accept(n),
+                    _ => {}
                 }
                 let listed: BTreeSet<u64> = r.ranges().flat_map(|(low, high)| low..=high).collect();
-                prop_assert!(listed.is_subset(&came) && listed.is_superset(&untold));
+                prop_assert!(listed.is_subset(&came) && came.difference(&listed).all(|n| known.contains(n)));
                 prop_assert_eq!(listed.last(), came.last());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::congestion::Snapshot;
+use super::{congestion::Snapshot, received::Told};
 use crate::{
     engine::{
         chain::{EntryKey, FlowKey},
@@ -29,8 +29,8 @@ pub(crate) enum Item {
     Floor { flow: FlowKey },
     /// A step of the control stream.
     Control { seq: u32 },
-    /// Which numbers of the peer's had come, up to the highest of them. If it is lost, the next one says so.
-    LinkAck { largest: u64 },
+    /// Which numbers of the peer's had come. If it is lost, the next one says so.
+    LinkAck { told: Told },
     /// Nothing: it asks whether its path carries datagrams of that size.
     MtuProbe { path: u16, size: u32 },
 }
