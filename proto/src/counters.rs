@@ -43,7 +43,7 @@ counters! {
     Retransmits => "retransmits",
     /// Copies sent again ahead of the timer, because the link lost a datagram.
     FastRetransmits => "fast_retransmits",
-    /// Copies sent once more in datagrams that left anyway, before anything said that they are lost. None while the link loses nothing.
+    /// Copies of overdue messages, sent along with others before it is known that they are lost. None while the link finds nothing lost.
     RedundantCopies => "redundant_copies",
     /// Copies of messages that were already there; those taken before were acknowledged again (R8).
     Duplicates => "duplicates",

@@ -143,7 +143,7 @@ fn chain() -> Vec<Key> {
             .about("Messages in one client's retransmit chain (R3).")
             .number(proto::DEFAULT_MAX_STORED, 1, proto::MAX_STORED_CEILING),
         key("chain", "adaptive", Restart)
-            .about("Whether links find lost datagrams ahead of the timer, and send small messages twice while they lose any. false leaves only the timer (R2 to R5).")
+            .about("Whether links find lost datagrams ahead of the timer, and send what is overdue along with the next message while they lose any. false leaves only the timer (R2 to R5).")
             .values("true", "true, false")
             .example("true"),
     ]

@@ -209,11 +209,7 @@ impl Report {
             sent_again.to_string(),
             format!("{fast_retransmits} of them ahead of the timer"),
         );
-        row(
-            "sent with others",
-            redundant_copies.to_string(),
-            "once more, while the link lost some".to_owned(),
-        );
+        row("sent along", redundant_copies.to_string(), "with other messages, when overdue".to_owned());
         row("duplicates", duplicates.to_string(), "not handed over twice".to_owned());
         let stale = stale_messages_dropped + stale_acks_dropped;
         row(

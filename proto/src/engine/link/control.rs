@@ -35,6 +35,11 @@ impl ControlOut {
         self.acknowledged.wrapping_add(u32::try_from(self.steps.len()).unwrap_or(u32::MAX))
     }
 
+    /// Whether the peer has applied that step.
+    pub(crate) const fn is_applied(&self, seq: u32) -> bool {
+        seq <= self.acknowledged
+    }
+
     /// The next step to send.
     pub(crate) fn next(&self) -> Option<(u32, &Control)> {
         let step = self.steps.get(self.sent)?;

@@ -3,7 +3,7 @@
 //! * `received`: which datagram numbers have come: replay protection, and what is acknowledged.
 //! * `sent`: which datagrams are out and what they carried. `recovery`: when they are lost (RFC 9002). `congestion`:
 //!   how much may be out, and how fast it leaves. `path_mtu`: how large datagrams may be (RFC 8899).
-//! * `redundancy`: how much of what is not acknowledged yet may go once more, unasked.
+//! * `redundancy`: how many bytes of copies may go along.
 //! * `control`: the ordered stream of presences. `queue`: entries that wait for the link, fair between clients.
 
 pub(crate) mod congestion;

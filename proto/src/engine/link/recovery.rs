@@ -113,6 +113,11 @@ impl Recovery {
         self.congestion.has_room(self.sent.in_flight(), now)
     }
 
+    /// What is overdue: had anything behind it been acknowledged, it would count as lost (RFC 9002, section 6.1.2).
+    pub(crate) fn overdue(&self, now: Time) -> impl Iterator<Item = Item> + '_ {
+        self.sent.out_since(now.minus(self.loss_delay()), OVERDUE_DATAGRAMS)
+    }
+
     /// Nothing more is there to be sent.
     pub(crate) fn record_idle(&mut self) {
         self.congestion.record_idle(self.sent.in_flight());
@@ -316,6 +321,8 @@ const REMEMBERED_LOSSES: usize = 512;
 const REORDERING_MEMORY: Span = Span::from_millis(5000);
 const PROBED_DATAGRAMS: usize = 2;
 const MAX_PROBE_BACKOFF: u32 = 6;
+/// Datagrams that are looked through for what is overdue.
+const OVERDUE_DATAGRAMS: usize = 8;
 /// After so many probes without an answer datagrams are as small as every path carries them.
 const CAUTIOUS_PROBES: u32 = 2;
 /// After so many what was known of the network counts no more (RFC 9002, section 7.6).

@@ -1,41 +1,43 @@
 //! How many bytes of redundant copies a link may send.
 
-/// A budget of two parts: redundant copies take no more bytes than what is sent for the first time, and not many times what the
-/// network loses, since most of them are in vain.
+/// A budget of two parts: redundant copies take at most half as many bytes as all else, and a few times as many as the network loses,
+/// since some of them are in vain.
 #[derive(Debug, Default)]
 pub(crate) struct Redundancy {
-    /// Sent for the first time, and not matched yet.
-    unmatched: usize,
+    /// Allowed for what was sent, and not used yet.
+    share: usize,
     /// Allowed for what was lost, and not used yet.
-    allowed: usize,
+    credit: usize,
 }
 
 impl Redundancy {
-    /// A datagram left with so many bytes that are there for the first time, and so many that are redundant.
+    /// A datagram left with so many bytes of redundant copies, and so many others.
     #[inline]
     pub(crate) fn record_sent(&mut self, bytes: usize, redundant: usize) {
-        self.unmatched = (self.unmatched + bytes).saturating_sub(redundant).min(MAX_UNMATCHED);
-        self.allowed = self.allowed.saturating_sub(redundant);
+        self.share = (self.share + bytes / SHARE).saturating_sub(redundant).min(MAX_SHARE);
+        self.credit = self.credit.saturating_sub(redundant);
     }
 
     /// A datagram was lost.
     pub(crate) fn record_lost(&mut self, bytes: usize) {
-        self.allowed = (self.allowed + bytes * ALLOWED_FOR_LOST).min(MAX_ALLOWED);
+        self.credit = (self.credit + bytes * CREDIT_FOR_LOST).min(MAX_CREDIT);
     }
 
     /// How many bytes may be redundant now.
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        self.unmatched.min(self.allowed)
+        self.share.min(self.credit)
     }
 }
 
-/// Redundant bytes for each that was lost: where one in twenty is lost, every message may go twice.
-const ALLOWED_FOR_LOST: usize = 20;
-/// What was sent long ago is not made up for.
-const MAX_UNMATCHED: usize = 4096;
-/// Nor is what was lost long ago.
-const MAX_ALLOWED: usize = 32 << 10;
+/// One redundant byte for so many others.
+const SHARE: usize = 2;
+/// Redundant bytes for each that was lost: a message goes up to three times more, and acknowledgements are lost, too.
+const CREDIT_FOR_LOST: usize = 4;
+/// What was sent long ago counts no more.
+const MAX_SHARE: usize = 4096;
+/// Nor does what was lost long ago.
+const MAX_CREDIT: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -48,12 +50,12 @@ mod tests {
         let mut r = Redundancy::default();
         r.record_sent(100_000, 0);
         assert_eq!(r.room(), 0);
-        r.record_lost(10);
+        r.record_lost(50);
         assert_eq!(r.room(), 200);
         r.record_sent(0, 200);
         assert_eq!(r.room(), 0);
         r.record_lost(1_000_000);
-        assert_eq!(r.room(), MAX_UNMATCHED - 200);
+        assert_eq!(r.room(), MAX_SHARE - 200);
     }
 
     proptest! {
@@ -70,7 +72,7 @@ mod tests {
                     r.record_lost(bytes);
                     lost += bytes;
                 }
-                prop_assert!(redundant <= first && redundant <= ALLOWED_FOR_LOST * lost);
+                prop_assert!(redundant <= first / SHARE && redundant <= CREDIT_FOR_LOST * lost);
             }
         }
     }

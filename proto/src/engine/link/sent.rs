@@ -134,15 +134,15 @@ impl Sent {
         items.get(self.offset(recorded)..).unwrap_or(&[])
     }
 
-    /// What those of the last `count` datagrams carried that are still out, the latest first.
-    pub(crate) fn latest(&self, count: usize) -> impl Iterator<Item = Item> + '_ {
+    /// What those datagrams carried that left at `at` or before and are still out, the oldest first; of so many datagrams.
+    pub(crate) fn out_since(&self, at: Time, count: usize) -> impl Iterator<Item = Item> + '_ {
         let items = &self.items[self.retired..];
-        let starts = self.datagrams.iter().rev().skip(1).map(|d| d.items_end).chain([self.items_base]);
+        let starts = [self.items_base].into_iter().chain(self.datagrams.iter().map(|d| d.items_end));
         let of = move |(datagram, start): (&Datagram, u64)| {
             items.get(self.offset(start)..self.offset(datagram.items_end)).unwrap_or(&[])
         };
-        let out = self.datagrams.iter().rev().zip(starts).take(count).filter(|(d, _)| d.bytes > 0);
-        out.flat_map(move |datagram| of(datagram).iter().rev().copied())
+        let old = self.datagrams.iter().zip(starts).take(count).take_while(move |(d, _)| d.at <= at);
+        old.filter(|(d, _)| d.bytes > 0).flat_map(move |datagram| of(datagram).iter().copied())
     }
 
     /// Where an item stands, counted from the first that is remembered.
