@@ -132,8 +132,8 @@ upgrades() {
 
 install_package() { # HOST DEB
 	cp "$2" "/proc/${leader[$1]}/root/var/tmp/msgd.deb"
-	# What it would sync is the whole machine's.
-	on "$1" env DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /var/tmp/msgd.deb >"$work/dpkg.$1" 2>&1 ||
+	# What it would sync is the whole machine's. Nobody is there to be asked about a config that both sides changed.
+	on "$1" env DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io --force-confdef --force-confold -i /var/tmp/msgd.deb >"$work/dpkg.$1" 2>&1 ||
 		fail "dpkg: $(cat "$work/dpkg.$1")"
 }
 
