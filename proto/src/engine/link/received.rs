@@ -36,13 +36,9 @@ struct Range {
     changed: u64,
 }
 
-/// What a LINK_ACK told.
+/// What a LINK_ACK told: how many had been accepted when it left.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
-    largest: u64,
-    /// How many had been accepted then.
-    accepted: u64,
-}
+pub(crate) struct Told(u64);
 
 impl Default for Received {
     fn default() -> Self {
@@ -125,14 +121,12 @@ impl Received {
 
     /// What is told now, where numbers are missing.
     pub(crate) fn told(&self) -> Option<Told> {
-        let highest = self.ranges.front().filter(|_| self.ranges.len() > 1)?;
-        Some(Told { largest: highest.high, accepted: self.accepted })
+        (self.ranges.len() > 1).then_some(Told(self.accepted))
     }
 
     /// The peer knows what was told: it need not be acknowledged again (RFC 9000, section 13.2.4). What has come since is.
     pub(crate) fn forget_told(&mut self, told: Told) {
-        let is_known = |range: &Range| range.high <= told.largest && range.changed <= told.accepted;
-        while self.ranges.len() > 1 && self.ranges.back().is_some_and(is_known) {
+        while self.ranges.len() > 1 && self.ranges.back().is_some_and(|range| range.changed <= told.0) {
             self.ranges.pop_back();
         }
     }
